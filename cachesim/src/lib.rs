@@ -1,0 +1,52 @@
+//! Exact simulation of set-associative caches, fed with runs of accesses.
+//!
+//! What is modelled: any number of levels, each private to a core or shared by all, split or unified;
+//! LRU replacement, write-back, write-allocate, neither inclusive nor exclusive. Every counter is kept per
+//! *owner*, an index that the caller chooses (an operator, a site, an object, or a combination of them).
+//!
+//! What is not: coherence among private caches, prefetchers, TLBs, MSHRs, and time. Two cores that write one
+//! line each keep a dirty copy of it.
+//!
+//! The crate does no I/O and knows no process: addresses go in, counters and the requests to memory come out.
+//!
+//! ```
+//! use memloupe_cachesim::{AccessKind, CacheConfig, Caches, Config, Contents, Memory, Operand, Run, Scope};
+//!
+//! #[derive(Default)]
+//! struct Traffic { reads: u64, writes: u64 }
+//! impl Memory for Traffic {
+//!     fn read(&mut self, _line_address: u64, _owner: u32) { self.reads += 1; }
+//!     fn write(&mut self, _line_address: u64, _owner: u32) { self.writes += 1; }
+//! }
+//!
+//! let config = Config {
+//!     line_bytes: 64,
+//!     levels: vec![CacheConfig {
+//!         name: "l1d".into(), contents: Contents::Data, scope: Scope::Private, bytes: 32 << 10, ways: 8,
+//!     }],
+//! };
+//! let mut caches = Caches::new(&config, 1)?;
+//! caches.reserve_owners(1);
+//! let mut memory = Traffic::default();
+//! let load = Operand { address: 0x1000, stride: 8, bytes: 8, kind: AccessKind::Load, owner: 0 };
+//! caches.run(0, Run { operands: &[load], iterations: 1024 }, &mut memory);
+//! assert_eq!((memory.reads, memory.writes), (128, 0)); // 1024 × 8 bytes are 128 lines
+//! # Ok::<(), memloupe_cachesim::ConfigError>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod cache;
+mod caches;
+mod config;
+mod ledger;
+mod levels;
+mod memory;
+mod run;
+mod set_index;
+
+pub use caches::{Caches, DirtyLine};
+pub use config::{CacheConfig, Config, ConfigError, Contents, Scope};
+pub use ledger::{Cause, Ledger, LevelCounters, OwnerCounters};
+pub use memory::Memory;
+pub use run::{AccessKind, Operand, Run};

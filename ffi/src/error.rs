@@ -1,0 +1,122 @@
+//! The boundary: failures and panics become a status and the thread's last error text.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::ffi::{CStr, CString, c_char};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use memloupe_hierarchy::MachineError;
+
+/// `memloupe_status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub enum Status {
+    /// It worked.
+    Ok = 0,
+    /// A pointer is NULL.
+    NullArgument = 1,
+    /// A number is out of range, or a text is no UTF-8.
+    BadArgument = 2,
+    /// The machine is unknown or its description wrong.
+    BadMachine = 3,
+    /// Only the needed size was written.
+    BufferTooSmall = 4,
+    /// A defect.
+    InternalError = 5,
+}
+
+/// A status with its text.
+pub(crate) struct Failure {
+    status: Status,
+    text: String,
+}
+
+impl Failure {
+    pub(crate) fn null(argument: &str) -> Self {
+        Self {
+            status: Status::NullArgument,
+            text: format!("{argument}: NULL"),
+        }
+    }
+
+    pub(crate) fn bad(text: String) -> Self {
+        Self {
+            status: Status::BadArgument,
+            text,
+        }
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // for map_err
+    pub(crate) fn machine(error: MachineError) -> Self {
+        Self {
+            status: Status::BadMachine,
+            text: error.to_string(),
+        }
+    }
+
+    pub(crate) fn too_small(capacity_bytes: usize, needed_bytes: usize) -> Self {
+        let text = format!("capacity_bytes: {capacity_bytes} where {needed_bytes} are needed");
+        Self {
+            status: Status::BufferTooSmall,
+            text,
+        }
+    }
+
+    pub(crate) fn unusable() -> Self {
+        let text = "an earlier call failed inside memloupe: the system can only be destroyed".into();
+        Self {
+            status: Status::InternalError,
+            text,
+        }
+    }
+
+    fn panic(payload: &(dyn Any + Send)) -> Self {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text
+            .or_else(|| payload.downcast_ref::<&str>().copied())
+            .unwrap_or("unknown");
+        Self {
+            status: Status::InternalError,
+            text: format!("internal error: {text}"),
+        }
+    }
+}
+
+thread_local! {
+    static LAST_ERROR: RefCell<CString> = RefCell::default();
+}
+
+/// Does `work`; no panic leaves it.
+pub(crate) fn guarded(work: impl FnOnce() -> Result<(), Failure>) -> Status {
+    // Unwind safety: a handle that was being changed stays marked unusable, everything else is the call's own.
+    let result =
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(Failure::panic(&*payload)));
+    let Err(failure) = result else { return Status::Ok };
+    let mut bytes = failure.text.into_bytes();
+    bytes.retain(|&byte| byte != 0);
+    let text = CString::new(bytes).unwrap_or_default();
+    // A thread that is being torn down has no last error any more.
+    let _ = LAST_ERROR.try_with(|last| last.replace(text));
+    failure.status
+}
+
+/// The thread's last error text, valid until the next failure.
+pub(crate) fn last_error() -> *const c_char {
+    LAST_ERROR
+        .try_with(|last| last.borrow().as_ptr())
+        .unwrap_or(CStr::as_ptr(c""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_a_status_and_a_text() {
+        let status = guarded(|| panic!("planted"));
+        assert_eq!(status, Status::InternalError);
+        // SAFETY: the text is valid until the next failure on this thread.
+        let text = unsafe { CStr::from_ptr(last_error()) };
+        assert_eq!(text.to_str(), Ok("internal error: planted"));
+    }
+}

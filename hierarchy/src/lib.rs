@@ -1,0 +1,27 @@
+//! Machines as data, and the memory system that a machine describes.
+//!
+//! A [`Machine`] is a TOML file: cores, caches and DRAM, every quantity with its unit. A [`System`] is that machine
+//! at work: it takes runs of accesses, simulates them through the caches of `memloupe-cachesim` into an open-row
+//! DRAM, and keeps every counter per owner.
+//!
+//! The crate knows no process and no capture engine. It reads machine files and, for the machine `host`, what the
+//! kernel says of this computer's caches; it writes nothing.
+
+#![forbid(unsafe_code)]
+
+pub mod dram;
+mod error;
+mod host;
+mod machine;
+mod machine_file;
+mod nearest;
+mod presets;
+mod quantity;
+mod resolve;
+mod system;
+mod timing;
+
+pub use error::{MachineError, Place};
+pub use machine::{Cache, Core, Machine, MemoryDevice};
+pub use presets::{PRESETS, Preset};
+pub use system::{Counters, System};

@@ -1,0 +1,195 @@
+//! A machine: cores, caches and memory, as a machine file describes them.
+
+use std::fmt;
+
+use memloupe_cachesim::{CacheConfig, Config, Contents, Scope};
+use serde::{Serialize, Serializer};
+
+use crate::dram::Dram;
+use crate::error::MachineError;
+use crate::quantity::{BYTES, CYCLES, HERTZ, PICOSECONDS};
+
+/// A resolved machine: nothing left to look up.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Machine {
+    /// Name in reports.
+    pub name: String,
+    /// One line for `machine list`.
+    pub description: String,
+    /// Where the values come from.
+    pub source: String,
+    /// What was assumed or adjusted while the machine was resolved.
+    pub notes: Vec<String>,
+    /// The cores, all alike.
+    pub core: Core,
+    /// The caches from the core outwards.
+    pub caches: Vec<Cache>,
+    /// What lies below the last level.
+    pub memory: MemoryDevice,
+}
+
+/// What all cores have in common.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Core {
+    /// How many there are.
+    pub count: u32,
+    /// Clock.
+    pub frequency_hz: u64,
+    /// Instructions per cycle at best.
+    pub issue_width: u32,
+}
+
+/// One cache level.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Cache {
+    /// Name, such as `l1d`.
+    pub name: String,
+    /// Distance from the core, counted from 1.
+    pub level: u32,
+    /// Data, instructions or both.
+    #[serde(serialize_with = "as_name")]
+    pub contents: Contents,
+    /// One per core, or one for all.
+    #[serde(serialize_with = "as_name")]
+    pub scope: Scope,
+    /// Capacity of one instance.
+    pub size_bytes: u64,
+    /// Associativity.
+    pub ways: u32,
+    /// Line size.
+    pub line_bytes: u32,
+    /// Core cycles from the start of a load to its data, if this level has it.
+    pub latency_cycles: f64,
+}
+
+/// The DRAM below the last level.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MemoryDevice {
+    /// Name of an entry of [`crate::dram::DEVICES`].
+    pub device: String,
+    /// Channels; of HBM, pseudo-channels.
+    pub channels: u32,
+    /// Ranks per channel.
+    pub ranks: u32,
+    /// Order of the address fields, most significant first.
+    pub mapping: String,
+    /// Time of a request outside the device: from the core through the on-chip network and the controller, and
+    /// back.
+    pub latency_ps: u64,
+}
+
+fn as_name<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+impl Machine {
+    /// The caches as `memloupe-cachesim` takes them.
+    pub fn cache_config(&self) -> Config {
+        let level = |cache: &Cache| CacheConfig {
+            name: cache.name.clone(),
+            contents: cache.contents,
+            scope: cache.scope,
+            bytes: cache.size_bytes,
+            ways: cache.ways,
+        };
+        Config {
+            line_bytes: self.line_bytes(),
+            levels: self.caches.iter().map(level).collect(),
+        }
+    }
+
+    /// The line size, which all levels share.
+    pub fn line_bytes(&self) -> u32 {
+        self.caches[0].line_bytes
+    }
+
+    /// The machine file of this machine: nothing inherited, every value given.
+    pub fn to_toml(&self) -> String {
+        self.to_string()
+    }
+
+    /// Refuses what cannot be simulated. Each value is known to be valid by itself.
+    pub(crate) fn validate(&self) -> Result<(), MachineError> {
+        let inconsistent = |message| {
+            Err(MachineError::Inconsistent {
+                machine: self.name.clone(),
+                message,
+            })
+        };
+        let Some(first) = self.caches.first() else {
+            return inconsistent("it has no cache: add a [cache.l1d]".into());
+        };
+        if let Some(other) = self
+            .caches
+            .iter()
+            .find(|cache| cache.line_bytes != first.line_bytes)
+        {
+            return inconsistent(format!(
+                "all caches must have one line size, but {} has {} B and {} has {} B",
+                first.name, first.line_bytes, other.name, other.line_bytes
+            ));
+        }
+        self.cache_config()
+            .validate()
+            .map_err(|error| MachineError::Caches {
+                machine: self.name.clone(),
+                error,
+            })?;
+        Dram::new(&self.memory, self.line_bytes())
+            .map(drop)
+            .or_else(|error| inconsistent(format!("memory: {error}")))
+    }
+}
+
+/// As a machine file.
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for note in &self.notes {
+            writeln!(f, "# {note}")?;
+        }
+        for (key, text) in [
+            ("name", &self.name),
+            ("description", &self.description),
+            ("source", &self.source),
+        ] {
+            writeln!(f, "{key} = {}", toml::Value::from(text.as_str()))?;
+        }
+        let Core {
+            count,
+            frequency_hz,
+            issue_width,
+        } = &self.core;
+        let frequency = HERTZ.format(*frequency_hz as f64);
+        writeln!(
+            f,
+            "\n[core]\ncount = {count}\nfrequency = \"{frequency}\"\nissue_width = {issue_width}"
+        )?;
+        for cache in &self.caches {
+            let (size, line) = (
+                BYTES.format(cache.size_bytes as f64),
+                BYTES.format(cache.line_bytes.into()),
+            );
+            writeln!(f, "\n[cache.{}]\nlevel = {}", cache.name, cache.level)?;
+            writeln!(
+                f,
+                "contents = \"{}\"\nscope = \"{}\"",
+                cache.contents, cache.scope
+            )?;
+            writeln!(f, "size = \"{size}\"\nways = {}\nline = \"{line}\"", cache.ways)?;
+            writeln!(f, "latency = \"{}\"", CYCLES.format(cache.latency_cycles))?;
+        }
+        let MemoryDevice {
+            device,
+            channels,
+            ranks,
+            mapping,
+            latency_ps,
+        } = &self.memory;
+        let latency = PICOSECONDS.format(*latency_ps as f64);
+        writeln!(
+            f,
+            "\n[memory]\ndevice = \"{device}\"\nchannels = {channels}\nranks = {ranks}"
+        )?;
+        writeln!(f, "mapping = \"{mapping}\"\nlatency = \"{latency}\"")
+    }
+}

@@ -1,0 +1,205 @@
+//! From a name or a path to a machine: presets, files, and what they extend.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use memloupe_cachesim::{Contents, Scope};
+
+use crate::dram::{self, DEFAULT_MAPPING};
+use crate::error::MachineError;
+use crate::host;
+use crate::machine::{Cache, Core, Machine, MemoryDevice};
+use crate::machine_file::MachineFile;
+use crate::nearest::nearest;
+use crate::presets::{HOST, PRESETS, Preset};
+use crate::quantity::{BYTES, HERTZ, PICOSECONDS};
+
+impl Machine {
+    /// The machine of a preset's name or of a machine file's path.
+    ///
+    /// A text with a path separator or the ending `.toml` is a path.
+    pub fn load(name_or_path: &str) -> Result<Self, MachineError> {
+        Source::find(name_or_path, Path::new(""))?.resolve()
+    }
+
+    /// The machine of a machine file's text; `file` is the name that errors give. Where the text extends a file, its
+    /// path is relative to the current folder.
+    pub fn from_toml(file: &str, text: &str) -> Result<Self, MachineError> {
+        let file = MachineFile::parse(file, text)?;
+        Source {
+            identity: String::new(),
+            folder: PathBuf::new(),
+            file,
+            notes: Vec::new(),
+        }
+        .resolve()
+    }
+
+    /// The machine `host`, its caches read from `cpu_folder`; on Linux `/sys/devices/system/cpu`.
+    pub fn host(cpu_folder: &Path) -> Result<Self, MachineError> {
+        Source::host(cpu_folder)?.resolve()
+    }
+
+    /// All presets, `host` first.
+    pub fn presets() -> &'static [Preset] {
+        PRESETS
+    }
+}
+
+/// A machine file with what is needed to follow its `extends`.
+struct Source {
+    // Preset name or canonical path: what tells a circle.
+    identity: String,
+    folder: PathBuf,
+    file: MachineFile,
+    notes: Vec<String>,
+}
+
+impl Source {
+    fn find(name: &str, folder: &Path) -> Result<Self, MachineError> {
+        if name.contains('/') || name.ends_with(".toml") {
+            return Self::read(&folder.join(name));
+        }
+        if name == HOST {
+            return Self::host(Path::new(host::CPU_FOLDER));
+        }
+        match PRESETS.iter().find(|preset| preset.name == name) {
+            Some(preset) => Self::preset(preset),
+            None => Err(MachineError::UnknownMachine {
+                name: name.into(),
+                nearest: nearest(name, PRESETS.iter().map(|preset| preset.name)).map(String::from),
+                presets: PRESETS.iter().map(|preset| preset.name.into()).collect(),
+            }),
+        }
+    }
+
+    fn preset(preset: &Preset) -> Result<Self, MachineError> {
+        let mut file = MachineFile::parse(preset.name, preset.toml)?;
+        file.set_default_name(preset.name);
+        Ok(Self {
+            identity: preset.name.into(),
+            folder: PathBuf::new(),
+            file,
+            notes: Vec::new(),
+        })
+    }
+
+    fn host(cpu_folder: &Path) -> Result<Self, MachineError> {
+        let mut source = Self::preset(&PRESETS[0])?;
+        source.notes = host::describe(cpu_folder, &mut source.file);
+        Ok(source)
+    }
+
+    fn read(path: &Path) -> Result<Self, MachineError> {
+        let failed = |error| MachineError::Read {
+            path: path.into(),
+            error,
+        };
+        let text = fs::read_to_string(path).map_err(failed)?;
+        let identity = fs::canonicalize(path).map_err(failed)?.display().to_string();
+        let mut file = MachineFile::parse(&path.display().to_string(), &text)?;
+        file.set_default_name(&path.file_stem().unwrap_or_default().to_string_lossy());
+        Ok(Self {
+            identity,
+            folder: path.parent().unwrap_or(Path::new("")).into(),
+            file,
+            notes: Vec::new(),
+        })
+    }
+
+    fn resolve(self) -> Result<Machine, MachineError> {
+        let Source {
+            identity,
+            mut folder,
+            mut file,
+            mut notes,
+        } = self;
+        let mut seen = vec![identity];
+        while let Some((name, place)) = file.take_text("extends")? {
+            let base = Self::find(&name, &folder)?;
+            if seen.contains(&base.identity) {
+                return Err(MachineError::ExtendsItself { place, name });
+            }
+            seen.push(base.identity);
+            folder = base.folder;
+            file.overlay_on(base.file);
+            notes.extend(base.notes);
+        }
+        let machine = build(&file, notes)?;
+        machine.validate()?;
+        Ok(machine)
+    }
+}
+
+fn build(file: &MachineFile, notes: Vec<String>) -> Result<Machine, MachineError> {
+    let text_or = |key: &str, default: &str| {
+        if file.has(key) {
+            file.text(key).map(String::from)
+        } else {
+            Ok(default.into())
+        }
+    };
+    let core = Core {
+        count: file.count("core.count")?,
+        frequency_hz: file.whole("core.frequency", &HERTZ)?,
+        issue_width: file.count("core.issue_width")?,
+    };
+    let mut caches = Vec::new();
+    for name in file.names_in("cache") {
+        if file.boolean(&format!("cache.{name}.present"), true)? {
+            caches.push(build_cache(file, &name, core.frequency_hz)?);
+        }
+    }
+    caches.sort_by_key(|cache: &Cache| (cache.level, cache.contents != Contents::Data));
+    let devices = dram::DEVICES.iter().map(|device| device.name).collect::<Vec<_>>();
+    let memory = MemoryDevice {
+        device: file.choice(
+            "memory.device",
+            &format!("one of: {}", devices.join(", ")),
+            |text| devices.contains(&text).then(|| text.into()),
+        )?,
+        channels: file.count("memory.channels")?,
+        ranks: file.count("memory.ranks")?,
+        mapping: text_or("memory.mapping", DEFAULT_MAPPING)?,
+        latency_ps: file.whole("memory.latency", &PICOSECONDS)?,
+    };
+    Ok(Machine {
+        name: text_or("name", "unnamed")?,
+        description: text_or("description", "")?,
+        source: text_or("source", "")?,
+        notes,
+        core,
+        caches,
+        memory,
+    })
+}
+
+fn build_cache(file: &MachineFile, name: &str, frequency_hz: u64) -> Result<Cache, MachineError> {
+    let key = |leaf: &str| format!("cache.{name}.{leaf}");
+    let line_bytes = file.choice(
+        &key("line"),
+        "a power of two from \"8 B\" to \"64 KiB\"",
+        |text| {
+            let bytes = u32::try_from(BYTES.parse_whole(text)?).ok()?;
+            (bytes.is_power_of_two() && (8..=65536).contains(&bytes)).then_some(bytes)
+        },
+    )?;
+    let contents = [Contents::Data, Contents::Instruction, Contents::Unified];
+    let scopes = [Scope::Private, Scope::Shared];
+    Ok(Cache {
+        name: name.into(),
+        level: file.count(&key("level"))?,
+        contents: file.choice(
+            &key("contents"),
+            "\"data\", \"instruction\" or \"unified\"",
+            |text| contents.into_iter().find(|c| c.to_string() == text),
+        )?,
+        scope: file.choice(&key("scope"), "\"private\" or \"shared\"", |text| {
+            scopes.into_iter().find(|s| s.to_string() == text)
+        })?,
+        size_bytes: file.whole(&key("size"), &BYTES)?,
+        ways: file.count(&key("ways"))?,
+        line_bytes,
+        latency_cycles: file.cycles(&key("latency"), frequency_hz)?,
+    })
+}

@@ -1,0 +1,163 @@
+//! A machine at work: its caches above its DRAM.
+
+use std::ops::AddAssign;
+
+use memloupe_cachesim::{Caches, LevelCounters, OwnerCounters, Run};
+
+use crate::dram::{Dram, DramCounters};
+use crate::error::MachineError;
+use crate::machine::Machine;
+use crate::timing;
+
+/// Everything that was counted for an owner, or summed over several.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// One entry per level, in the order of [`System::level_names`].
+    pub levels: Vec<LevelCounters>,
+    /// What belongs to no level.
+    pub accesses: OwnerCounters,
+    /// The memory below the last level.
+    pub dram: DramCounters,
+}
+
+impl AddAssign<&Counters> for Counters {
+    fn add_assign(&mut self, other: &Counters) {
+        self.levels.resize(
+            self.levels.len().max(other.levels.len()),
+            LevelCounters::default(),
+        );
+        for (mine, theirs) in self.levels.iter_mut().zip(&other.levels) {
+            *mine += theirs;
+        }
+        self.accesses += &other.accesses;
+        self.dram += &other.dram;
+    }
+}
+
+/// The caches and the DRAM of one machine.
+///
+/// Software threads are placed by the caller: with more threads than cores, thread `t` usually runs on core
+/// `t % cores`.
+#[derive(Clone, Debug)]
+pub struct System {
+    machine: Machine,
+    caches: Caches,
+    dram: Dram,
+}
+
+impl System {
+    /// Empty caches and closed banks, without any owner yet.
+    pub fn new(machine: &Machine) -> Result<Self, MachineError> {
+        machine.validate()?;
+        let caches = Caches::new(&machine.cache_config(), machine.core.count as usize).map_err(|error| {
+            MachineError::Caches {
+                machine: machine.name.clone(),
+                error,
+            }
+        })?;
+        let dram =
+            Dram::new(&machine.memory, machine.line_bytes()).map_err(|error| MachineError::Inconsistent {
+                machine: machine.name.clone(),
+                message: format!("memory: {error}"),
+            })?;
+        Ok(Self {
+            machine: machine.clone(),
+            caches,
+            dram,
+        })
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Number of cores.
+    pub fn cores(&self) -> usize {
+        self.caches.cores()
+    }
+
+    /// Names of the levels, from the core outwards.
+    pub fn level_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.machine.caches.iter().map(|cache| cache.name.as_str())
+    }
+
+    /// Gives the owners `0..owners` a row of counters; rows that exist are kept.
+    pub fn reserve_owners(&mut self, owners: usize) {
+        self.caches.reserve_owners(owners);
+        self.dram.reserve_owners(owners);
+    }
+
+    /// How many owners have a row.
+    pub fn owner_count(&self) -> usize {
+        self.caches.ledger().owner_count()
+    }
+
+    /// Simulates the accesses of `run` on `core`.
+    ///
+    /// # Panics
+    /// If `core` is not below [`cores`](System::cores) or an owner was not reserved.
+    #[inline]
+    pub fn run(&mut self, core: usize, run: Run<'_>) {
+        self.caches.run(core, run, &mut self.dram);
+    }
+
+    /// Writes everything dirty to DRAM, charged to the owners that wrote it.
+    pub fn flush(&mut self) {
+        self.caches.flush(&mut self.dram);
+    }
+
+    /// The caches, for what is still resident or dirty.
+    pub fn caches(&self) -> &Caches {
+        &self.caches
+    }
+
+    /// The memory below the caches.
+    pub fn dram(&self) -> &Dram {
+        &self.dram
+    }
+
+    /// The counters of one owner.
+    ///
+    /// # Panics
+    /// If `owner` was not reserved.
+    pub fn counters(&self, owner: u32) -> Counters {
+        let mut counters = Counters::default();
+        self.add_counters(owner, &mut counters);
+        counters
+    }
+
+    /// Adds the counters of one owner to `sum`.
+    ///
+    /// # Panics
+    /// If `owner` was not reserved.
+    pub fn add_counters(&self, owner: u32, sum: &mut Counters) {
+        let ledger = self.caches.ledger();
+        sum.levels
+            .resize(self.machine.caches.len(), LevelCounters::default());
+        for (sum, level) in sum.levels.iter_mut().zip(ledger.levels(owner)) {
+            *sum += level;
+        }
+        sum.accesses += ledger.owner(owner);
+        sum.dram += self.dram.counters(owner);
+    }
+
+    /// The counters of all owners together.
+    pub fn totals(&self) -> Counters {
+        let mut sum = Counters {
+            levels: vec![LevelCounters::default(); self.machine.caches.len()],
+            ..Counters::default()
+        };
+        for owner in 0..self.owner_count() as u32 {
+            self.add_counters(owner, &mut sum);
+        }
+        sum
+    }
+
+    /// Estimated core cycles of the work that these counters come from: `instructions` at full issue width, then
+    /// every demand miss, one after the other, at the latency of the level that answers it. Nothing overlaps, so
+    /// memory-bound work on an out-of-order core takes fewer.
+    pub fn est_cycles(&self, counters: &Counters, instructions: u64) -> f64 {
+        timing::estimated_cycles(&self.machine, counters, instructions)
+    }
+}

@@ -1,0 +1,190 @@
+//! Row outcomes and latencies in closed form, and the mapping against arithmetic done by hand.
+
+use std::collections::{HashMap, HashSet};
+
+use memloupe_cachesim::Memory;
+use memloupe_hierarchy::MemoryDevice;
+use memloupe_hierarchy::dram::{AddressMapping, DEFAULT_MAPPING, DEVICES, Device, Dram, DramCounters};
+use proptest::prelude::*;
+
+const LINE: u32 = 64;
+
+fn memory(device: &str, channels: u32) -> MemoryDevice {
+    MemoryDevice {
+        device: device.into(),
+        channels,
+        ranks: 1,
+        mapping: DEFAULT_MAPPING.into(),
+        latency_ps: 0,
+    }
+}
+
+fn dram(device: &str, channels: u32) -> Dram {
+    let mut dram = Dram::new(&memory(device, channels), LINE).unwrap();
+    dram.reserve_owners(2);
+    dram
+}
+
+fn outcomes(counters: &DramCounters) -> (u64, u64, u64) {
+    (counters.row_hits, counters.row_misses, counters.row_conflicts)
+}
+
+#[test]
+fn ddr4_3200_latencies_in_picoseconds() {
+    // Clocks of 625 ps: CL 22, RCD 22, RP 22, burst 4.
+    let mut dram = dram("DDR4-3200AA", 1);
+    let bank_bytes_between_rows = 8192 * 16;
+    for (address, latency_ps) in [
+        (0, (22 + 22 + 4) * 625),                              // the bank is closed
+        (64, (22 + 4) * 625),                                  // the same row
+        (bank_bytes_between_rows, (22 + 22 + 22 + 4) * 625),   // the next row of the same bank
+        (bank_bytes_between_rows + 8192, (22 + 22 + 4) * 625), // another, closed bank
+        (bank_bytes_between_rows + 128, (22 + 4) * 625),       // the first bank kept its row
+    ] {
+        let before = dram.counters(0).read_latency_ps;
+        dram.read(address, 0);
+        assert_eq!(
+            dram.counters(0).read_latency_ps - before,
+            latency_ps,
+            "{address:#x}"
+        );
+    }
+    assert_eq!(outcomes(dram.counters(0)), (2, 2, 1));
+    assert_eq!(outcomes(dram.counters(1)), (0, 0, 0));
+}
+
+#[test]
+fn a_sequential_stream_opens_each_row_once() {
+    for device in DEVICES {
+        for channels in [1u32, 2, 3, 8] {
+            let mut dram = dram(device.name, channels);
+            let rows_per_channel = 100u64;
+            let lines_per_row = u64::from(device.row_bytes / LINE);
+            let lines = rows_per_channel * lines_per_row * u64::from(channels);
+            for line in 0..lines {
+                dram.read(line * u64::from(LINE), 0);
+            }
+            let rows = rows_per_channel * u64::from(channels);
+            // Rows go around the banks: the first time around the banks are closed.
+            let closed = rows.min(u64::from(channels * device.bank_groups * device.banks));
+            let counters = dram.counters(0);
+            assert_eq!(
+                outcomes(counters),
+                (lines - rows, closed, rows - closed),
+                "{} x{channels}",
+                device.name
+            );
+            assert_eq!(counters.read_bytes, lines * 64);
+            let clocks = lines * device.read_hit_ps(LINE)
+                + rows * device.activate_ps()
+                + (rows - closed) * device.precharge_ps();
+            assert_eq!(counters.read_latency_ps, clocks);
+        }
+    }
+}
+
+#[test]
+fn a_stride_of_one_bank_conflicts_every_time() {
+    for device in DEVICES {
+        let mut dram = dram(device.name, 1);
+        let stride = u64::from(device.row_bytes * device.bank_groups * device.banks);
+        for i in 0..1000 {
+            dram.write(i * stride, 1);
+        }
+        let counters = dram.counters(1);
+        assert_eq!(outcomes(counters), (0, 1, 999), "{}", device.name);
+        assert_eq!((counters.read_bytes, counters.write_bytes), (0, 64_000));
+        assert_eq!(counters.read_latency_ps, 0, "writes are not waited for");
+    }
+}
+
+#[test]
+fn a_line_of_two_bursts_takes_a_second_column_read() {
+    let lpddr5 = Device::find("LPDDR5-6400").unwrap();
+    assert_eq!(lpddr5.read_hit_ps(32), (17 + 2) * 1250);
+    assert_eq!(lpddr5.read_hit_ps(64), (17 + 4 + 2) * 1250);
+}
+
+/// Row, bank over everything, and column, by peeling fields off the low end with `%` and `/`.
+fn by_hand(order: &[&str], device: &Device, channels: u32, ranks: u32, address: u64) -> (u64, u64, u64) {
+    let mut rest = address / u64::from(LINE);
+    let mut values = HashMap::new();
+    for name in order.iter().rev() {
+        let size = u64::from(match *name {
+            "channel" => channels,
+            "rank" => ranks,
+            "bankgroup" => device.bank_groups,
+            "bank" => device.banks,
+            _ => device.row_bytes / LINE,
+        });
+        values.insert(*name, rest % size);
+        rest /= size;
+    }
+    let bank = ((values["channel"] * u64::from(ranks) + values["rank"]) * u64::from(device.bank_groups)
+        + values["bankgroup"])
+        * u64::from(device.banks)
+        + values["bank"];
+    (rest, bank, values["column"])
+}
+
+proptest! {
+    #[test]
+    fn any_order_maps_as_by_hand_and_one_to_one(
+        order in Just(vec!["rank", "bank", "bankgroup", "column", "channel"]).prop_shuffle(),
+        device in 0..DEVICES.len(),
+        channels in 1u32..13,
+        ranks in 1u32..5,
+        lines in proptest::collection::hash_set(any::<u64>().prop_map(|line| line >> 6), 1..50),
+    ) {
+        let device = &DEVICES[device];
+        let text = format!("row-{}", order.join("-"));
+        let mapping = AddressMapping::new(&text, device, channels, ranks, LINE).unwrap();
+        let mut seen = HashSet::new();
+        for line in &lines {
+            let location = mapping.locate(line * 64);
+            let (row, bank, column) = by_hand(&order, device, channels, ranks, line * 64);
+            prop_assert_eq!((location.row, location.bank as u64), (row, bank));
+            prop_assert!(location.bank < mapping.banks());
+            prop_assert!(seen.insert((row, bank, column)), "two lines in one place");
+        }
+    }
+
+    #[test]
+    fn outcomes_equal_a_map_of_open_rows(
+        requests in proptest::collection::vec((0u64..1 << 22, any::<bool>(), 0u32..2), 1..500),
+        channels in 1u32..4,
+    ) {
+        let mut dram = dram("LPDDR5-6400", channels);
+        let device = Device::find("LPDDR5-6400").unwrap();
+        let order = ["rank", "bank", "bankgroup", "column", "channel"];
+        let mut open = HashMap::new();
+        let mut expected = [DramCounters::default(); 2];
+        for (address, write, owner) in requests {
+            let (row, bank, _) = by_hand(&order, device, channels, 1, address);
+            let counters = &mut expected[owner as usize];
+            let mut latency_ps = (17 + 4 + 2) * 1250;
+            match open.insert(bank, row) {
+                Some(other) if other == row => counters.row_hits += 1,
+                Some(_) => {
+                    counters.row_conflicts += 1;
+                    latency_ps += (15 + 15) * 1250;
+                }
+                None => {
+                    counters.row_misses += 1;
+                    latency_ps += 15 * 1250;
+                }
+            }
+            if write {
+                counters.write_bytes += 64;
+                dram.write(address & !63, owner);
+            } else {
+                counters.read_bytes += 64;
+                counters.read_latency_ps += latency_ps;
+                dram.read(address & !63, owner);
+            }
+        }
+        for owner in 0..2 {
+            prop_assert_eq!(dram.counters(owner), &expected[owner as usize]);
+        }
+    }
+}

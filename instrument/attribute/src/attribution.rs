@@ -1,0 +1,331 @@
+//! The attribution stage: a stream's runs and events in, runs with ledger rows out.
+
+use std::path::Path;
+
+use memloupe_cachesim as cachesim;
+use memloupe_stream::{AccessKind, Event, MapKind, Probe, RunBatch, RunOperand, SiteTable};
+
+use crate::batch::AttributedBatch;
+use crate::context::{Context, ContextId, Contexts, LOAD_PHASE, OTHER_PHASE, PhaseId};
+use crate::ledger::{Ledger, RowId, RowKey};
+use crate::module::{CodeAddress, Modules};
+use crate::object::Objects;
+use crate::probe::{Lasts, OperatorId, Phase, Preset, Probes};
+
+/// A probed function that has not returned yet.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    /// Stack pointer at its entry.
+    stack_pointer: u64,
+    operator: Option<OperatorId>,
+    /// An operator that goes on in this frame although the function that announced it has returned.
+    lasting: Option<OperatorId>,
+    sets_phase: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Thread {
+    /// Outermost first.
+    frames: Vec<Frame>,
+    /// As [`Frame::lasting`], outside every probed function.
+    lasting: Option<OperatorId>,
+}
+
+impl Thread {
+    fn operator(&self) -> Option<OperatorId> {
+        self.frames.iter().rev().find_map(|frame| frame.lasting.or(frame.operator)).or(self.lasting)
+    }
+
+    fn enter(&mut self, frame: Frame, lasts: Lasts) {
+        if lasts == Lasts::UntilNext {
+            match self.frames.last_mut() {
+                Some(enclosing) => enclosing.lasting = frame.operator,
+                None => self.lasting = frame.operator,
+            }
+        }
+        self.frames.push(frame);
+    }
+
+    /// Returns whether a frame that set the phase is among those left.
+    fn leave(&mut self, stack_pointer: u64) -> bool {
+        let mut ends_phase = false;
+        while let Some(frame) = self.frames.pop_if(|frame| frame.stack_pointer <= stack_pointer) {
+            ends_phase |= frame.sets_phase;
+        }
+        ends_phase
+    }
+}
+
+/// What a site's last access was attributed to, and how far that answer holds.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    context: ContextId,
+    generation: u64,
+    start: u64,
+    end: u64,
+    row: RowId,
+}
+
+impl Answer {
+    const NONE: Self = Self { context: ContextId::MAX, generation: u64::MAX, start: 0, end: 0, row: 0 };
+}
+
+/// Gives every access its context, object and ledger row.
+pub struct Attribution {
+    modules: Modules,
+    objects: Objects,
+    probes: Probes,
+    contexts: Contexts,
+    ledger: Ledger,
+    threads: Vec<Thread>,
+    phase: PhaseId,
+    /// By site: the hot path's memory.
+    answers: Vec<Answer>,
+    /// By block: which module its code belongs to, noted while that module is loaded.
+    code: Vec<Option<CodeAddress>>,
+    /// Executable file mappings whose probes are not resolved yet: path and load bias.
+    unresolved: Vec<(String, u64)>,
+}
+
+impl Attribution {
+    /// Starts with the operator presets to look for.
+    #[must_use]
+    pub fn new(presets: Vec<Preset>) -> Self {
+        let probes = Probes::new(presets);
+        let mut contexts = Contexts::default();
+        let phase = contexts.intern_phase(&Phase { name: LOAD_PHASE.to_owned(), index: None });
+        Self {
+            modules: Modules::default(),
+            objects: Objects::new(probes.stack_rules()),
+            probes,
+            contexts,
+            ledger: Ledger::default(),
+            threads: Vec::new(),
+            phase,
+            answers: Vec::new(),
+            code: Vec::new(),
+            unresolved: Vec::new(),
+        }
+    }
+
+    /// The phase that is going on.
+    #[must_use]
+    pub fn phase(&self) -> PhaseId {
+        self.phase
+    }
+
+    /// The operator that a thread is in.
+    #[must_use]
+    pub fn operator(&self, thread: u32) -> Option<OperatorId> {
+        self.threads.get(thread as usize)?.operator()
+    }
+
+    /// Contexts and phases so far.
+    #[must_use]
+    pub fn contexts(&self) -> &Contexts {
+        &self.contexts
+    }
+
+    /// Operator identities so far.
+    #[must_use]
+    pub fn probes(&self) -> &Probes {
+        &self.probes
+    }
+
+    /// Rows so far.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The parts, once the stream is over.
+    #[must_use]
+    pub fn into_parts(self) -> Parts {
+        Parts {
+            modules: self.modules,
+            objects: self.objects,
+            probes: self.probes,
+            contexts: self.contexts,
+            ledger: self.ledger,
+            code: self.code,
+        }
+    }
+
+    /// Attributes a batch of runs.
+    pub fn runs(&mut self, thread: u32, sites: &SiteTable, batch: &RunBatch, out: &mut AttributedBatch) {
+        out.clear();
+        if self.answers.len() < sites.sites().len() {
+            self.answers.resize(sites.sites().len(), Answer::NONE);
+            self.code.resize(sites.blocks().len(), None);
+        }
+        let context = self.context(thread);
+        for run in batch.runs() {
+            for operand in run.operands {
+                let row = self.row(context, operand, sites);
+                self.count(row, operand, run.iterations);
+                out.push_operand(cachesim::Operand {
+                    address: operand.address,
+                    stride: operand.stride,
+                    bytes: operand.bytes,
+                    kind: model_kind(operand.kind),
+                    owner: row,
+                });
+            }
+            out.end_run(run.iterations);
+        }
+    }
+
+    /// The row of an operand, decided by its first byte in the first iteration.
+    #[inline]
+    fn row(&mut self, context: ContextId, operand: &RunOperand, sites: &SiteTable) -> RowId {
+        let answer = &self.answers[operand.site as usize];
+        if answer.context == context
+            && answer.generation == self.objects.generation()
+            && (answer.start..answer.end).contains(&operand.address)
+        {
+            return answer.row;
+        }
+        self.look_up(context, operand, sites)
+    }
+
+    fn look_up(&mut self, context: ContextId, operand: &RunOperand, sites: &SiteTable) -> RowId {
+        let block = sites.site(operand.site).block;
+        if self.code[block as usize].is_none() {
+            let address = sites.block(block).map_or(0, |block| block.address);
+            self.code[block as usize] = Some(self.modules.code_address(address));
+        }
+        let extent = self.objects.lookup(operand.address, &self.modules);
+        let row = self.ledger.row(RowKey { context, site: operand.site, object: extent.object });
+        self.answers[operand.site as usize] = Answer {
+            context,
+            generation: self.objects.generation(),
+            start: extent.start,
+            end: extent.end,
+            row,
+        };
+        row
+    }
+
+    #[inline]
+    fn count(&mut self, row: RowId, operand: &RunOperand, iterations: u64) {
+        let bytes = u64::from(operand.bytes);
+        if iterations == 1 {
+            self.ledger.touch(row, 1, operand.address, bytes);
+            return;
+        }
+        for iteration in 0..iterations.cast_signed() {
+            let address = operand.address.wrapping_add_signed(operand.stride.wrapping_mul(iteration));
+            self.ledger.touch(row, 1, address, bytes);
+        }
+    }
+
+    fn context(&mut self, thread: u32) -> ContextId {
+        let operator = self.operator(thread);
+        self.contexts.intern(Context { thread, phase: self.phase, operator })
+    }
+
+    fn thread(&mut self, thread: u32) -> &mut Thread {
+        let index = thread as usize;
+        if self.threads.len() <= index {
+            self.threads.resize_with(index + 1, Thread::default);
+        }
+        &mut self.threads[index]
+    }
+
+    /// Takes in an event of `thread`.
+    pub fn event(&mut self, thread: u32, event: &Event) {
+        self.modules.event(event);
+        self.objects.event(event, &self.modules);
+        match event {
+            Event::Map { address, protection, kind: MapKind::File, path, .. }
+                if protection & memloupe_stream::PROTECTION_EXECUTE != 0 =>
+            {
+                if let Some(module) = self.modules.module_at(*address) {
+                    self.unresolved.push((path.clone(), self.modules.get(module).bias));
+                }
+            }
+            Event::ProbeEnter { probe, stack_pointer, present, values } => {
+                self.enter(thread, *probe, *stack_pointer, *present, values);
+            }
+            Event::ProbeLeave { stack_pointer } => self.leave(thread, *stack_pointer),
+            Event::ThreadEnd { thread: ended } => *self.thread(*ended) = Thread::default(),
+            Event::Exec { .. } => {
+                self.threads.clear();
+                self.unresolved.clear();
+                self.set_phase(LOAD_PHASE, None);
+                self.answers.fill(Answer::NONE);
+            }
+            _ => {}
+        }
+    }
+
+    /// Probes for the modules that were mapped since the last call; the first gets the id `first`.
+    pub fn resolve_probes(&mut self, first: u32) -> Vec<Probe> {
+        let mut probes = Vec::new();
+        for (path, bias) in std::mem::take(&mut self.unresolved) {
+            let next = first + probes.len() as u32;
+            probes.extend(self.probes.resolve(Path::new(&path), bias, next));
+        }
+        probes
+    }
+
+    fn enter(&mut self, thread: u32, probe: u32, stack_pointer: u64, present: u64, values: &[u8]) {
+        let entered = self.probes.enter(probe, present, values);
+        for seen in &*entered.objects {
+            self.objects.register(seen);
+        }
+        let nested = entered.operator.is_some() && self.operator(thread) == entered.operator;
+        if let Some(phase) = &entered.phase {
+            self.phase = self.contexts.intern_phase(phase);
+        }
+        let frame = Frame {
+            stack_pointer,
+            operator: entered.operator,
+            lasting: None,
+            sets_phase: entered.phase.is_some(),
+        };
+        self.thread(thread).enter(frame, entered.lasts);
+        // An operator's kernel may be probed inside the operator's own probe: that is one call.
+        if entered.operator.is_some() && !nested {
+            let context = self.context(thread);
+            self.contexts.count_call(context);
+        }
+    }
+
+    fn leave(&mut self, thread: u32, stack_pointer: u64) {
+        if self.thread(thread).leave(stack_pointer) {
+            self.set_phase(OTHER_PHASE, None);
+        }
+    }
+
+    fn set_phase(&mut self, name: &str, index: Option<u32>) {
+        self.phase = self.contexts.intern_phase(&Phase { name: name.to_owned(), index });
+    }
+}
+
+/// What is left of an attribution when its stream is over.
+pub struct Parts {
+    /// Every module that was loaded.
+    pub modules: Modules,
+    /// Every object that was accessed or allocated.
+    pub objects: Objects,
+    /// Operator identities, and what the probes could not do.
+    pub probes: Probes,
+    /// Contexts and phases.
+    pub contexts: Contexts,
+    /// The rows.
+    pub ledger: Ledger,
+    /// By block: where its code is.
+    pub code: Vec<Option<CodeAddress>>,
+}
+
+fn model_kind(kind: AccessKind) -> cachesim::AccessKind {
+    match kind {
+        AccessKind::Load => cachesim::AccessKind::Load,
+        AccessKind::Store => cachesim::AccessKind::Store,
+        AccessKind::ReadModifyWrite => cachesim::AccessKind::ReadModifyWrite,
+        AccessKind::Prefetch => cachesim::AccessKind::Prefetch,
+        AccessKind::NonTemporalStore => cachesim::AccessKind::NonTemporalStore,
+        AccessKind::Fetch => cachesim::AccessKind::Fetch,
+    }
+}

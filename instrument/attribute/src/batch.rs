@@ -1,0 +1,37 @@
+//! Attributed runs: what the models receive.
+
+use memloupe_cachesim as cachesim;
+
+/// Consecutive runs of one thread whose operands' owners are ledger rows. Its memory is reused from batch to batch.
+#[derive(Debug, Default)]
+pub struct AttributedBatch {
+    heads: Vec<(u32, u64)>,
+    operands: Vec<cachesim::Operand>,
+}
+
+impl AttributedBatch {
+    pub(crate) fn clear(&mut self) {
+        self.heads.clear();
+        self.operands.clear();
+    }
+
+    #[inline]
+    pub(crate) fn push_operand(&mut self, operand: cachesim::Operand) {
+        self.operands.push(operand);
+    }
+
+    #[inline]
+    pub(crate) fn end_run(&mut self, iterations: u64) {
+        self.heads.push((self.operands.len() as u32, iterations));
+    }
+
+    /// The runs, in order.
+    pub fn runs(&self) -> impl Iterator<Item = cachesim::Run<'_>> {
+        let mut start = 0;
+        self.heads.iter().map(move |(end, iterations)| {
+            let operands = &self.operands[start..*end as usize];
+            start = *end as usize;
+            cachesim::Run { operands, iterations: *iterations }
+        })
+    }
+}

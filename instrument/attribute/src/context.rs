@@ -1,0 +1,80 @@
+//! Contexts: who is executing. A context is a thread, a phase and an operator; each is interned once.
+
+use std::collections::HashMap;
+
+use crate::probe::{OperatorId, Phase};
+
+/// Index of a context.
+pub type ContextId = u32;
+/// Index of a phase.
+pub type PhaseId = u32;
+
+/// The phase before the first one that a probe announces.
+pub const LOAD_PHASE: &str = "load";
+/// The phase between and after those that probes announce.
+pub const OTHER_PHASE: &str = "other";
+
+/// Who executes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Context {
+    /// The thread.
+    pub thread: u32,
+    /// The phase.
+    pub phase: PhaseId,
+    /// The innermost operator, if any.
+    pub operator: Option<OperatorId>,
+}
+
+/// All contexts and phases that occurred.
+#[derive(Debug, Default)]
+pub struct Contexts {
+    index: HashMap<Context, ContextId>,
+    contexts: Vec<Context>,
+    calls: Vec<u64>,
+    phases: Vec<Phase>,
+    phase_index: HashMap<Phase, PhaseId>,
+}
+
+impl Contexts {
+    /// The id of a context, made if it is new.
+    pub fn intern(&mut self, context: Context) -> ContextId {
+        *self.index.entry(context).or_insert_with(|| {
+            self.contexts.push(context);
+            self.calls.push(0);
+            self.contexts.len() as ContextId - 1
+        })
+    }
+
+    /// The id of a phase, made if it is new.
+    pub fn intern_phase(&mut self, phase: &Phase) -> PhaseId {
+        if let Some(id) = self.phase_index.get(phase) {
+            return *id;
+        }
+        let id = self.phases.len() as PhaseId;
+        self.phases.push(phase.clone());
+        self.phase_index.insert(phase.clone(), id);
+        id
+    }
+
+    /// Counts one entry of the context's operator.
+    pub fn count_call(&mut self, context: ContextId) {
+        self.calls[context as usize] += 1;
+    }
+
+    /// A context.
+    #[must_use]
+    pub fn get(&self, id: ContextId) -> &Context {
+        &self.contexts[id as usize]
+    }
+
+    /// A phase.
+    #[must_use]
+    pub fn phase(&self, id: PhaseId) -> &Phase {
+        &self.phases[id as usize]
+    }
+
+    /// Every context with the number of times its operator was entered.
+    pub fn iter(&self) -> impl Iterator<Item = (&Context, u64)> {
+        self.contexts.iter().zip(self.calls.iter().copied())
+    }
+}

@@ -1,0 +1,168 @@
+//! The ledger: one row for each (context, site, object) that occurs.
+//!
+//! Every dimension of a report is a function of a row's key, so any grouping adds up exactly to the totals. A row
+//! counts executions of its site and keeps the exact set of 64-byte lines that they touched; everything else
+//! (loads, stores, bytes, instructions, FLOPs) follows from the site.
+
+use std::collections::HashMap;
+
+use memloupe_stream::SiteId;
+use roaring::RoaringTreemap;
+
+use crate::context::ContextId;
+use crate::object::ObjectId;
+
+/// Index of a row. The cache models know it as an access's *owner*.
+pub type RowId = u32;
+
+/// log2 of the line size in which footprints are counted.
+const LINE_SHIFT: u32 = 6;
+/// Bytes of a line in [`Row::lines`].
+pub const FOOTPRINT_LINE_BYTES: u64 = 1 << LINE_SHIFT;
+
+/// What a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RowKey {
+    /// Thread, phase and operator.
+    pub context: ContextId,
+    /// Static operand.
+    pub site: SiteId,
+    /// Data object.
+    pub object: ObjectId,
+}
+
+/// Touched on every access: kept small and apart from the sets.
+#[derive(Clone, Copy, Debug)]
+struct Hot {
+    accesses: u64,
+    /// Lines [low, high] touched but not in the set yet; empty if low > high.
+    low: u64,
+    high: u64,
+}
+
+/// A finished row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// What it is about.
+    pub key: RowKey,
+    /// Times that the site accessed the object in this context.
+    pub accesses: u64,
+    /// Numbers (address / 64) of the lines touched.
+    pub lines: RoaringTreemap,
+}
+
+/// All rows.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    index: HashMap<RowKey, RowId>,
+    keys: Vec<RowKey>,
+    hot: Vec<Hot>,
+    lines: Vec<RoaringTreemap>,
+}
+
+impl Ledger {
+    /// Number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The row of a key, made if it is new. Not for the hot path: callers remember the answer.
+    pub fn row(&mut self, key: RowKey) -> RowId {
+        *self.index.entry(key).or_insert_with(|| {
+            let row = self.keys.len() as RowId;
+            self.keys.push(key);
+            self.hot.push(Hot { accesses: 0, low: 1, high: 0 });
+            self.lines.push(RoaringTreemap::new());
+            row
+        })
+    }
+
+    /// Counts `accesses` executions that together touch every line of [address, address + bytes).
+    #[inline]
+    pub fn touch(&mut self, row: RowId, accesses: u64, address: u64, bytes: u64) {
+        let hot = &mut self.hot[row as usize];
+        hot.accesses += accesses;
+        let first = address >> LINE_SHIFT;
+        let last = address.saturating_add(bytes.saturating_sub(1)) >> LINE_SHIFT;
+        if first >= hot.low && last <= hot.high {
+            return;
+        }
+        // Kernels sweep: an interval that grows at its ends holds most touches without going to the set.
+        if first <= hot.high.wrapping_add(1) && last.wrapping_add(1) >= hot.low && hot.low <= hot.high {
+            hot.low = hot.low.min(first);
+            hot.high = hot.high.max(last);
+        } else {
+            let done = std::mem::replace(hot, Hot { low: first, high: last, ..*hot });
+            Self::keep(&mut self.lines[row as usize], done);
+        }
+    }
+
+    #[cold]
+    fn keep(lines: &mut RoaringTreemap, hot: Hot) {
+        if hot.low <= hot.high {
+            lines.insert_range(hot.low..=hot.high);
+        }
+    }
+
+    /// Accesses of a row so far.
+    #[must_use]
+    pub fn accesses(&self, row: RowId) -> u64 {
+        self.hot[row as usize].accesses
+    }
+
+    /// The rows, in order of their ids.
+    #[must_use]
+    pub fn into_rows(self) -> Vec<Row> {
+        self.keys
+            .into_iter()
+            .zip(self.hot)
+            .zip(self.lines)
+            .map(|((key, hot), mut lines)| {
+                Self::keep(&mut lines, hot);
+                Row { key, accesses: hot.accesses, lines }
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn touched_lines_are_exact(touches in prop::collection::vec((0u64..20_000, 1u64..300), 1..200)) {
+            let mut ledger = Ledger::default();
+            let row = ledger.row(RowKey { context: 0, site: 0, object: 0 });
+            let mut expected = BTreeSet::new();
+            for (address, bytes) in &touches {
+                ledger.touch(row, 1, *address, *bytes);
+                expected.extend((*address..*address + *bytes).map(|byte| byte / FOOTPRINT_LINE_BYTES));
+            }
+            let rows = ledger.into_rows();
+            prop_assert_eq!(rows[0].accesses, touches.len() as u64);
+            prop_assert_eq!(rows[0].lines.iter().collect::<Vec<_>>(), expected.into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn the_last_line_of_the_address_space_is_no_exception() {
+        let mut ledger = Ledger::default();
+        let row = ledger.row(RowKey { context: 0, site: 0, object: 0 });
+        ledger.touch(row, 1, u64::MAX - 3, 64);
+        ledger.touch(row, 1, 0, 1);
+        let lines = &ledger.into_rows()[0].lines;
+        assert_eq!(lines.iter().collect::<Vec<_>>(), [0, u64::MAX >> LINE_SHIFT]);
+    }
+}

@@ -1,0 +1,33 @@
+//! Attribution: gives every access its names.
+//!
+//! ```text
+//! runs, events ──► Attribution ──► runs whose operands carry a ledger row
+//!                    │ Modules, Symbolizer   code: function, source line, inlined frames
+//!                    │ Probes                operator, layer, phase
+//!                    │ Objects               data object and its class
+//!                    └ Ledger                one row for each (context, site, object) that occurs
+//! ```
+
+mod attribution;
+mod batch;
+mod class;
+mod context;
+pub mod gguf;
+mod ledger;
+mod module;
+mod object;
+mod probe;
+mod range_map;
+mod symbol;
+
+pub use attribution::{Attribution, Parts};
+pub use batch::AttributedBatch;
+pub use class::Class;
+pub use context::{Context, ContextId, Contexts, LOAD_PHASE, OTHER_PHASE, PhaseId};
+pub use ledger::{FOOTPRINT_LINE_BYTES, Ledger, Row, RowId, RowKey};
+pub use module::{CodeAddress, Module, ModuleId, Modules, Region};
+pub use object::{Extent, Object, ObjectId, Objects};
+pub use probe::{
+    Entered, Lasts, Operator, OperatorId, Pattern, Phase, Preset, PresetError, Probes, SeenObject, StackRule,
+};
+pub use symbol::{Frame, Location, Symbolizer};

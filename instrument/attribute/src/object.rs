@@ -1,0 +1,530 @@
+//! Data objects: what memory is for. Every address has an object; what nothing names is honestly "other".
+//!
+//! Three layers, the upper one wins:
+//! - **tensors**: parts of model files that are mapped or read, and what operator probes have seen;
+//! - **heap**: live allocations, named by who allocated them;
+//! - **mappings**: stacks, modules' code and variables, files, anonymous memory.
+//!
+//! # When answers change
+//! Callers keep the answers of [`Objects::lookup`] until [`Objects::generation`] changes. The extents answered since then
+//! are remembered, and the generation changes only if one of them passes to *another* object. Memory that is freed
+//! or unmapped passes to nobody yet, as no correct program uses it; its next owner settles the matter. So a loop that
+//! frees and allocates the same thing changes nothing. What an allocator keeps to itself is answered with an empty
+//! extent, which holds for that one access only: malloc's own accesses are looked up each time instead of
+//! spoiling everybody's answers at each allocation.
+
+mod allocation;
+mod answers;
+mod model_files;
+mod static_data;
+mod table;
+
+use std::collections::HashMap;
+
+use memloupe_stream::{Event, MapKind};
+
+use answers::Answers;
+use model_files::{FileId, ModelFiles};
+use table::ObjectTable;
+pub use table::{Object, ObjectId};
+
+use crate::class::Class;
+use crate::module::Modules;
+use crate::probe::{SeenObject, StackRule};
+use crate::range_map::{Entry, Place, RangeMap, intersect};
+
+/// An object and the addresses [start, end) around the one asked for that belong to it. Empty if the answer holds for
+/// this one access only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The object.
+    pub object: ObjectId,
+    /// The first address.
+    pub start: u64,
+    /// One past the last address.
+    pub end: u64,
+}
+
+/// A piece of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Piece {
+    object: ObjectId,
+    /// It is part of a mapped model file, whose word is final. Memory that a file was read into may be used for
+    /// something else later.
+    is_mapped: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backing {
+    Anonymous,
+    /// Memory that an allocator hands out from: the program break's area, or anonymous memory seen to be so used.
+    Arena,
+    Stack,
+    /// A file; `shift` is the file offset less the address.
+    File {
+        file: FileId,
+        shift: u64,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mapping {
+    object: ObjectId,
+    backing: Backing,
+}
+
+/// A call stack that allocates.
+#[derive(Debug)]
+struct CallStack {
+    frames: Vec<u64>,
+    /// Once it was needed.
+    object: Option<ObjectId>,
+}
+
+/// All objects, and where they are now.
+#[derive(Debug)]
+pub struct Objects {
+    table: ObjectTable,
+    rules: Vec<StackRule>,
+    tensors: RangeMap<Piece>,
+    heap: RangeMap<ObjectId>,
+    mappings: RangeMap<Mapping>,
+    stacks: HashMap<u64, CallStack>,
+    files: ModelFiles,
+    answers: Answers,
+    modules_generation: u64,
+    unmapped: ObjectId,
+    anonymous: ObjectId,
+    arena: ObjectId,
+    main_stack: ObjectId,
+}
+
+impl Objects {
+    /// Starts empty, with rules for the names of heap memory.
+    #[must_use]
+    pub fn new(rules: Vec<StackRule>) -> Self {
+        let mut table = ObjectTable::default();
+        Self {
+            unmapped: table.intern(Class::Other, "memory of unknown origin"),
+            anonymous: table.intern(Class::Other, "anonymous memory"),
+            arena: table.intern(Class::Heap, "heap arena (not handed out)"),
+            main_stack: table.intern(Class::Stack, "main stack"),
+            table,
+            rules,
+            tensors: RangeMap::default(),
+            heap: RangeMap::default(),
+            mappings: RangeMap::default(),
+            stacks: HashMap::new(),
+            files: ModelFiles::default(),
+            answers: Answers::default(),
+            modules_generation: 0,
+        }
+    }
+
+    /// Takes in an event. `modules` has taken it in before.
+    pub fn event(&mut self, event: &Event, modules: &Modules) {
+        if self.modules_generation != modules.generation() {
+            self.modules_generation = modules.generation();
+            self.answers.forget();
+            // Another module may come to where one was unloaded.
+            if matches!(event, Event::Unmap { .. }) {
+                self.stacks.values_mut().for_each(|stack| stack.object = None);
+            }
+        }
+        match event {
+            Event::Map {
+                address,
+                bytes,
+                kind,
+                file_offset,
+                path,
+                ..
+            } => {
+                self.map(
+                    *address,
+                    address.saturating_add(*bytes),
+                    *kind,
+                    *file_offset,
+                    path,
+                );
+            }
+            Event::Unmap { address, bytes } => self.unmap(*address, address.saturating_add(*bytes)),
+            Event::Remap {
+                from,
+                from_bytes,
+                to,
+                to_bytes,
+            } => self.remap(*from, *from_bytes, *to, *to_bytes),
+            Event::Stack { stack, frames } => {
+                self.stacks.insert(
+                    *stack,
+                    CallStack {
+                        frames: frames.clone(),
+                        object: None,
+                    },
+                );
+            }
+            Event::Alloc {
+                address,
+                bytes,
+                stack,
+            } => self.allocate(*address, *bytes, *stack, modules),
+            Event::Free { address } => self.free(*address),
+            Event::FileRead {
+                address,
+                bytes,
+                file_offset,
+                path,
+            } => {
+                self.read_file(*address, address.saturating_add(*bytes), *file_offset, path);
+            }
+            Event::ThreadStart {
+                thread,
+                stack_pointer,
+                ..
+            } => self.start_thread(*thread, *stack_pointer),
+            Event::Exec { .. } => {
+                self.unmap(0, u64::MAX);
+                self.stacks.clear();
+                self.answers.forget();
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes in a tensor that a probe has seen. Costs little if it is known to be there.
+    pub fn register(&mut self, seen: &SeenObject) {
+        if let Place::In(Entry {
+            value: Piece { is_mapped: true, .. },
+            ..
+        }) = self.tensors.at(seen.address)
+        {
+            return;
+        }
+        let object = self.table.intern(seen.class, &seen.name);
+        let piece = Piece {
+            object,
+            is_mapped: false,
+        };
+        self.put_tensor(seen.address, seen.address.saturating_add(seen.bytes), piece);
+    }
+
+    /// The object at an address and the addresses around it that have the same answer.
+    pub fn lookup(&mut self, address: u64, modules: &Modules) -> Extent {
+        let (extent, is_lasting) = self.find(address, modules);
+        if !is_lasting {
+            return Extent {
+                start: address,
+                end: address,
+                ..extent
+            };
+        }
+        self.answers.give(extent.start, extent.end, extent.object);
+        extent
+    }
+
+    /// Changes whenever an earlier answer of [`Self::lookup`] may not hold any more.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.answers.generation()
+    }
+
+    /// Every object so far, in order of their ids.
+    #[must_use]
+    pub fn table(&self) -> &[Object] {
+        self.table.all()
+    }
+
+    /// What a person should know about how memory could be named.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        self.files.notes()
+    }
+
+    /// The answer, and whether it lasts until the generation changes.
+    fn find(&mut self, address: u64, modules: &Modules) -> (Extent, bool) {
+        let mut bounds = match self.tensors.at(address) {
+            Place::In(Entry { start, end, value }) => {
+                return (
+                    Extent {
+                        object: value.object,
+                        start,
+                        end,
+                    },
+                    true,
+                );
+            }
+            Place::Gap { start, end } => (start, end),
+        };
+        match self.heap.at(address) {
+            Place::In(entry) => {
+                let (start, end) = intersect(bounds, (entry.start, entry.end));
+                return (
+                    Extent {
+                        object: entry.value,
+                        start,
+                        end,
+                    },
+                    true,
+                );
+            }
+            Place::Gap { start, end } => bounds = intersect(bounds, (start, end)),
+        }
+        let mapping = match self.mappings.at(address) {
+            Place::In(entry) => entry,
+            Place::Gap { start, end } => {
+                let (start, end) = intersect(bounds, (start, end));
+                return (
+                    Extent {
+                        object: self.unmapped,
+                        start,
+                        end,
+                    },
+                    true,
+                );
+            }
+        };
+        bounds = intersect(bounds, (mapping.start, mapping.end));
+        if let Some((module, start, end)) = modules.span_at(address) {
+            bounds = intersect(bounds, (start, end));
+            let (object, around) =
+                static_data::find(&mut self.table, address, modules.get(module), (start, end));
+            let (start, end) = intersect(bounds, around);
+            return (Extent { object, start, end }, true);
+        }
+        // Next to a module, the mapping may reach into its span.
+        let (below, above) = modules.gap_at(address);
+        let (start, end) = intersect(bounds, (below, above));
+        let extent = Extent {
+            object: mapping.value.object,
+            start,
+            end,
+        };
+        (extent, mapping.value.backing != Backing::Arena)
+    }
+
+    fn map(&mut self, start: u64, end: u64, kind: MapKind, file_offset: u64, path: &str) {
+        self.unmap(start, end);
+        if start >= end {
+            return;
+        }
+        let (object, backing) = match kind {
+            MapKind::File => {
+                let file = self.files.id(path, &mut self.table);
+                let shift = file_offset.wrapping_sub(start);
+                (
+                    self.table.intern(Class::File, &format!("file: {path}")),
+                    Backing::File { file, shift },
+                )
+            }
+            MapKind::Brk => (self.arena, Backing::Arena),
+            MapKind::Stack => (self.main_stack, Backing::Stack),
+            MapKind::Anonymous => (self.anonymous, Backing::Anonymous),
+        };
+        self.table.count_allocation(object);
+        self.put_mapping(start, end, Mapping { object, backing });
+        self.answers.changes(start, end);
+        if let Backing::File { file, shift } = backing {
+            self.put_file_tensors(start, end, file, shift, true);
+        }
+    }
+
+    fn put_mapping(&mut self, start: u64, end: u64, mapping: Mapping) {
+        self.table.grow(mapping.object, end - start);
+        if mapping.backing == Backing::Arena {
+            self.mappings.join(start, end, mapping);
+        } else {
+            // Apart from its neighbours: threads' stacks are found by their mapping.
+            self.mappings.put(start, end, mapping);
+        }
+    }
+
+    fn unmap(&mut self, start: u64, end: u64) {
+        let table = &mut self.table;
+        self.mappings
+            .remove(start, end, |lost| table.shrink(lost.value.object, lost.bytes()));
+        self.heap
+            .remove(start, end, |lost| table.shrink(lost.value, lost.bytes()));
+        self.remove_tensors(start, end);
+    }
+
+    fn remap(&mut self, from: u64, from_bytes: u64, to: u64, to_bytes: u64) {
+        let from_end = from.saturating_add(from_bytes);
+        let to_end = to.saturating_add(to_bytes);
+        let move_by = to.wrapping_sub(from);
+        let mut mapping = match self.mappings.at(from) {
+            Place::In(entry) => entry.value,
+            Place::Gap { .. } => Mapping {
+                object: self.anonymous,
+                backing: Backing::Anonymous,
+            },
+        };
+        if let Backing::File { shift, .. } = &mut mapping.backing {
+            *shift = shift.wrapping_sub(move_by);
+        }
+        let kept_end = from.saturating_add(from_bytes.min(to_bytes));
+        let pieces: Vec<_> = self.tensors.cut(from, kept_end).collect();
+        let allocations: Vec<_> = self.heap.cut(from, kept_end).collect();
+        self.unmap(from, from_end);
+        self.unmap(to, to_end);
+        if to < to_end {
+            self.put_mapping(to, to_end, mapping);
+        }
+        self.answers.changes(to, to_end);
+        for Entry { start, end, value } in allocations {
+            self.table.grow(value, end - start);
+            self.heap
+                .put(start.wrapping_add(move_by), end.wrapping_add(move_by), value);
+        }
+        for Entry { start, end, value } in pieces {
+            self.table.grow(value.object, end - start);
+            self.tensors
+                .join(start.wrapping_add(move_by), end.wrapping_add(move_by), value);
+        }
+        if let Backing::File { file, shift } = mapping.backing {
+            let grown = to.saturating_add(from_bytes).min(to_end);
+            self.put_file_tensors(grown, to_end, file, shift, true);
+        }
+    }
+
+    fn start_thread(&mut self, thread: u32, stack_pointer: u64) {
+        let Place::In(entry) = self.mappings.at(stack_pointer) else {
+            return;
+        };
+        if !matches!(entry.value.backing, Backing::Anonymous | Backing::Stack)
+            || entry.value.object == self.main_stack
+        {
+            return;
+        }
+        let object = self
+            .table
+            .intern(Class::Stack, &format!("stack of thread {thread}"));
+        self.table.count_allocation(object);
+        self.change_mapping(
+            entry,
+            Mapping {
+                object,
+                backing: Backing::Stack,
+            },
+        );
+    }
+
+    /// Replaces a mapping by another of the same extent; what lies in it stays.
+    fn change_mapping(&mut self, entry: Entry<Mapping>, mapping: Mapping) {
+        self.mappings.remove(entry.start, entry.end, |_| ());
+        self.table.shrink(entry.value.object, entry.bytes());
+        self.put_mapping(entry.start, entry.end, mapping);
+        self.answers.withdraw(entry.start, entry.end, entry.value.object);
+    }
+
+    fn allocate(&mut self, address: u64, bytes: u64, stack: u64, modules: &Modules) {
+        let object = self.stack_object(stack, modules);
+        self.table.count_allocation(object);
+        let end = address.saturating_add(bytes);
+        if address >= end {
+            return;
+        }
+        if let Place::In(entry) = self.mappings.at(address)
+            && entry.value.backing == Backing::Anonymous
+        {
+            self.change_mapping(
+                entry,
+                Mapping {
+                    object: self.arena,
+                    backing: Backing::Arena,
+                },
+            );
+        }
+        let table = &mut self.table;
+        self.heap
+            .remove(address, end, |lost| table.shrink(lost.value, lost.bytes()));
+        self.remove_tensors(address, end);
+        self.table.grow(object, bytes);
+        self.heap.put(address, end, object);
+        self.answers.passes_to(address, end, object);
+    }
+
+    fn free(&mut self, address: u64) {
+        let Some(entry) = self.heap.starting_at(address) else {
+            return;
+        };
+        let table = &mut self.table;
+        self.heap.remove(entry.start, entry.end, |lost| {
+            table.shrink(lost.value, lost.bytes());
+        });
+        self.remove_tensors(entry.start, entry.end);
+    }
+
+    /// The object that a call stack allocates.
+    fn stack_object(&mut self, id: u64, modules: &Modules) -> ObjectId {
+        let stack = self.stacks.entry(id).or_insert_with(|| CallStack {
+            frames: Vec::new(),
+            object: None,
+        });
+        if let Some(object) = stack.object {
+            return object;
+        }
+        let (class, name) = allocation::name(&stack.frames, &self.rules, modules);
+        let object = self.table.intern(class, &name);
+        self.table.note_stack(object, &stack.frames);
+        stack.object = Some(object);
+        object
+    }
+
+    fn read_file(&mut self, start: u64, end: u64, file_offset: u64, path: &str) {
+        let file = self.files.id(path, &mut self.table);
+        if self.files.is_model(file) {
+            self.put_file_tensors(start, end, file, file_offset.wrapping_sub(start), false);
+        }
+    }
+
+    /// Names [start, end) by a model file's tensors; `shift` is the file offset less the address. Between tensors it
+    /// becomes nameless.
+    fn put_file_tensors(&mut self, start: u64, end: u64, file: FileId, shift: u64, is_mapped: bool) {
+        let had_names = self.tensors.overlapping(start, end).next().is_some();
+        self.remove_tensors(start, end);
+        let mut position = start;
+        for tensor in self.files.tensors_in(file, start, end, shift) {
+            if had_names {
+                self.answers.changes(position, tensor.start);
+            }
+            self.put_tensor(
+                tensor.start,
+                tensor.end,
+                Piece {
+                    object: tensor.value,
+                    is_mapped,
+                },
+            );
+            position = tensor.end;
+        }
+        if had_names {
+            self.answers.changes(position, end);
+        }
+    }
+
+    fn put_tensor(&mut self, start: u64, end: u64, piece: Piece) {
+        if start >= end {
+            return;
+        }
+        if let Place::In(known) = self.tensors.at(start)
+            && known.value == piece
+            && known.end >= end
+        {
+            return;
+        }
+        self.remove_tensors(start, end);
+        if self.table.live_bytes(piece.object) == 0 {
+            self.table.count_allocation(piece.object);
+        }
+        self.table.grow(piece.object, end - start);
+        self.tensors.join(start, end, piece);
+        self.answers.passes_to(start, end, piece.object);
+    }
+
+    fn remove_tensors(&mut self, start: u64, end: u64) {
+        let table = &mut self.table;
+        self.tensors
+            .remove(start, end, |lost| table.shrink(lost.value.object, lost.bytes()));
+    }
+}

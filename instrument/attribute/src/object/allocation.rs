@@ -1,0 +1,151 @@
+//! Names for heap memory, from the call stack that allocated it.
+
+use std::sync::LazyLock;
+
+use crate::class::Class;
+use crate::module::Modules;
+use crate::probe::{Pattern, StackRule};
+
+/// Functions that allocate for others: naming memory after them would tell nothing.
+const GO_BETWEENS: [&str; 29] = [
+    // The C allocator and the wrappers in front of it
+    "malloc",
+    "calloc",
+    "realloc",
+    "reallocarray",
+    "memalign",
+    "aligned_alloc",
+    "posix_memalign",
+    "valloc",
+    "pvalloc",
+    "__libc_*",
+    "_int_*",
+    "_mid_memalign",
+    "strdup",
+    "__strdup",
+    "strndup",
+    "__strndup",
+    // C++ and its library
+    "operator new*",
+    "std::*",
+    "__gnu_cxx::*",
+    // Rust and its library
+    "__rust_*",
+    "__rdl_*",
+    "__rg_*",
+    "alloc::*",
+    "<alloc::*",
+    "core::*",
+    "<core::*",
+    "<std::*",
+    "hashbrown::*",
+    "<hashbrown::*",
+];
+
+static GO_BETWEEN_PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
+    let parse = |text: &&str| Pattern::try_from((*text).to_owned()).expect("the table holds valid patterns");
+    GO_BETWEENS.iter().map(parse).collect()
+});
+
+/// How many functions a name shows: the one that wanted the memory, and on whose behalf.
+const SHOWN_FRAMES: usize = 2;
+
+/// The class and name of what is allocated with this call stack, innermost frame first. The innermost function that a
+/// rule matches decides; of several rules for it, the first.
+pub(super) fn name(frames: &[u64], rules: &[StackRule], modules: &Modules) -> (Class, String) {
+    let functions: Vec<Option<&str>> = frames.iter().map(|ip| modules.function_name(*ip)).collect();
+    let rule = functions
+        .iter()
+        .flatten()
+        .find_map(|name| rules.iter().find(|rule| rule.function.matches(name)));
+    if let Some(rule) = rule {
+        return (rule.class, rule.name.clone());
+    }
+    let is_go_between = |function: &Option<&str>| {
+        function.is_some_and(|name| GO_BETWEEN_PATTERNS.iter().any(|pattern| pattern.matches(name)))
+    };
+    let first = functions
+        .iter()
+        .position(|function| !is_go_between(function))
+        .unwrap_or(0);
+    let shown: Vec<String> = frames[first..]
+        .iter()
+        .zip(&functions[first..])
+        .filter(|(_, function)| !is_go_between(function))
+        .take(SHOWN_FRAMES)
+        .map(|(ip, function)| function.map_or_else(|| nameless(*ip, modules), without_template_arguments))
+        .collect();
+    if shown.is_empty() {
+        return (Class::Heap, "heap: unknown caller".to_owned());
+    }
+    let module = modules
+        .module_at(frames[first])
+        .map(|id| format!(" ({})", modules.get(id).name()));
+    (
+        Class::Heap,
+        format!("heap: {}{}", shown.join(" < "), module.unwrap_or_default()),
+    )
+}
+
+fn nameless(ip: u64, modules: &Modules) -> String {
+    let at = modules.code_address(ip);
+    match modules.module_at(ip) {
+        Some(module) => format!("[{}+{:#x}]", modules.get(module).name(), at.offset),
+        None => at.region.name().to_owned(),
+    }
+}
+
+/// `std::map<int, A>::at` is shown as `std::map::at`. A leading `<T as Trait>` of Rust stays, and so do operators.
+fn without_template_arguments(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    let mut depth = 0u32;
+    let mut before_arrow = ' ';
+    for c in name.chars() {
+        match c {
+            '<' if depth > 0 => depth += 1,
+            '<' if opens_arguments(&out) => depth = 1,
+            '>' if depth > 0 && before_arrow != '-' => {
+                depth -= 1;
+                // Rust writes `Vec::<u8>::push` with one separator more.
+                if depth == 0 && out.ends_with("::") {
+                    out.truncate(out.len() - 2);
+                }
+            }
+            _ if depth == 0 => out.push(c),
+            _ => {}
+        }
+        before_arrow = c;
+    }
+    // Unbalanced: not a template after all.
+    if depth == 0 { out } else { name.to_owned() }
+}
+
+fn opens_arguments(before: &str) -> bool {
+    let is_operator = before.ends_with("operator") || before.ends_with("operator<");
+    let follows_name = before.ends_with(|c: char| c.is_alphanumeric() || c == '_') || before.ends_with("::");
+    follows_name && !is_operator
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn template_arguments_are_left_out() {
+        let table = [
+            ("std::map<int, std::vector<char> >::at", "std::map::at"),
+            ("f<(A<3>)>", "f"),
+            ("operator<", "operator<"),
+            ("operator<< <char>", "operator<< <char>"),
+            ("alloc::vec::Vec::<u8>::push", "alloc::vec::Vec::push"),
+            (
+                "<alloc::vec::Vec<u8> as core::clone::Clone>::clone",
+                "<alloc::vec::Vec as core::clone::Clone>::clone",
+            ),
+            ("call<fn() -> u8>", "call"),
+        ];
+        for (name, expected) in table {
+            assert_eq!(without_template_arguments(name), expected);
+        }
+    }
+}

@@ -1,0 +1,474 @@
+//! What entering a probed function means: a rule of a preset, bound to the fields of one function.
+
+use std::collections::HashMap;
+
+use memloupe_stream::Fetch;
+
+use super::dwarf::Debug;
+use super::expression::Expression;
+use super::pattern::Pattern;
+use super::plan::{Decode, Plan, Reading, Slot};
+use super::preset::{Kind, Lasts, LayerRule, Named, ObjectRule, OperatorRule, PhaseName, ProbeRule};
+use super::types::Type;
+use super::{Operator, SeenObject};
+use crate::class::Class;
+
+/// A rule bound to one function.
+pub(super) struct Meaning {
+    slots: Vec<Slot>,
+    operator: Option<OperatorFields>,
+    objects: Vec<ObjectFields>,
+    phase: Option<(Reading, Vec<PhaseName>)>,
+    pub(super) lasts: Lasts,
+}
+
+struct OperatorFields {
+    kind: KindField,
+    name: Option<Reading>,
+    shape: Option<Reading>,
+    element_type: Option<NamedField>,
+    sources: Vec<Reading>,
+    layer: Option<LayerRule>,
+}
+
+enum KindField {
+    Literal(String),
+    Read(NamedField, HashMap<String, NamedField>),
+}
+
+/// A number and the names of its values.
+struct NamedField {
+    reading: Reading,
+    names: HashMap<i64, String>,
+}
+
+/// One object: alternatives, the first that is present counts.
+struct ObjectFields {
+    alternatives: Vec<Tensor>,
+    class: Vec<(Class, Vec<Pattern>)>,
+}
+
+struct Tensor {
+    name: Reading,
+    address: Reading,
+    extents: Reading,
+    strides: Reading,
+}
+
+impl Meaning {
+    /// The meaning of a rule that reads nothing.
+    pub(super) fn constant(kind: &str, lasts: Lasts) -> Self {
+        let operator = OperatorFields {
+            kind: KindField::Literal(kind.to_owned()),
+            name: None,
+            shape: None,
+            element_type: None,
+            sources: Vec::new(),
+            layer: None,
+        };
+        Self {
+            slots: Vec::new(),
+            operator: Some(operator),
+            objects: Vec::new(),
+            phase: None,
+            lasts,
+        }
+    }
+
+    /// Binds a rule to a function.
+    pub(super) fn bind<'d>(
+        rule: &ProbeRule,
+        layer: Option<&LayerRule>,
+        debug: &Debug<'d>,
+        mut plan: Plan<'_, 'd>,
+    ) -> Result<(Self, Vec<Fetch>), String> {
+        let operator = match &rule.operator {
+            Some(operator) => Some(OperatorFields::bind(operator, layer, debug, &mut plan)?),
+            None => None,
+        };
+        let mut objects = Vec::new();
+        for object in &rule.object {
+            ObjectFields::bind(object, &mut plan, &mut objects)?;
+        }
+        let phase = match &rule.phase {
+            Some(phase) => {
+                let reading = single(&mut plan, &phase.value)?;
+                if reading.decode == Decode::Text {
+                    return Err(format!("`{}`: not an integer", phase.value.text));
+                }
+                Some((reading, phase.rules.clone()))
+            }
+            None => None,
+        };
+        let (fetches, slots) = plan.fetches()?;
+        Ok((
+            Self {
+                slots,
+                operator,
+                objects,
+                phase,
+                lasts: rule.lasts,
+            },
+            fetches,
+        ))
+    }
+
+    /// Whether it names operators or objects, beside a phase.
+    pub(super) fn is_named(&self) -> bool {
+        self.operator.is_some() || !self.objects.is_empty()
+    }
+
+    /// Appends the bytes of an event that its meaning depends on.
+    pub(super) fn essence(&self, present: u64, values: &[u8], essence: &mut Vec<u8>) {
+        essence.extend_from_slice(&present.to_le_bytes());
+        for slot in &self.slots {
+            essence.extend_from_slice(values.get(slot.start..slot.end).unwrap_or_default());
+        }
+    }
+
+    /// The phase that the call opens.
+    pub(super) fn phase(&self, present: u64, values: &[u8]) -> Option<&PhaseName> {
+        let (reading, rules) = self.phase.as_ref()?;
+        let value = self.event(present, values).integer(reading)?;
+        let fits = |rule: &&PhaseName| {
+            rule.min.is_none_or(|min| value >= min) && rule.max.is_none_or(|max| value <= max)
+        };
+        rules.iter().find(fits)
+    }
+
+    /// The operator that the call is part of.
+    pub(super) fn operator(&self, present: u64, values: &[u8]) -> Option<Operator> {
+        let event = self.event(present, values);
+        let fields = self.operator.as_ref()?;
+        let kind = match &fields.kind {
+            KindField::Literal(kind) => kind.clone(),
+            KindField::Read(field, details) => {
+                let kind = event.named(field)?;
+                match details.get(&kind).and_then(|detail| event.named(detail)) {
+                    Some(detail) => format!("{kind}.{detail}"),
+                    None => kind,
+                }
+            }
+        };
+        let name = fields
+            .name
+            .as_ref()
+            .and_then(|name| event.text(name))
+            .unwrap_or_default();
+        let sources: Vec<_> = fields
+            .sources
+            .iter()
+            .filter_map(|source| event.text(source))
+            .collect();
+        let layer = fields.layer.as_ref().and_then(|rule| {
+            let names = std::iter::once(&name).chain(&sources);
+            names
+                .filter_map(|name| rule.names.iter().find_map(|pattern| pattern.number(name)))
+                .next()
+                .map(|number| rule.label.replace("{n}", number))
+        });
+        let shape = fields
+            .shape
+            .as_ref()
+            .and_then(|shape| event.integers(shape))
+            .unwrap_or_default();
+        let ranks = shape
+            .iter()
+            .rposition(|extent| *extent != 1)
+            .map_or(1, |last| last + 1);
+        let shape: Vec<_> = shape.iter().take(ranks).map(i64::to_string).collect();
+        Some(Operator {
+            kind,
+            name,
+            layer,
+            shape: shape.join("x"),
+            element_type: fields
+                .element_type
+                .as_ref()
+                .and_then(|field| event.named(field))
+                .unwrap_or_default(),
+            sources: sources
+                .into_iter()
+                .filter(|source| !source.is_empty())
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+    }
+
+    /// The data objects that the call shows.
+    pub(super) fn objects(&self, present: u64, values: &[u8]) -> Vec<SeenObject> {
+        let event = self.event(present, values);
+        let mut objects = Vec::new();
+        for object in self.objects.iter().filter_map(|object| object.see(&event)) {
+            if !objects.contains(&object) {
+                objects.push(object);
+            }
+        }
+        objects
+    }
+
+    fn event<'e>(&'e self, present: u64, values: &'e [u8]) -> Event<'e> {
+        Event {
+            slots: &self.slots,
+            present,
+            values,
+        }
+    }
+}
+
+impl OperatorFields {
+    fn bind<'d>(
+        rule: &OperatorRule,
+        layer: Option<&LayerRule>,
+        debug: &Debug<'d>,
+        plan: &mut Plan<'_, 'd>,
+    ) -> Result<Self, String> {
+        let kind = match &rule.kind {
+            Kind::Literal(kind) => KindField::Literal(kind.clone()),
+            Kind::Read(kind, details) => {
+                let field = NamedField::bind(kind, debug, plan)?;
+                let mut fields = HashMap::new();
+                for (kind, detail) in details {
+                    fields.insert(kind.clone(), NamedField::bind(detail, debug, plan)?);
+                }
+                KindField::Read(field, fields)
+            }
+        };
+        let mut optional = |expression: &Option<Expression>| match expression {
+            Some(expression) => single(plan, expression).map(Some),
+            None => Ok(None),
+        };
+        let name = optional(&rule.name)?;
+        let shape = optional(&rule.shape)?;
+        let element_type = match &rule.element_type {
+            Some(field) => Some(NamedField::bind(field, debug, plan)?),
+            None => None,
+        };
+        let mut sources = Vec::new();
+        for source in &rule.sources {
+            for value in plan.values(source)? {
+                sources.push(
+                    plan.read(&value)
+                        .map_err(|what| format!("`{}`: {what}", source.text))?,
+                );
+            }
+        }
+        Ok(Self {
+            kind,
+            name,
+            shape,
+            element_type,
+            sources,
+            layer: layer.cloned(),
+        })
+    }
+}
+
+impl NamedField {
+    fn bind<'d>(named: &Named, debug: &Debug<'d>, plan: &mut Plan<'_, 'd>) -> Result<Self, String> {
+        let reading = single(plan, &named.value)?;
+        let mistake = |what: String| format!("`{}`: {what}", named.value.text);
+        let enumerators = match &named.enumeration {
+            Some(name) => debug.enumerators(&plan.enumeration(name).map_err(mistake)?)?,
+            None => {
+                let value = plan.values(&named.value)?.remove(0);
+                if !matches!(debug.peel(&value.ty)?, Type::Enum { .. }) {
+                    return Err(mistake(
+                        "not an enum; say which one its values are of: enumeration = \"…\"".to_owned(),
+                    ));
+                }
+                debug.enumerators(&value.ty)?
+            }
+        };
+        let names = enumerators.into_iter().map(|(value, name)| {
+            let short = name.strip_prefix(&named.strip).unwrap_or(&name).to_owned();
+            (value, short)
+        });
+        // Of two enumerators with one value, the first counts.
+        let mut first = HashMap::new();
+        names.for_each(|(value, name)| {
+            first.entry(value).or_insert(name);
+        });
+        Ok(Self {
+            reading,
+            names: first,
+        })
+    }
+}
+
+impl ObjectFields {
+    /// Adds the rule's objects, one for each value of its bases.
+    fn bind(rule: &ObjectRule, plan: &mut Plan<'_, '_>, objects: &mut Vec<Self>) -> Result<(), String> {
+        let first = objects.len();
+        let mut mistake = None;
+        for base in &rule.base {
+            let bases = match plan.values(base) {
+                Ok(bases) => bases,
+                Err(what) => {
+                    mistake = Some(what);
+                    continue;
+                }
+            };
+            for (index, base) in bases.into_iter().enumerate() {
+                let mut field = |path: &super::expression::Path| {
+                    let value = plan.follow(base.clone(), &path.steps)?.remove(0);
+                    plan.read(&value)
+                        .map_err(|what| format!("`{}`: {what}", path.text))
+                };
+                let tensor = Tensor {
+                    name: field(&rule.name)?,
+                    address: field(&rule.address)?,
+                    extents: field(&rule.extents)?,
+                    strides: field(&rule.strides)?,
+                };
+                if objects.len() <= first + index {
+                    let class = rule
+                        .class
+                        .iter()
+                        .map(|(class, names)| (*class, names.clone()))
+                        .collect();
+                    objects.push(Self {
+                        alternatives: Vec::new(),
+                        class,
+                    });
+                }
+                objects[first + index].alternatives.push(tensor);
+            }
+        }
+        match mistake {
+            Some(what) if objects.len() == first => Err(what),
+            _ => Ok(()),
+        }
+    }
+
+    fn see(&self, event: &Event<'_>) -> Option<SeenObject> {
+        let (tensor, address) = self.alternatives.iter().find_map(|tensor| {
+            event
+                .integer(&tensor.address)
+                .filter(|address| *address != 0)
+                .map(|address| (tensor, address))
+        })?;
+        let name = event.text(&tensor.name)?;
+        let (class, _) = self
+            .class
+            .iter()
+            .find(|(_, names)| names.iter().any(|pattern| pattern.matches(&name)))?;
+        let bytes = span_bytes(
+            &event.integers(&tensor.extents)?,
+            &event.integers(&tensor.strides)?,
+        )?;
+        (bytes > 0).then_some(SeenObject {
+            name,
+            class: *class,
+            address: address as u64,
+            bytes,
+        })
+    }
+}
+
+/// Bytes from a tensor's first to behind its last: one row, and all strides to the last one. A row is the distance
+/// to the next one, which holds for blocked (quantised) element types too, whose elements have no byte stride.
+/// `None` if the numbers are no tensor's.
+fn span_bytes(extents: &[i64], strides: &[i64]) -> Option<u64> {
+    if extents.is_empty() || extents.iter().any(|extent| *extent <= 0) {
+        return Some(0);
+    }
+    let row = match strides.get(1) {
+        Some(row) => *row,
+        None => extents[0].checked_mul(*strides.first()?)?,
+    };
+    let bytes = extents
+        .iter()
+        .zip(strides)
+        .skip(1)
+        .try_fold(row, |bytes, (extent, stride)| {
+            bytes.checked_add((extent - 1).checked_mul(*stride)?)
+        })?;
+    u64::try_from(bytes).ok()
+}
+
+fn single(plan: &mut Plan<'_, '_>, expression: &Expression) -> Result<Reading, String> {
+    let values = plan.values(expression)?;
+    let [value] = &values[..] else {
+        return Err(format!(
+            "`{}`: one value is needed, not {}",
+            expression.text,
+            values.len()
+        ));
+    };
+    plan.read(value)
+        .map_err(|what| format!("`{}`: {what}", expression.text))
+}
+
+/// The values of one event.
+struct Event<'e> {
+    slots: &'e [Slot],
+    present: u64,
+    values: &'e [u8],
+}
+
+impl Event<'_> {
+    fn bytes(&self, reading: &Reading) -> Option<&[u8]> {
+        let slot = self.slots.get(reading.wanted)?;
+        (self.present >> slot.fetch & 1 == 1)
+            .then(|| self.values.get(slot.start..slot.end))
+            .flatten()
+    }
+
+    fn text(&self, reading: &Reading) -> Option<String> {
+        if reading.decode != Decode::Text {
+            return self.integer(reading).map(|value| value.to_string());
+        }
+        let bytes = self.bytes(reading)?;
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
+    }
+
+    fn integers(&self, reading: &Reading) -> Option<Vec<i64>> {
+        let Decode::Integers { bytes, signed } = reading.decode else {
+            return None;
+        };
+        let integer = |value: &[u8]| {
+            let negative = signed && value.last().is_some_and(|byte| byte & 0x80 != 0);
+            let mut word = [if negative { 0xff } else { 0 }; 8];
+            word[..bytes].copy_from_slice(value);
+            i64::from_le_bytes(word)
+        };
+        Some(self.bytes(reading)?.chunks_exact(bytes).map(integer).collect())
+    }
+
+    fn integer(&self, reading: &Reading) -> Option<i64> {
+        self.integers(reading)?.first().copied()
+    }
+
+    fn named(&self, field: &NamedField) -> Option<String> {
+        let value = self.integer(&field.reading)?;
+        Some(
+            field
+                .names
+                .get(&value)
+                .cloned()
+                .unwrap_or_else(|| value.to_string()),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::span_bytes;
+
+    #[test]
+    fn spans() {
+        // 576 x 16 x 1 x 1 of 4 bytes.
+        assert_eq!(
+            span_bytes(&[576, 16, 1, 1], &[4, 2304, 36864, 36864]),
+            Some(36864)
+        );
+        // The same of blocks: 18 bytes for 32 elements.
+        assert_eq!(span_bytes(&[576, 16, 1, 1], &[18, 324, 5184, 5184]), Some(5184));
+        assert_eq!(span_bytes(&[10], &[4]), Some(40));
+        assert_eq!(span_bytes(&[10, 0, 1, 1], &[4, 40, 40, 40]), Some(0));
+        assert_eq!(span_bytes(&[i64::MAX, i64::MAX], &[8, i64::MAX]), None);
+        assert_eq!(span_bytes(&[], &[]), Some(0));
+    }
+}

@@ -1,0 +1,265 @@
+//! Operator probes: functions of the target whose arguments tell which operator, phase and data are at work.
+//!
+//! ```text
+//! Preset (TOML) ──► Probes::resolve ──► address + reads, which the engine executes at the function's entry
+//!                     │ search   rules to functions            │
+//!                     │ binary   symbols, debug files          │
+//!                     │ dwarf    parameters, types             ▼
+//!                     │ abi      where arguments are      Probes::enter ──► operator, phase, objects
+//!                     └ plan     expressions to reads
+//! ```
+//!
+//! All that needs symbols or DWARF happens once for each module. An entry costs one look-up of the bytes that were
+//! read; only bytes not seen before are interpreted.
+//!
+//! Not modelled: arguments in vector registers, bit fields, virtual base classes, arrays of several dimensions, and
+//! functions that were inlined away (a preset names alternatives).
+
+mod abi;
+mod binary;
+mod dwarf;
+mod expression;
+mod meaning;
+mod nearest;
+mod pattern;
+mod plan;
+mod preset;
+mod search;
+mod types;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use memloupe_stream::Probe;
+
+pub use pattern::Pattern;
+pub use preset::{Lasts, Preset, PresetError, StackRule};
+
+use crate::class::Class;
+use meaning::Meaning;
+
+/// Index of an operator identity.
+pub type OperatorId = u32;
+
+/// Remembered events are forgotten when they take more than this.
+const MEMORY_BYTES_MAX: usize = 64 << 20;
+
+/// A computation node's identity: all of its executions share it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Operator {
+    /// What it computes: `MUL_MAT`.
+    pub kind: String,
+    /// Its own name: `ffn_up-7`. Empty if it has none.
+    pub name: String,
+    /// The layer it belongs to: `blk.7`.
+    pub layer: Option<String>,
+    /// Elements of the result, innermost dimension first: `576x16`.
+    pub shape: String,
+    /// Type of the result's elements.
+    pub element_type: String,
+    /// Names of what it reads, separated by `, `.
+    pub sources: String,
+}
+
+/// A stretch of the program's life: load, prefill, decode 0, decode 1…
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Phase {
+    /// What it is.
+    pub name: String,
+    /// Its number among those of the same name, if they are numbered.
+    pub index: Option<u32>,
+}
+
+/// A data object that a probe saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenObject {
+    /// Its name in the framework.
+    pub name: String,
+    /// What it is for.
+    pub class: Class,
+    /// Run-time address.
+    pub address: u64,
+    /// Length.
+    pub bytes: u64,
+}
+
+/// What entering a probed function means.
+#[derive(Clone, Debug)]
+pub struct Entered {
+    /// The operator that begins. If it is the one of an enclosing probed frame, it is that operator's kernel and no
+    /// new execution.
+    pub operator: Option<OperatorId>,
+    /// How long the operator goes on.
+    pub lasts: Lasts,
+    /// The phase that the function's call is.
+    pub phase: Option<Phase>,
+    /// Data objects that the arguments show.
+    pub objects: Arc<[SeenObject]>,
+}
+
+/// All probes of a run.
+#[derive(Default)]
+pub struct Probes {
+    presets: Vec<Preset>,
+    /// By probe id.
+    resolved: Vec<Option<Resolved>>,
+    operators: Vec<Operator>,
+    operator_index: HashMap<Operator, OperatorId>,
+    phase_calls: HashMap<String, u32>,
+    notes: Vec<String>,
+    essence: Vec<u8>,
+    remembered_bytes: usize,
+}
+
+/// What an event meant.
+type Remembered = (Option<OperatorId>, Arc<[SeenObject]>);
+
+struct Resolved {
+    meaning: Meaning,
+    /// By the bytes of the event.
+    remembered: HashMap<Box<[u8]>, Remembered>,
+}
+
+impl std::fmt::Debug for Probes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Probes")
+            .field(
+                "presets",
+                &self.presets.iter().map(|preset| &preset.name).collect::<Vec<_>>(),
+            )
+            .field("probes", &self.resolved.len())
+            .field("operators", &self.operators.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Probes {
+    /// Watches for the functions of these presets. Of several rules for one function, the first counts.
+    #[must_use]
+    pub fn new(presets: Vec<Preset>) -> Self {
+        Self {
+            presets,
+            ..Self::default()
+        }
+    }
+
+    /// The probes of a module that has been mapped: its file, and its load bias (run-time address less ELF address).
+    /// The first one returned has the id `first`.
+    pub fn resolve(&mut self, path: &Path, bias: u64, first: u32) -> Vec<Probe> {
+        let found = search::search(&self.presets, path, &mut self.notes).unwrap_or_else(|error| {
+            self.notes.push(format!(
+                "{}: operators are not looked for: {error}",
+                path.display()
+            ));
+            Vec::new()
+        });
+        let first = first as usize;
+        if self.resolved.len() < first + found.len() {
+            self.resolved.resize_with(first + found.len(), || None);
+        }
+        let places = self.resolved[first..].iter_mut();
+        found
+            .into_iter()
+            .zip(places)
+            .map(|(found, place)| {
+                *place = Some(Resolved {
+                    meaning: found.meaning,
+                    remembered: HashMap::new(),
+                });
+                Probe {
+                    address: found.address.wrapping_add(bias),
+                    fetches: found.fetches,
+                }
+            })
+            .collect()
+    }
+
+    /// What an event of a probe means.
+    pub fn enter(&mut self, probe: u32, present: u64, values: &[u8]) -> Entered {
+        let nothing = Entered {
+            operator: None,
+            lasts: Lasts::Call,
+            phase: None,
+            objects: Arc::default(),
+        };
+        let Some(Some(resolved)) = self.resolved.get_mut(probe as usize) else {
+            return nothing;
+        };
+        let meaning = &resolved.meaning;
+        let phase = meaning.phase(present, values).map(|rule| Phase {
+            name: rule.name.clone(),
+            index: rule.numbered.then(|| {
+                let calls = self.phase_calls.entry(rule.name.clone()).or_default();
+                *calls += 1;
+                *calls - 1
+            }),
+        });
+        let lasts = meaning.lasts;
+        if !meaning.is_named() {
+            return Entered {
+                phase,
+                lasts,
+                ..nothing
+            };
+        }
+        self.essence.clear();
+        meaning.essence(present, values, &mut self.essence);
+        if let Some((operator, objects)) = resolved.remembered.get(&self.essence[..]) {
+            return Entered {
+                operator: *operator,
+                lasts,
+                phase,
+                objects: objects.clone(),
+            };
+        }
+        let operator = meaning.operator(present, values).map(|operator| {
+            *self
+                .operator_index
+                .entry(operator)
+                .or_insert_with_key(|operator| {
+                    self.operators.push(operator.clone());
+                    self.operators.len() as OperatorId - 1
+                })
+        });
+        let objects: Arc<[SeenObject]> = meaning.objects(present, values).into();
+        self.remembered_bytes += self.essence.len();
+        let (key, value) = (self.essence.as_slice().into(), (operator, objects.clone()));
+        if self.remembered_bytes > MEMORY_BYTES_MAX {
+            self.remembered_bytes = 0;
+            self.resolved
+                .iter_mut()
+                .flatten()
+                .for_each(|resolved| resolved.remembered.clear());
+        } else {
+            resolved.remembered.insert(key, value);
+        }
+        Entered {
+            operator,
+            lasts,
+            phase,
+            objects,
+        }
+    }
+
+    /// Operator identities so far, by id.
+    #[must_use]
+    pub fn operators(&self) -> &[Operator] {
+        &self.operators
+    }
+
+    /// What could not be done, each a line for a person.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// How the presets name heap memory, in order.
+    #[must_use]
+    pub fn stack_rules(&self) -> Vec<StackRule> {
+        self.presets
+            .iter()
+            .flat_map(|preset| preset.object.iter().cloned())
+            .collect()
+    }
+}

@@ -1,0 +1,178 @@
+//! Which functions of a module can be probed, by which rules.
+
+use std::path::Path;
+
+use memloupe_stream::Fetch;
+
+use super::abi;
+use super::binary::{Binary, Function};
+use super::dwarf::{Debug, Sections};
+use super::meaning::Meaning;
+use super::plan::Plan;
+use super::preset::{Kind, Preset, ProbeRule};
+
+/// What is missing, and how to get it.
+const NO_DEBUG: &str =
+    "no debug information: compile with -g, or install its debug symbols (Debian: the -dbgsym package)";
+
+/// A probe that can be set.
+pub(super) struct Found {
+    pub(super) address: u64,
+    pub(super) fetches: Vec<Fetch>,
+    pub(super) meaning: Meaning,
+}
+
+/// Finds what can be probed in a file; `notes` gets what can't.
+pub(super) fn search(presets: &[Preset], path: &Path, notes: &mut Vec<String>) -> Result<Vec<Found>, String> {
+    let binary = Binary::open(path).map_err(|error| error.to_string())?;
+    let Ok(file) = binary.parse() else {
+        return Ok(Vec::new());
+    };
+    let rules = presets.iter().flat_map(|preset| &preset.probe);
+    let patterns: Vec<_> = rules
+        .flat_map(|rule| &rule.functions)
+        .map(|pattern| (pattern, pattern.words().collect::<Vec<_>>()))
+        .collect();
+    let maybe = |symbol: &str| {
+        patterns
+            .iter()
+            .any(|(_, words)| words.iter().all(|word| symbol.contains(word)))
+    };
+    let wanted = |name: &str| patterns.iter().any(|(pattern, _)| pattern.matches(name));
+    let mut functions = Binary::functions(&file, maybe, wanted);
+    let is_stripped = object::Object::symbol_table(&file).is_none();
+    if functions.is_empty() && !is_stripped {
+        return Ok(Vec::new());
+    }
+    let debug_path = binary.debug_file(&file);
+    let separate = match &debug_path {
+        Some(debug) if debug != path => Some(Binary::open(debug).map_err(|error| error.to_string())?),
+        _ => None,
+    };
+    let debug_file = separate
+        .as_ref()
+        .unwrap_or(&binary)
+        .parse()
+        .map_err(|error| error.to_string())?;
+    if is_stripped && separate.is_some() {
+        functions.extend(Binary::functions(&debug_file, maybe, wanted));
+    }
+    if functions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sections = match debug_path {
+        Some(_) => Sections::load(&debug_file),
+        None => Err(NO_DEBUG.to_owned()),
+    };
+    let debug = match &sections {
+        Ok(sections) => Debug::new(sections),
+        Err(what) => Err(what.clone()),
+    };
+    let mut found = Vec::new();
+    for preset in presets {
+        let mut failures = Failures::default();
+        for rule in &preset.probe {
+            try_alternatives(preset, rule, &functions, &debug, &mut found, &mut failures);
+        }
+        notes.extend(failures.notes(preset, path));
+    }
+    Ok(found)
+}
+
+/// Binds a rule to the functions of its first pattern that has any which are not taken and can be probed.
+fn try_alternatives(
+    preset: &Preset,
+    rule: &ProbeRule,
+    functions: &[Function],
+    debug: &Result<Debug<'_>, String>,
+    found: &mut Vec<Found>,
+    failures: &mut Failures,
+) {
+    for pattern in &rule.functions {
+        let before = found.len();
+        for function in functions
+            .iter()
+            .filter(|function| pattern.matches(&function.name))
+        {
+            if found.iter().any(|other| other.address == function.address) {
+                continue;
+            }
+            match bind(preset, rule, function, debug) {
+                Ok(probe) => found.push(probe),
+                Err(what) => failures.add(function, what),
+            }
+        }
+        if found.len() > before {
+            return;
+        }
+    }
+}
+
+/// Why functions could not be probed, with the first function's name and how many more there are of each kind.
+#[derive(Default)]
+struct Failures(Vec<(String, String, usize)>);
+
+impl Failures {
+    fn add(&mut self, function: &Function, what: String) {
+        match self.0.iter_mut().find(|(known, ..)| *known == what) {
+            Some((_, _, more)) => *more += 1,
+            None => self.0.push((what, function.name.clone(), 0)),
+        }
+    }
+
+    fn notes(&self, preset: &Preset, module: &Path) -> impl Iterator<Item = String> {
+        self.0.iter().map(move |(what, function, more)| {
+            let more = if *more > 0 {
+                format!(" and {more} more functions")
+            } else {
+                String::new()
+            };
+            format!(
+                "operator preset {}: `{function}`{more} in {} can't be probed: {what}",
+                preset.name,
+                module.display()
+            )
+        })
+    }
+}
+
+/// Binds a rule to a function.
+fn bind(
+    preset: &Preset,
+    rule: &ProbeRule,
+    function: &Function,
+    debug: &Result<Debug<'_>, String>,
+) -> Result<Found, String> {
+    let address = function.address;
+    if let Some(kind) = rule.constant() {
+        return Ok(Found {
+            address,
+            fetches: Vec::new(),
+            meaning: Meaning::constant(kind, rule.lasts),
+        });
+    }
+    let debug = debug.as_ref().map_err(Clone::clone)?;
+    let described = debug.function(address)?;
+    let places = abi::places(debug, &described, function.is_clone)?;
+    let plan = Plan::new(debug, &described, places);
+    let (meaning, fetches) = Meaning::bind(rule, preset.layer.as_ref(), debug, plan)?;
+    Ok(Found {
+        address,
+        fetches,
+        meaning,
+    })
+}
+
+impl ProbeRule {
+    /// The operator kind of a rule that reads no arguments.
+    fn constant(&self) -> Option<&str> {
+        let operator = self
+            .operator
+            .as_ref()
+            .filter(|operator| operator.reads_nothing())?;
+        match &operator.kind {
+            Kind::Literal(kind) if self.phase.is_none() && self.object.is_empty() => Some(kind),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! From instructions to functions and source lines.
+//!
+//! DWARF is read lazily, per file, and each instruction is looked up once. Where there is no DWARF the symbol tables
+//! answer, and failing them the address within the module.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::module::{Binary, CodeAddress, Module, ModuleId, Modules, Reader, Region};
+
+/// A function that another one is inlined into.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Frame {
+    /// Its demangled name.
+    pub function: Arc<str>,
+    /// The source file of the inlined call.
+    pub file: Option<Arc<str>>,
+    /// The line of the inlined call.
+    pub line: Option<u32>,
+}
+
+/// What the source says about an instruction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Location {
+    /// The module it is in.
+    pub module: Option<ModuleId>,
+    /// The module's file name, or what kind of memory it is in: `[jit]`, `[vdso]`, `[anon]`, `[unknown]`.
+    pub module_name: Arc<str>,
+    /// The innermost function, demangled: the one whose source was written for this instruction.
+    pub function: Arc<str>,
+    /// The source file.
+    pub file: Option<Arc<str>>,
+    /// The line in it.
+    pub line: Option<u32>,
+    /// The functions that `function` is inlined into, from the inside out. The last one is a function of its own in
+    /// the machine code.
+    pub inlined: Vec<Frame>,
+}
+
+impl Location {
+    /// The function as the machine code has it, after inlining.
+    #[must_use]
+    pub fn outermost_function(&self) -> &Arc<str> {
+        self.inlined
+            .last()
+            .map_or(&self.function, |frame| &frame.function)
+    }
+}
+
+/// Looks up instructions and remembers the answers.
+#[derive(Default)]
+pub struct Symbolizer {
+    /// By address of the shared binary, which is kept alive beside it.
+    contexts: HashMap<*const Binary, Dwarf>,
+    locations: HashMap<CodeAddress, Location>,
+    names: HashSet<Arc<str>>,
+    notes: Vec<String>,
+}
+
+impl Symbolizer {
+    /// What the source says about an instruction.
+    pub fn locate(&mut self, at: CodeAddress, modules: &Modules) -> &Location {
+        let Self {
+            contexts,
+            locations,
+            names,
+            notes,
+        } = self;
+        match locations.entry(at) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let location = match at.region {
+                    Region::Module(id) => {
+                        let module = modules.get(id);
+                        let dwarf = module.binary().map(|binary| {
+                            &*contexts
+                                .entry(Arc::as_ptr(binary))
+                                .or_insert_with(|| Dwarf::load(module, binary, notes))
+                        });
+                        in_module(id, module, dwarf, at.offset, names)
+                    }
+                    elsewhere => Location {
+                        module: None,
+                        module_name: intern(names, elsewhere.name()),
+                        function: intern(names, elsewhere.name()),
+                        file: None,
+                        line: None,
+                        inlined: Vec::new(),
+                    },
+                };
+                unknown.insert(location)
+            }
+        }
+    }
+
+    /// What is missing for full names and how to get it: a sentence for each module that was looked into.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+}
+
+/// The parsed DWARF of a binary.
+struct Dwarf {
+    binary: Arc<Binary>,
+    context: Option<addr2line::Context<Reader>>,
+}
+
+impl Dwarf {
+    fn load(module: &Module, binary: &Arc<Binary>, notes: &mut Vec<String>) -> Self {
+        let context = binary.debug_image().and_then(|debug| {
+            addr2line::Context::from_dwarf(binary.dwarf())
+                .inspect_err(|error| {
+                    notes.push(format!(
+                        "{}: its debug info cannot be read: {error}",
+                        debug.path().display()
+                    ));
+                })
+                .ok()
+        });
+        if binary.image().is_overwritten() {
+            notes.push(format!(
+                "{}: was written while the target ran; functions and lines may be those of another build",
+                module.path
+            ));
+        }
+        if binary.debug_image().is_none() {
+            let debuginfod = module
+                .build_id()
+                .map(|id| format!(", or fetch them with `debuginfod-find debuginfo {id}`"))
+                .unwrap_or_default();
+            notes.push(format!(
+                "no debug info in {}: no source lines for it. Build it with -g, or install its debug symbols (Debian: \
+                 its -dbgsym package){debuginfod}",
+                module.path
+            ));
+        }
+        Self {
+            binary: Arc::clone(binary),
+            context,
+        }
+    }
+
+    /// The frames at a link-time address, innermost first: function, file, line. Empty if DWARF does not cover it.
+    fn frames(&self, address: u64) -> Vec<(Option<String>, Option<String>, Option<u32>)> {
+        let mut found = Vec::new();
+        let Some(context) = &self.context else {
+            return found;
+        };
+        let Ok(mut frames) = context.find_frames(address).skip_all_loads() else {
+            return found;
+        };
+        // Broken DWARF: what was read before the error still counts.
+        while let Ok(Some(frame)) = frames.next() {
+            let function = frame.function.as_ref().and_then(|function| {
+                function
+                    .raw_name()
+                    .ok()
+                    .map(|name| demangle(&name, Parameters::Shown))
+            });
+            let (file, line) = frame.location.map_or((None, None), |location| {
+                (
+                    location.file.map(str::to_owned),
+                    location.line.filter(|line| *line != 0),
+                )
+            });
+            found.push((function, file, line));
+        }
+        found
+    }
+}
+
+fn in_module(
+    id: ModuleId,
+    module: &Module,
+    dwarf: Option<&Dwarf>,
+    offset: u64,
+    names: &mut HashSet<Arc<str>>,
+) -> Location {
+    let from_symbols = || {
+        let symbol = dwarf.and_then(|dwarf| dwarf.binary.function(offset).ok());
+        symbol.map_or_else(
+            || format!("[{}+{offset:#x}]", module.name()),
+            |symbol| demangle(symbol.mangled(), Parameters::Shown),
+        )
+    };
+    let mut frames: Vec<Frame> = dwarf
+        .map(|dwarf| dwarf.frames(offset))
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(function, file, line)| Frame {
+            function: intern(names, &function.unwrap_or_else(from_symbols)),
+            file: file.map(|file| intern(names, &file)),
+            line,
+        })
+        .collect();
+    if frames.is_empty() {
+        frames.push(Frame {
+            function: intern(names, &from_symbols()),
+            file: None,
+            line: None,
+        });
+    }
+    let inlined = frames.split_off(1);
+    let Frame { function, file, line } = frames.remove(0);
+    Location {
+        module: Some(id),
+        module_name: intern(names, module.name()),
+        function,
+        file,
+        line,
+        inlined,
+    }
+}
+
+fn intern(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
+    if let Some(known) = names.get(name) {
+        return Arc::clone(known);
+    }
+    let name: Arc<str> = name.into();
+    names.insert(Arc::clone(&name));
+    name
+}
+
+/// Whether a C++ function's name comes with its parameter types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parameters {
+    Shown,
+    Omitted,
+}
+
+/// The name as its source has it, for C++ and Rust; others unchanged.
+pub(crate) fn demangle(mangled: &str, parameters: Parameters) -> String {
+    if let Ok(name) = rustc_demangle::try_demangle(mangled) {
+        // The alternate form leaves out the hash.
+        return format!("{name:#}");
+    }
+    let mut options = cpp_demangle::DemangleOptions::new().no_return_type();
+    if parameters == Parameters::Omitted {
+        options = options.no_params();
+    }
+    if !mangled.starts_with("_Z") {
+        return mangled.to_owned();
+    }
+    cpp_demangle::Symbol::new(mangled)
+        .ok()
+        .and_then(|symbol| symbol.demangle_with_options(&options).ok())
+        .unwrap_or_else(|| mangled.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_source() {
+        let table = [
+            (
+                "_ZN11llama_vocab4impl4loadER18llama_model_loaderRK6LLM_KV",
+                "llama_vocab::impl::load(llama_model_loader&, LLM_KV const&)",
+                "llama_vocab::impl::load",
+            ),
+            (
+                "_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE",
+                "core::fmt::Write::write_fmt",
+                "core::fmt::Write::write_fmt",
+            ),
+            ("_RNvC6_123foo3bar", "123foo::bar", "123foo::bar"),
+            (
+                "ggml_vec_dot_q4_0_q8_0",
+                "ggml_vec_dot_q4_0_q8_0",
+                "ggml_vec_dot_q4_0_q8_0",
+            ),
+            ("_Zbroken", "_Zbroken", "_Zbroken"),
+            ("_Z3addIiET_S0_S0_", "add<int>(int, int)", "add<int>"),
+        ];
+        for (mangled, shown, omitted) in table {
+            assert_eq!(demangle(mangled, Parameters::Shown), shown);
+            assert_eq!(demangle(mangled, Parameters::Omitted), omitted);
+        }
+    }
+}

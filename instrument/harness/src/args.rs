@@ -1,0 +1,147 @@
+//! The command line, parsed purely: nothing here looks at the computer.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Where do the bytes go? Runs a program, captures every load and store, and maps them onto operators, data objects and
+/// the levels of a memory hierarchy.
+#[derive(Debug, Parser)]
+#[command(name = "memloupe", version, max_term_width = 110, after_help = exit_statuses())]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a program and map its memory accesses
+    Run(Run),
+    /// Show a profile by any of its dimensions
+    Report(Report),
+    /// List, show or check machine descriptions
+    Machine(MachineCommand),
+    /// Say what this computer can do and how to mend what is missing
+    Doctor,
+}
+
+/// `memloupe run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// How to capture
+    #[arg(long, value_enum, default_value_t = EngineChoice::Valgrind)]
+    pub engine: EngineChoice,
+    /// The memory hierarchy to simulate: a preset (see `memloupe machine list`), a TOML file, or `none` to count only
+    #[arg(long, value_name = "NAME|FILE", default_value = "host")]
+    pub machine: String,
+    /// Operator preset or TOML file; `auto` tries every preset, `none` looks for no operators, `list` shows them
+    #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
+    pub ops: String,
+    /// Folder for the profile; an older profile there is kept as FOLDER.old
+    #[arg(short, long, value_name = "FOLDER", default_value = "memloupe.profile")]
+    pub output: PathBuf,
+    /// Show progress: on a terminal, always (a line every ten seconds where there is no terminal), or never
+    #[arg(long, value_enum, default_value_t = ProgressChoice::Auto)]
+    pub progress: ProgressChoice,
+    /// Check the stream's invariants on the way and report what breaks them
+    #[arg(long)]
+    pub check: bool,
+    /// Print no table at the end, only where the profile is
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// The program and its arguments
+    #[arg(last = true, required_unless_present = "ops", value_name = "PROGRAM")]
+    pub command: Vec<String>,
+}
+
+/// Capture engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineChoice {
+    /// Our Valgrind tool: every access, serial, no AVX-512
+    Valgrind,
+}
+
+/// When to show progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProgressChoice {
+    /// If standard error is a terminal
+    Auto,
+    /// Yes
+    Always,
+    /// No
+    Never,
+}
+
+/// `memloupe report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The profile
+    #[arg(value_name = "FOLDER", default_value = "memloupe.profile")]
+    pub profile: PathBuf,
+    /// Dimensions to group by, separated by commas: kind, operator, layer, phase, object, class, function, line, module, access, thread
+    #[arg(long, value_name = "KEYS", default_value = "kind", value_delimiter = ',')]
+    pub by: Vec<String>,
+    /// Column to sort by, largest first
+    #[arg(long, value_name = "COLUMN")]
+    pub sort: Option<String>,
+    /// Most rows to print in a table
+    #[arg(long, value_name = "ROWS", default_value_t = 30)]
+    pub limit: usize,
+    /// Keep only rows whose KEY matches GLOB; may be repeated
+    #[arg(long, value_name = "KEY=GLOB")]
+    pub filter: Vec<String>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+/// Report formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// An array of flat objects
+    Json,
+    /// Comma-separated values
+    Csv,
+    /// The self-contained page
+    Html,
+}
+
+/// `memloupe machine`.
+#[derive(Debug, Args)]
+pub struct MachineCommand {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: MachineAction,
+}
+
+/// What to do with machines.
+#[derive(Debug, Subcommand)]
+pub enum MachineAction {
+    /// List the presets
+    List,
+    /// Print a machine with every value resolved
+    Show {
+        /// A preset or a TOML file
+        #[arg(value_name = "NAME|FILE")]
+        machine: String,
+    },
+    /// Say whether a machine file is right
+    Check {
+        /// A preset or a TOML file
+        #[arg(value_name = "NAME|FILE")]
+        machine: String,
+    },
+}
+
+fn exit_statuses() -> String {
+    use std::fmt::Write;
+    let mut text = "Exit status: that of the program that was run (128 + N if signal N killed it); 2 for a wrong command line;".to_owned();
+    for (_, code, what) in crate::failure::EXIT_STATUSES {
+        let _ = write!(text, "\n  {code}  {what}");
+    }
+    text
+}

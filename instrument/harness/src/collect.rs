@@ -1,0 +1,302 @@
+//! From what a run left behind to its profile: rows get their names and the models' counts.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use memloupe_attribute::{CodeAddress, Contexts, Objects, Probes, Row, Symbolizer};
+use memloupe_hierarchy::{Counters, Machine, System};
+use memloupe_stream::{AccessKind, Consumer, Engine, SiteId, SiteTable};
+
+use crate::launch::Ending;
+use crate::pipeline::Parts;
+use crate::profile::{Context, LevelCounts, Measures, Object, Profile, Site, Summary, TimelineBin, Traffic};
+use crate::timeline::Timeline;
+
+/// What a finished run left behind.
+pub struct Capture<'a> {
+    /// The program and its arguments, as the user gave them.
+    pub command: &'a [String],
+    /// The file that was executed.
+    pub executable: &'a Path,
+    /// The stream, read to its end.
+    pub consumer: &'a Consumer,
+    /// The pipeline's results.
+    pub parts: Parts,
+    /// The machine that was simulated.
+    pub machine: Option<&'a Machine>,
+    /// How the target ended.
+    pub ending: Ending,
+    /// Whether the user stopped it.
+    pub interrupted: bool,
+    /// What was wrong with the stream, if something was.
+    pub stream_error: Option<String>,
+    /// Invariants that the stream broke, if it was checked.
+    pub violations: Vec<String>,
+    /// When it began.
+    pub started: SystemTime,
+    /// How long it took.
+    pub wall: Duration,
+}
+
+/// The profile of a run.
+#[must_use]
+pub fn profile(capture: Capture<'_>) -> Profile {
+    let mut summary = summary(&capture);
+    let Capture { consumer, parts, .. } = capture;
+    let Parts { attribution, system, timeline, notes, .. } = parts;
+    let memloupe_attribute::Parts { modules, objects, probes, contexts, ledger, code } = attribution;
+    let rows = ledger.into_rows();
+    let mut sites = Sites::default();
+    let traffic = rows
+        .into_iter()
+        .zip(0..)
+        .map(|(row, id)| {
+            let site = sites.index(row.key.site);
+            fact(row, id, site, consumer.sites(), system.as_ref())
+        })
+        .collect();
+    let mut symbolizer = Symbolizer::default();
+    let sites = sites
+        .used
+        .iter()
+        .map(|id| describe_site(consumer.sites(), *id, &code, |at| symbolizer.locate(at, &modules).clone()))
+        .collect();
+    summary.notes.extend(notes);
+    summary.notes.extend(probes.notes().iter().cloned());
+    summary.notes.extend(modules.notes().map(str::to_owned));
+    summary.notes.extend(objects.notes().iter().cloned());
+    summary.notes.extend(symbolizer.notes().iter().cloned());
+    Profile {
+        contexts: describe_contexts(&contexts, &probes),
+        sites,
+        objects: describe_objects(&objects, |ip| modules.function_name(ip).map(str::to_owned)),
+        traffic,
+        timeline: describe_timeline(&timeline, &contexts),
+        summary,
+    }
+    .seal()
+}
+
+/// Sites that rows name, numbered in order of their first use.
+#[derive(Default)]
+struct Sites {
+    used: Vec<SiteId>,
+    index: HashMap<SiteId, u32>,
+}
+
+impl Sites {
+    fn index(&mut self, site: SiteId) -> u32 {
+        *self.index.entry(site).or_insert_with(|| {
+            self.used.push(site);
+            self.used.len() as u32 - 1
+        })
+    }
+}
+
+/// A row's counts follow from its site: what the site does, times how often.
+fn fact(row: Row, id: u32, site_index: u32, sites: &SiteTable, system: Option<&System>) -> Traffic {
+    let site = sites.site(row.key.site);
+    let executions = row.accesses;
+    let mut measures = Measures::default();
+    if site.kind == AccessKind::Fetch {
+        let block = sites.block(site.block).expect("a site's block");
+        measures.fetches = executions;
+        measures.instructions = executions * u64::from(block.instructions);
+        measures.flops = executions * u64::from(block.flops);
+    } else {
+        let (loads, stores) = site.kind.loads_and_stores();
+        measures.accesses = executions;
+        measures.loads = executions * loads;
+        measures.stores = executions * stores;
+        measures.access_bytes = executions * u64::from(site.bytes);
+    }
+    if let Some(system) = system {
+        let counters = system.counters(id);
+        measures.est_cycles = system.est_cycles(&counters, measures.instructions).round() as u64;
+        add_counters(&mut measures, &counters);
+    }
+    Traffic {
+        context: row.key.context,
+        site: site_index,
+        object: row.key.object,
+        measures,
+        lines: row.lines,
+    }
+}
+
+fn add_counters(measures: &mut Measures, counters: &Counters) {
+    measures.levels = counters
+        .levels
+        .iter()
+        .map(|level| LevelCounts {
+            line_accesses: level.line_accesses(),
+            misses: level.total_misses(),
+            writebacks: level.writebacks,
+        })
+        .collect();
+    let dram = &counters.dram;
+    measures.dram_read_bytes = dram.read_bytes;
+    measures.dram_write_bytes = dram.write_bytes;
+    measures.row_hits = dram.row_hits;
+    measures.row_misses = dram.row_misses;
+    measures.row_conflicts = dram.row_conflicts;
+}
+
+fn describe_site(
+    sites: &SiteTable,
+    id: SiteId,
+    code: &[Option<CodeAddress>],
+    locate: impl FnOnce(CodeAddress) -> memloupe_attribute::Location,
+) -> Site {
+    let site = sites.site(id);
+    let block = sites.block(site.block).expect("a site's block");
+    let described =
+        Site { ip: site.ip, kind: site.kind.name().to_owned(), bytes: site.bytes, ..Site::default() };
+    let Some(Some(mut at)) = code.get(site.block as usize).copied() else { return described };
+    at.offset = at.offset.wrapping_add(site.ip.wrapping_sub(block.address));
+    let location = locate(at);
+    let callers = location.inlined.iter().map(|frame| frame.function.as_ref());
+    let inlined = if location.inlined.is_empty() {
+        String::new()
+    } else {
+        std::iter::once(location.function.as_ref()).chain(callers).collect::<Vec<_>>().join(" < ")
+    };
+    Site {
+        module: location.module_name.to_string(),
+        function: location.function.to_string(),
+        file: location.file.as_deref().unwrap_or_default().to_owned(),
+        line: location.line.unwrap_or(0),
+        inlined,
+        ip: at.offset,
+        ..described
+    }
+}
+
+fn describe_contexts(contexts: &Contexts, probes: &Probes) -> Vec<Context> {
+    contexts
+        .iter()
+        .map(|(context, calls)| {
+            let phase = contexts.phase(context.phase);
+            let mut described = Context {
+                thread: context.thread,
+                phase: phase.name.clone(),
+                phase_index: phase.index,
+                calls,
+                ..Context::default()
+            };
+            if let Some(id) = context.operator {
+                let operator = &probes.operators()[id as usize];
+                described.kind.clone_from(&operator.kind);
+                described.operator.clone_from(&operator.name);
+                described.layer = operator.layer.clone().unwrap_or_default();
+                described.shape.clone_from(&operator.shape);
+                described.element_type.clone_from(&operator.element_type);
+            }
+            described
+        })
+        .collect()
+}
+
+fn describe_objects(objects: &Objects, mut function: impl FnMut(u64) -> Option<String>) -> Vec<Object> {
+    objects
+        .table()
+        .iter()
+        .map(|object| Object {
+            name: object.name.clone(),
+            class: object.class.name().to_owned(),
+            bytes: object.bytes,
+            allocations: object.allocations,
+            origin: object.stack.as_deref().map_or_else(String::new, |stack| {
+                let frames = stack.iter().map(|ip| function(*ip).unwrap_or_else(|| format!("{ip:#x}")));
+                frames.collect::<Vec<_>>().join(" < ")
+            }),
+        })
+        .collect()
+}
+
+fn describe_timeline(timeline: &Timeline, contexts: &Contexts) -> Vec<TimelineBin> {
+    timeline
+        .bins()
+        .iter()
+        .map(|bin| {
+            let phase = contexts.phase(bin.phase);
+            TimelineBin {
+                phase: phase.name.clone(),
+                phase_index: phase.index,
+                instructions_from: bin.from,
+                instructions: bin.instructions,
+                accesses: bin.accesses,
+                misses: bin.misses.clone(),
+                dram_read_bytes: bin.dram_read_bytes,
+                dram_write_bytes: bin.dram_write_bytes,
+            }
+        })
+        .collect()
+}
+
+fn summary(capture: &Capture<'_>) -> Summary {
+    let counters = capture.consumer.counters();
+    let (exit_status, exit_signal) = match capture.ending {
+        Ending::Exited(code) => (Some(code), None),
+        Ending::Killed(signal) => (None, Some(signal)),
+    };
+    let incomplete_reason = capture
+        .stream_error
+        .clone()
+        .or_else(|| capture.ending.incompleteness(capture.interrupted))
+        .or_else(|| (!capture.consumer.finished()).then(|| "the capture engine did not end its stream".to_owned()));
+    let system = capture.parts.system.as_ref();
+    let mut notes: Vec<String> = capture.violations.iter().map(|what| format!("stream check: {what}")).collect();
+    if let Some(machine) = capture.machine {
+        notes.extend(machine.notes.iter().cloned());
+    }
+    Summary {
+        command: capture.command.to_vec(),
+        exit_status,
+        exit_signal,
+        complete: incomplete_reason.is_none(),
+        incomplete_reason,
+        engine: match capture.consumer.engine() {
+            Engine::None => "none attached",
+            Engine::Native => "native",
+            Engine::Valgrind => "valgrind",
+        }
+        .to_owned(),
+        machine: capture
+            .machine
+            .map_or(serde_json::Value::Null, |m| serde_json::to_value(m).expect("a machine is plain data")),
+        levels: system.map_or_else(Vec::new, |system| system.level_names().map(str::to_owned).collect()),
+        dram: system.is_some(),
+        line_bytes: capture.machine.map_or(64, Machine::line_bytes),
+        lost_accesses: counters.lost_records,
+        unobserved_instructions: counters.unobserved_instructions,
+        syscalls: counters.syscalls,
+        kernel_read_bytes: counters.kernel_read_bytes,
+        kernel_written_bytes: counters.kernel_written_bytes,
+        unobserved_processes: counters.unobserved_processes,
+        threads: capture.parts.threads as u32,
+        wall_seconds: capture.wall.as_secs_f64(),
+        started: humantime::format_rfc3339_seconds(capture.started).to_string(),
+        host: host(),
+        dirty_lines_at_end: system.map_or(0, dirty_lines),
+        notes,
+        ..Summary::default()
+    }
+}
+
+/// A line that is dirty at two levels is one line.
+fn dirty_lines(system: &System) -> u64 {
+    system.caches().dirty_lines().map(|line| line.address).collect::<HashSet<_>>().len() as u64
+}
+
+/// Processor and kernel.
+fn host() -> String {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or("unknown processor", |(_, name)| name.trim());
+    let system = rustix::system::uname();
+    format!("{model}, {} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy())
+}

@@ -1,0 +1,128 @@
+//! Starts the target under a capture engine and keeps hold of it.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::failure::{Failure, Kind};
+use crate::target::Target;
+
+/// How a target ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It exited with this code.
+    Exited(i32),
+    /// This signal killed it.
+    Killed(i32),
+}
+
+impl Ending {
+    fn of(status: ExitStatus) -> Self {
+        match status.signal() {
+            Some(signal) => Self::Killed(signal),
+            None => Self::Exited(status.code().unwrap_or(-1)),
+        }
+    }
+
+    /// The exit status that a shell would show.
+    #[must_use]
+    pub fn status(self) -> i32 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Killed(signal) => 128 + signal,
+        }
+    }
+}
+
+/// A running target.
+pub struct Launched {
+    child: Child,
+    ending: Option<Ending>,
+    interrupted: Arc<AtomicBool>,
+    forwarded: bool,
+    tool: memloupe_valgrind::Tool,
+    /// Holds the engine's files until the target is gone.
+    _engine_folder: tempfile::TempDir,
+}
+
+impl Launched {
+    /// Starts `target` under our Valgrind tool with the stream's descriptor inherited.
+    ///
+    /// # Errors
+    /// [`Kind::Engine`] if Valgrind or the tool is missing or can't be started.
+    pub fn valgrind(target: &Target, arguments: &[String], stream: BorrowedFd<'_>) -> Result<Self, Failure> {
+        let engine_folder = tempfile::Builder::new().prefix("memloupe-").tempdir().map_err(|error| {
+            Failure::new(
+                Kind::Engine,
+                format!("cannot make a folder for the Valgrind tool in {}: {error}", std::env::temp_dir().display()),
+            )
+        })?;
+        let tool = memloupe_valgrind::install(engine_folder.path()).map_err(Failure::of(Kind::Engine))?;
+        let mut command = tool.command(target.path.as_os_str(), arguments);
+        command.env(memloupe_stream::FD_VARIABLE, stream.as_raw_fd().to_string());
+        let interrupted = Arc::new(AtomicBool::new(false));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            signal_hook::flag::register(signal, Arc::clone(&interrupted))
+                .map_err(|error| Failure::new(Kind::Engine, format!("cannot watch for signals: {error}")))?;
+        }
+        let child = command.spawn().map_err(|error| {
+            let program = PathBuf::from(command.get_program());
+            Failure::new(Kind::Engine, format!("cannot start {}: {error}", program.display()))
+        })?;
+        Ok(Self { child, ending: None, interrupted, forwarded: false, tool, _engine_folder: engine_folder })
+    }
+
+    /// What the engine had to say, line by line.
+    #[must_use]
+    pub fn messages(&self) -> Vec<String> {
+        self.tool.messages().lines().map(str::to_owned).collect()
+    }
+
+    /// How it ended, if it has.
+    pub fn ending(&mut self) -> Option<Ending> {
+        if self.ending.is_none()
+            && let Ok(Some(status)) = self.child.try_wait()
+        {
+            self.ending = Some(Ending::of(status));
+        }
+        self.ending
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> Ending {
+        if let Some(ending) = self.ending {
+            return ending;
+        }
+        let ending = self.child.wait().map_or(Ending::Exited(-1), Ending::of);
+        self.ending = Some(ending);
+        ending
+    }
+
+    /// Whether memloupe was asked to stop (Ctrl-C, SIGTERM). Asks the target to stop as well, once.
+    pub fn interrupted(&mut self) -> bool {
+        let interrupted = self.interrupted.load(Ordering::Relaxed);
+        if interrupted && !self.forwarded {
+            self.forwarded = true;
+            // A terminal's Ctrl-C reaches the target by itself; a second SIGINT does no harm to one that is ending.
+            self.signal(Signal::INT);
+        }
+        interrupted
+    }
+
+    /// Kills the target; for one that does not end when asked.
+    pub fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // An error means that it is gone already.
+            let _ = kill_process(pid, signal);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! memloupe: runs a program, and says where its bytes go.
+//!
+//! ```text
+//! args ─► run ─► target, launch ─► pipeline (attribution ─► simulation) ─► collect ─► profile ─► report, page
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod collect;
+pub mod doctor;
+pub mod failure;
+pub mod launch;
+pub mod machine;
+pub mod ops;
+pub mod page;
+pub mod pipeline;
+pub mod profile;
+pub mod progress;
+pub mod report;
+pub mod run;
+pub mod target;
+pub mod timeline;

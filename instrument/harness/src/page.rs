@@ -1,0 +1,57 @@
+//! The page: a profile as one self-contained HTML file. It loads nothing, so it can be mailed and opened offline.
+//!
+//! Charts are SVG drawn here; the script only sorts tables. Every text that comes from the target is escaped.
+
+mod boundary;
+mod header;
+mod heat;
+mod markup;
+mod operators;
+mod outcomes;
+mod phases;
+mod svg;
+mod tables;
+mod timeline;
+
+use crate::profile::{Profile, Summary};
+use crate::report::{Key, Query, Report};
+use markup::escape;
+
+const STYLE: &str = include_str!("page/style.css");
+const SCRIPT: &str = include_str!("page/sort.js");
+
+/// A profile as an HTML page.
+#[must_use]
+pub fn html(profile: &Profile) -> String {
+    let summary = &profile.summary;
+    let sections = [
+        header::draw(profile),
+        operators::draw(profile),
+        timeline::draw(profile),
+        phases::draw(profile),
+        heat::draw(profile),
+        outcomes::draw(profile),
+        tables::draw(profile),
+        header::machine(summary),
+    ];
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title} · memloupe</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n\
+         <script>\n{SCRIPT}</script>\n</body>\n</html>\n",
+        title = escape(&title(summary)),
+        body = sections.concat(),
+    )
+}
+
+/// The program's name without its folders.
+fn title(summary: &Summary) -> String {
+    let program = summary.command.first().map_or("profile", String::as_str);
+    program.rsplit('/').next().unwrap_or(program).to_owned()
+}
+
+fn grouped(profile: &Profile, keys: &[Key]) -> Report {
+    Query::by(keys)
+        .run(profile)
+        .expect("a query that names no column can be answered")
+}

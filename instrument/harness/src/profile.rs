@@ -1,0 +1,193 @@
+//! A finished profile: the results of one run, as a star schema.
+//!
+//! One fact table, [`Traffic`], has a row for each (context, site, object) that occurred; three dimension tables say what
+//! these are. Whatever a report groups by is a function of a row's dimensions, so every grouping adds up exactly to the
+//! totals. Footprints don't add up (two operators may touch one line), so each row carries the set of lines it touched
+//! and a grouping takes unions: they are exact too.
+//!
+//! On disk a profile is a folder: `profile.json` ([`Summary`]) and one Parquet file per table, which pandas, polars and
+//! DuckDB read directly. See [`Destination`] for how it gets there.
+
+mod destination;
+mod error;
+mod layout;
+mod measures;
+mod parquet;
+mod summary;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+pub use destination::Destination;
+pub use error::ProfileError;
+pub use measures::{LevelCounts, Measure, Measures, Unit};
+use roaring::RoaringTreemap;
+pub use summary::{Attribution, SCHEMA_VERSION, Summary};
+
+/// Bytes of the lines counted in footprints.
+pub const FOOTPRINT_LINE_BYTES: u64 = 64;
+/// Name of the summary in a profile folder; a folder without it is no profile.
+pub const SUMMARY_FILE: &str = "profile.json";
+/// Name of the page in a profile folder.
+pub const PAGE_FILE: &str = "report.html";
+
+/// Who executed: a thread, in a phase, in an operator.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Context {
+    /// Thread number, in order of their starts.
+    pub thread: u32,
+    /// Name of the phase ("prefill", "decode"…).
+    pub phase: String,
+    /// Number of the phase among those of its name, if they are numbered.
+    pub phase_index: Option<u32>,
+    /// Operator kind ("MUL_MAT"); empty outside operators.
+    pub kind: String,
+    /// The operator's own name ("ffn_up-7").
+    pub operator: String,
+    /// Layer ("blk.7"); empty if the operator belongs to none.
+    pub layer: String,
+    /// Shapes of result and operands.
+    pub shape: String,
+    /// Element type of the first operand.
+    pub element_type: String,
+    /// Times that the thread entered the operator.
+    pub calls: u64,
+}
+
+/// A static memory operand, or the instruction fetch of a basic block.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Site {
+    /// Executable or library.
+    pub module: String,
+    /// Innermost function, demangled.
+    pub function: String,
+    /// Source file; empty without debug information.
+    pub file: String,
+    /// Source line; 0 without debug information.
+    pub line: u32,
+    /// Inlining, innermost first: "a < b < c"; empty where nothing was inlined.
+    pub inlined: String,
+    /// Offset of the instruction in the module, or its address where there is no module.
+    pub ip: u64,
+    /// What it does: the name of its access kind ("load", "store", …, "fetch").
+    pub kind: String,
+    /// Bytes of one access.
+    pub bytes: u32,
+}
+
+/// A named range of memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Object {
+    /// Its name; empty if no rule names it.
+    pub name: String,
+    /// What it is for ("weight", "kv-cache", …, "other").
+    pub class: String,
+    /// Its size; for several allocations of one name, the most that were live at once.
+    pub bytes: u64,
+    /// Times that it was allocated or mapped.
+    pub allocations: u64,
+    /// Where it comes from: allocation stack, file, or empty.
+    pub origin: String,
+}
+
+impl Object {
+    /// Whether it has an identity that its owner would recognise.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        !self.name.is_empty() && self.class != "other"
+    }
+}
+
+/// What one site did to one object in one context.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Traffic {
+    /// Index in [`Profile::contexts`].
+    pub context: u32,
+    /// Index in [`Profile::sites`].
+    pub site: u32,
+    /// Index in [`Profile::objects`].
+    pub object: u32,
+    /// How much.
+    pub measures: Measures,
+    /// Numbers (address / 64) of the lines touched.
+    pub lines: RoaringTreemap,
+}
+
+/// A stretch of the run, for the timeline.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TimelineBin {
+    /// Phase in which it begins.
+    pub phase: String,
+    /// Number of the phase, if numbered.
+    pub phase_index: Option<u32>,
+    /// Instructions executed before it, over all threads.
+    pub instructions_from: u64,
+    /// Instructions in it.
+    pub instructions: u64,
+    /// Data accesses in it.
+    pub accesses: u64,
+    /// Misses of each level, in the order of [`Summary::levels`].
+    pub misses: Vec<u64>,
+    /// Bytes read from DRAM.
+    pub dram_read_bytes: u64,
+    /// Bytes written to DRAM.
+    pub dram_write_bytes: u64,
+}
+
+/// The results of one run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Profile {
+    /// What was run, how, and what was not seen.
+    pub summary: Summary,
+    /// Who executed.
+    pub contexts: Vec<Context>,
+    /// Static memory operands.
+    pub sites: Vec<Site>,
+    /// Data objects.
+    pub objects: Vec<Object>,
+    /// The facts.
+    pub traffic: Vec<Traffic>,
+    /// The run as a sequence of stretches.
+    pub timeline: Vec<TimelineBin>,
+}
+
+impl Profile {
+    /// Completes a profile: compacts the line sets and computes the summary's totals and attribution from the rows.
+    #[must_use]
+    pub fn seal(mut self) -> Self {
+        for row in &mut self.traffic {
+            row.lines.optimize();
+            row.measures
+                .levels
+                .resize(self.summary.levels.len(), LevelCounts::default());
+        }
+        for bin in &mut self.timeline {
+            bin.misses.resize(self.summary.levels.len(), 0);
+        }
+        self.summary.totals = self.sum_by_column();
+        self.summary.attribution = Attribution::of(&self);
+        self
+    }
+
+    /// Sums over all rows, and the union of their lines, by column name.
+    fn sum_by_column(&self) -> BTreeMap<String, u64> {
+        let levels = &self.summary.levels;
+        let mut measures = Measures::new(levels.len());
+        let mut lines = RoaringTreemap::new();
+        for row in &self.traffic {
+            measures += &row.measures;
+            lines |= &row.lines;
+        }
+        let value = |measure: &Measure| (measure.name(levels), measure.value(&measures, lines.len()));
+        self.summary.measures().iter().map(value).collect()
+    }
+
+    /// Reads a profile folder.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or it is damaged, or a newer memloupe wrote it.
+    pub fn read(folder: &Path) -> Result<Self, ProfileError> {
+        layout::read(folder)
+    }
+}

@@ -1,0 +1,204 @@
+//! The folder: which file holds what, as one list of fields per table.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::parquet::{Cell, Field, Kind, read as read_table, write as write_table};
+use super::{
+    Context, Measures, Object, Profile, ProfileError, SCHEMA_VERSION, SUMMARY_FILE, Site, Summary,
+    TimelineBin, Traffic,
+};
+
+const CONTEXTS_FILE: &str = "contexts.parquet";
+const SITES_FILE: &str = "sites.parquet";
+const OBJECTS_FILE: &str = "objects.parquet";
+const TRAFFIC_FILE: &str = "traffic.parquet";
+const TIMELINE_FILE: &str = "timeline.parquet";
+
+macro_rules! fields {
+    ($row:ident { $($kind:ident $($path:ident).+),* $(,)? }) => {
+        vec![$(Field {
+            name: [$(stringify!($path)),+].last().copied().unwrap_or_default().to_owned(),
+            kind: Kind::$kind(Cell::new(
+                |row: &$row| row.$($path).+.clone(),
+                |row: &mut $row, value| row.$($path).+ = value,
+            )),
+        }),*]
+    };
+}
+
+fn id<R>(name: &str) -> Field<R> {
+    Field {
+        name: name.to_owned(),
+        kind: Kind::Id,
+    }
+}
+
+fn contexts() -> Vec<Field<Context>> {
+    let mut fields = vec![id("context")];
+    fields.extend(fields!(Context {
+        U32 thread, Text phase, OptionalU32 phase_index, Text kind, Text operator, Text layer, Text shape,
+        Text element_type, U64 calls,
+    }));
+    fields
+}
+
+fn sites() -> Vec<Field<Site>> {
+    let mut fields = vec![id("site")];
+    fields.extend(fields!(Site {
+        Text module, Text function, Text file, U32 line, Text inlined, U64 ip, Text kind, U32 bytes,
+    }));
+    fields
+}
+
+fn objects() -> Vec<Field<Object>> {
+    let mut fields = vec![id("object")];
+    fields.extend(fields!(Object { Text name, Text class, U64 bytes, U64 allocations, Text origin }));
+    fields
+}
+
+fn traffic(summary: &Summary) -> Vec<Field<Traffic>> {
+    let mut fields = fields!(Traffic { U32 context, U32 site, U32 object });
+    for measure in summary.measures() {
+        if measure
+            .value_mut(&mut Measures::new(summary.levels.len()))
+            .is_none()
+        {
+            continue; // Derived from the lines.
+        }
+        fields.push(Field {
+            name: measure.name(&summary.levels),
+            kind: Kind::U64(Cell::new(
+                move |row: &Traffic| measure.value(&row.measures, 0),
+                move |row: &mut Traffic, value| {
+                    if let Some(place) = measure.value_mut(&mut row.measures) {
+                        *place = value;
+                    }
+                },
+            )),
+        });
+    }
+    fields.push(Field {
+        name: "touched_lines".to_owned(),
+        kind: Kind::Lines(Cell::new(
+            |row: &Traffic| row.lines.clone(),
+            |row: &mut Traffic, lines| row.lines = lines,
+        )),
+    });
+    fields
+}
+
+fn timeline(summary: &Summary) -> Vec<Field<TimelineBin>> {
+    let mut fields = vec![id("bin")];
+    fields.extend(fields!(TimelineBin {
+        Text phase, OptionalU32 phase_index, U64 instructions_from, U64 instructions, U64 accesses,
+        U64 dram_read_bytes, U64 dram_write_bytes,
+    }));
+    for (level, name) in summary.levels.iter().enumerate() {
+        fields.push(Field {
+            name: format!("{name}_misses"),
+            kind: Kind::U64(Cell::new(
+                move |bin: &TimelineBin| bin.misses[level],
+                move |bin: &mut TimelineBin, misses| bin.misses[level] = misses,
+            )),
+        });
+    }
+    fields
+}
+
+/// Writes every file of a profile into an existing folder.
+pub(super) fn write(folder: &Path, profile: &Profile) -> Result<(), ProfileError> {
+    write_table(&folder.join(CONTEXTS_FILE), &contexts(), &profile.contexts)?;
+    write_table(&folder.join(SITES_FILE), &sites(), &profile.sites)?;
+    write_table(&folder.join(OBJECTS_FILE), &objects(), &profile.objects)?;
+    write_table(
+        &folder.join(TRAFFIC_FILE),
+        &traffic(&profile.summary),
+        &profile.traffic,
+    )?;
+    write_table(
+        &folder.join(TIMELINE_FILE),
+        &timeline(&profile.summary),
+        &profile.timeline,
+    )?;
+    let path = folder.join(SUMMARY_FILE);
+    let failed = |source| ProfileError::Write {
+        path: path.clone(),
+        source,
+    };
+    let mut json =
+        serde_json::to_vec_pretty(&profile.summary).map_err(|error| failed(io::Error::from(error)))?;
+    json.push(b'\n');
+    fs::write(&path, json).map_err(failed)
+}
+
+/// Reads a profile folder and checks that its parts fit together.
+pub(super) fn read(folder: &Path) -> Result<Profile, ProfileError> {
+    let summary = read_summary(folder)?;
+    let levels = summary.levels.len();
+    let traffic_file = folder.join(TRAFFIC_FILE);
+    let profile = Profile {
+        contexts: read_table(&folder.join(CONTEXTS_FILE), &contexts(), Context::default)?,
+        sites: read_table(&folder.join(SITES_FILE), &sites(), Site::default)?,
+        objects: read_table(&folder.join(OBJECTS_FILE), &objects(), Object::default)?,
+        traffic: read_table(&traffic_file, &traffic(&summary), || Traffic {
+            measures: Measures::new(levels),
+            ..Traffic::default()
+        })?,
+        timeline: read_table(&folder.join(TIMELINE_FILE), &timeline(&summary), || TimelineBin {
+            misses: vec![0; levels],
+            ..TimelineBin::default()
+        })?,
+        summary,
+    };
+    let known = |index: u32, count: usize| (index as usize) < count;
+    let fits = profile.traffic.iter().all(|row| {
+        known(row.context, profile.contexts.len())
+            && known(row.site, profile.sites.len())
+            && known(row.object, profile.objects.len())
+    });
+    let damaged = |what: &str| {
+        Err(ProfileError::Damaged {
+            file: traffic_file.clone(),
+            what: what.to_owned(),
+        })
+    };
+    if !fits {
+        return damaged("a row names a context, site or object that the other tables lack");
+    }
+    if profile.sum_by_column() != profile.summary.totals {
+        return damaged("its rows do not add up to the totals of profile.json");
+    }
+    Ok(profile)
+}
+
+fn read_summary(folder: &Path) -> Result<Summary, ProfileError> {
+    let file = folder.join(SUMMARY_FILE);
+    let json = fs::read(&file).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound if folder.exists() => ProfileError::NotAProfile(folder.to_owned()),
+        io::ErrorKind::NotFound => ProfileError::Missing(folder.to_owned()),
+        io::ErrorKind::NotADirectory => ProfileError::NotAProfile(folder.to_owned()),
+        _ => ProfileError::Read {
+            file: file.clone(),
+            source,
+        },
+    })?;
+    let damaged = |what: String| ProfileError::Damaged {
+        file: file.clone(),
+        what,
+    };
+    // The version first: a newer summary need not fit this one's types.
+    let value: serde_json::Value =
+        serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
+    let Some(schema_version) = value.get("schema_version").and_then(serde_json::Value::as_u64) else {
+        return Err(damaged("it has no schema_version".to_owned()));
+    };
+    if schema_version > u64::from(SCHEMA_VERSION) {
+        return Err(ProfileError::Newer {
+            folder: folder.to_owned(),
+            schema_version,
+        });
+    }
+    serde_json::from_value(value).map_err(|error| damaged(error.to_string()))
+}

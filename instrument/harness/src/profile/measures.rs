@@ -1,0 +1,298 @@
+//! What is counted, as one table: sums, Parquet columns, report columns and totals all derive from it.
+
+use std::ops::AddAssign;
+
+use super::FOOTPRINT_LINE_BYTES;
+
+/// What happened at one cache level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LevelCounts {
+    /// Line accesses that reached the level.
+    pub line_accesses: u64,
+    /// Of these, those that it did not hold.
+    pub misses: u64,
+    /// Dirty lines it sent to the level below.
+    pub writebacks: u64,
+}
+
+/// Everything counted for a row of [`Traffic`](super::Traffic), or a group of rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Measures {
+    /// Data accesses: loads, stores, read-modify-writes (one each) and prefetches; no instruction fetches.
+    pub accesses: u64,
+    /// Accesses that read data; a read-modify-write is one.
+    pub loads: u64,
+    /// Accesses that write data; a read-modify-write is one.
+    pub stores: u64,
+    /// Bytes of the data accesses.
+    pub access_bytes: u64,
+    /// Executions of basic blocks: one instruction fetch each.
+    pub fetches: u64,
+    /// Instructions executed; only rows of fetch sites have any.
+    pub instructions: u64,
+    /// Floating-point operations; only rows of fetch sites have any.
+    pub flops: u64,
+    /// Each cache level, in the order of [`Summary::levels`](super::Summary::levels).
+    pub levels: Vec<LevelCounts>,
+    /// Bytes read from DRAM.
+    pub dram_read_bytes: u64,
+    /// Bytes written to DRAM.
+    pub dram_write_bytes: u64,
+    /// DRAM requests that found their row open.
+    pub row_hits: u64,
+    /// DRAM requests that found their bank closed.
+    pub row_misses: u64,
+    /// DRAM requests that found another row open.
+    pub row_conflicts: u64,
+    /// Estimated cycles spent on memory.
+    pub est_cycles: u64,
+}
+
+impl Measures {
+    /// Nothing counted yet, for a machine of so many cache levels.
+    #[must_use]
+    pub fn new(levels: usize) -> Self {
+        Self {
+            levels: vec![LevelCounts::default(); levels],
+            ..Self::default()
+        }
+    }
+
+    /// DRAM bytes in both directions.
+    #[must_use]
+    pub fn dram_bytes(&self) -> u64 {
+        self.dram_read_bytes + self.dram_write_bytes
+    }
+}
+
+impl AddAssign<&Self> for Measures {
+    fn add_assign(&mut self, other: &Self) {
+        for scalar in SCALARS {
+            *(scalar.get_mut)(self) += (scalar.get)(other);
+        }
+        for (sum, counts) in self.levels.iter_mut().zip(&other.levels) {
+            sum.line_accesses += counts.line_accesses;
+            sum.misses += counts.misses;
+            sum.writebacks += counts.writebacks;
+        }
+    }
+}
+
+/// What a number counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Events.
+    Count,
+    /// Bytes.
+    Bytes,
+    /// Core cycles.
+    Cycles,
+}
+
+/// A measure that does not depend on the machine's levels.
+#[derive(Debug)]
+pub(super) struct Scalar {
+    pub(super) name: &'static str,
+    unit: Unit,
+    meaning: &'static str,
+    needs: Needs,
+    pub(super) get: fn(&Measures) -> u64,
+    pub(super) get_mut: fn(&mut Measures) -> &mut u64,
+}
+
+/// Which part of a machine a measure speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needs {
+    Program,
+    Caches,
+    Dram,
+}
+
+macro_rules! scalar {
+    ($name:ident, $unit:ident, $needs:ident, $meaning:literal) => {
+        Scalar {
+            name: stringify!($name),
+            unit: Unit::$unit,
+            meaning: $meaning,
+            needs: Needs::$needs,
+            get: |measures| measures.$name,
+            get_mut: |measures| &mut measures.$name,
+        }
+    };
+}
+
+/// Every scalar, in the order of tables.
+pub(super) static SCALARS: &[Scalar] = &[
+    scalar!(
+        accesses,
+        Count,
+        Program,
+        "data accesses; an instruction fetch is none"
+    ),
+    scalar!(loads, Count, Program, "accesses that read data"),
+    scalar!(stores, Count, Program, "accesses that write data"),
+    scalar!(instructions, Count, Program, "instructions executed"),
+    scalar!(flops, Count, Program, "floating-point operations"),
+    scalar!(dram_read_bytes, Bytes, Dram, "bytes read from DRAM"),
+    scalar!(dram_write_bytes, Bytes, Dram, "bytes written to DRAM"),
+    scalar!(row_hits, Count, Dram, "DRAM requests that found their row open"),
+    scalar!(
+        row_conflicts,
+        Count,
+        Dram,
+        "DRAM requests that found another row open"
+    ),
+    scalar!(est_cycles, Cycles, Caches, "estimated cycles spent on memory"),
+    scalar!(
+        row_misses,
+        Count,
+        Dram,
+        "DRAM requests that found their bank closed"
+    ),
+    scalar!(access_bytes, Bytes, Program, "bytes of the data accesses"),
+    scalar!(
+        fetches,
+        Count,
+        Program,
+        "basic blocks executed, one instruction fetch each"
+    ),
+];
+
+/// Position of a scalar in [`SCALARS`], at compile time.
+const fn position(name: &str) -> usize {
+    let mut index = 0;
+    while index < SCALARS.len() {
+        let (a, b) = (SCALARS[index].name.as_bytes(), name.as_bytes());
+        let mut equal = a.len() == b.len();
+        let mut byte = 0;
+        while equal && byte < a.len() {
+            equal = a[byte] == b[byte];
+            byte += 1;
+        }
+        if equal {
+            return index;
+        }
+        index += 1;
+    }
+    panic!("no such measure")
+}
+
+/// A column of numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// One that does not depend on the levels, by its position in the table.
+    #[doc(hidden)]
+    Scalar(usize),
+    /// Distinct bytes touched, in whole lines.
+    Footprint,
+    /// Line accesses that reached a level.
+    LineAccesses(usize),
+    /// Misses of a level.
+    Misses(usize),
+    /// Writebacks of a level.
+    Writebacks(usize),
+}
+
+impl Measure {
+    /// Bytes read from DRAM.
+    pub const DRAM_READ: Self = Self::Scalar(position("dram_read_bytes"));
+    /// Bytes written to DRAM.
+    pub const DRAM_WRITE: Self = Self::Scalar(position("dram_write_bytes"));
+    /// Data accesses.
+    pub const ACCESSES: Self = Self::Scalar(position("accesses"));
+    /// Instructions executed.
+    pub const INSTRUCTIONS: Self = Self::Scalar(position("instructions"));
+    /// Floating-point operations.
+    pub const FLOPS: Self = Self::Scalar(position("flops"));
+    /// Bytes of the data accesses.
+    pub const ACCESS_BYTES: Self = Self::Scalar(position("access_bytes"));
+    /// DRAM requests that found their row open.
+    pub const ROW_HITS: Self = Self::Scalar(position("row_hits"));
+    /// DRAM requests that found their bank closed.
+    pub const ROW_MISSES: Self = Self::Scalar(position("row_misses"));
+    /// DRAM requests that found another row open.
+    pub const ROW_CONFLICTS: Self = Self::Scalar(position("row_conflicts"));
+    /// Estimated cycles.
+    pub const EST_CYCLES: Self = Self::Scalar(position("est_cycles"));
+
+    /// Every measure of a machine with so many cache levels, and with DRAM or without, in the order of tables.
+    pub(super) fn all(levels: usize, dram: bool) -> Vec<Self> {
+        let scalars = |range: std::ops::Range<usize>| {
+            range.map(Self::Scalar).filter(move |measure| match measure {
+                Self::Scalar(index) => match SCALARS[*index].needs {
+                    Needs::Program => true,
+                    Needs::Caches => levels > 0,
+                    Needs::Dram => dram,
+                },
+                _ => true,
+            })
+        };
+        let memory = position("dram_read_bytes");
+        scalars(0..memory)
+            .chain([Self::Footprint])
+            .chain((0..levels).map(Self::Misses))
+            .chain(scalars(memory..SCALARS.len()))
+            .chain((0..levels).map(Self::LineAccesses))
+            .chain((0..levels).map(Self::Writebacks))
+            .collect()
+    }
+
+    /// The column's name in every table and format.
+    #[must_use]
+    pub fn name(self, levels: &[String]) -> String {
+        match self {
+            Self::Scalar(index) => SCALARS[index].name.to_owned(),
+            Self::Footprint => "footprint_bytes".to_owned(),
+            Self::LineAccesses(level) => format!("{}_accesses", levels[level]),
+            Self::Misses(level) => format!("{}_misses", levels[level]),
+            Self::Writebacks(level) => format!("{}_writebacks", levels[level]),
+        }
+    }
+
+    /// What it means, for people.
+    #[must_use]
+    pub fn meaning(self, levels: &[String]) -> String {
+        match self {
+            Self::Scalar(index) => SCALARS[index].meaning.to_owned(),
+            Self::Footprint => format!("distinct bytes touched, in {FOOTPRINT_LINE_BYTES}-byte lines"),
+            Self::LineAccesses(level) => {
+                format!("line accesses that reached {}", levels[level].to_uppercase())
+            }
+            Self::Misses(level) => format!("line accesses that missed in {}", levels[level].to_uppercase()),
+            Self::Writebacks(level) => format!("dirty lines that {} sent down", levels[level].to_uppercase()),
+        }
+    }
+
+    /// Its unit.
+    #[must_use]
+    pub fn unit(self) -> Unit {
+        match self {
+            Self::Scalar(index) => SCALARS[index].unit,
+            Self::Footprint => Unit::Bytes,
+            Self::LineAccesses(_) | Self::Misses(_) | Self::Writebacks(_) => Unit::Count,
+        }
+    }
+
+    /// Its value for counts and the number of distinct lines.
+    #[must_use]
+    pub fn value(self, measures: &Measures, lines: u64) -> u64 {
+        match self {
+            Self::Scalar(index) => (SCALARS[index].get)(measures),
+            Self::Footprint => lines * FOOTPRINT_LINE_BYTES,
+            Self::LineAccesses(level) => measures.levels[level].line_accesses,
+            Self::Misses(level) => measures.levels[level].misses,
+            Self::Writebacks(level) => measures.levels[level].writebacks,
+        }
+    }
+
+    /// Where its value is kept, for those that are kept.
+    pub(super) fn value_mut(self, measures: &mut Measures) -> Option<&mut u64> {
+        match self {
+            Self::Scalar(index) => Some((SCALARS[index].get_mut)(measures)),
+            Self::Footprint => None,
+            Self::LineAccesses(level) => Some(&mut measures.levels[level].line_accesses),
+            Self::Misses(level) => Some(&mut measures.levels[level].misses),
+            Self::Writebacks(level) => Some(&mut measures.levels[level].writebacks),
+        }
+    }
+}

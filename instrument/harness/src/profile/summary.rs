@@ -1,0 +1,242 @@
+//! The summary of a run: what was run, how, the totals, and what was not seen.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Measure, Profile};
+
+/// Version of the folder's layout. It grows when an older reader would misread a newer profile.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// `profile.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Summary {
+    /// Version of the folder's layout.
+    pub schema_version: u32,
+    /// Version of the memloupe that wrote it.
+    pub memloupe_version: String,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// The file that was run.
+    pub executable: String,
+    /// How the program exited; none if a signal ended it.
+    pub exit_status: Option<i32>,
+    /// The signal that ended the program, if one did.
+    pub exit_signal: Option<i32>,
+    /// Whether the whole run was captured.
+    pub complete: bool,
+    /// If not, why.
+    pub incomplete_reason: Option<String>,
+    /// The capture engine.
+    pub engine: String,
+    /// The machine that was simulated, every value resolved; null if none.
+    pub machine: serde_json::Value,
+    /// Names of the cache levels, nearest first ("l1d", "l1i", "l2", "l3").
+    pub levels: Vec<String>,
+    /// Whether DRAM was simulated.
+    pub dram: bool,
+    /// Bytes of a cache line of that machine.
+    pub line_bytes: u32,
+    /// Sums over all rows, by column name. Computed by [`Profile::seal`].
+    pub totals: BTreeMap<String, u64>,
+    /// How much has a name. Computed by [`Profile::seal`].
+    pub attribution: Attribution,
+    /// Accesses that the capture engine had to drop.
+    pub lost_accesses: u64,
+    /// Instructions that ran unobserved.
+    pub unobserved_instructions: u64,
+    /// System calls.
+    pub syscalls: u64,
+    /// Bytes of the program's memory that the kernel read (not simulated).
+    pub kernel_read_bytes: u64,
+    /// Bytes of the program's memory that the kernel wrote (not simulated).
+    pub kernel_written_bytes: u64,
+    /// Child processes that ran unobserved.
+    pub unobserved_processes: u64,
+    /// Threads seen.
+    pub threads: u32,
+    /// Duration of the run under memloupe.
+    pub wall_seconds: f64,
+    /// When it began (RFC 3339).
+    pub started: String,
+    /// Where it ran.
+    pub host: String,
+    /// Dirty lines still in the caches at the end: not yet counted as DRAM writes.
+    pub dirty_lines_at_end: u64,
+    /// What a reader of the numbers should know.
+    pub notes: Vec<String>,
+}
+
+impl Default for Summary {
+    fn default() -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            memloupe_version: env!("CARGO_PKG_VERSION").to_owned(),
+            command: Vec::new(),
+            executable: String::new(),
+            exit_status: None,
+            exit_signal: None,
+            complete: false,
+            incomplete_reason: None,
+            engine: String::new(),
+            machine: serde_json::Value::Null,
+            levels: Vec::new(),
+            dram: false,
+            line_bytes: 64,
+            totals: BTreeMap::new(),
+            attribution: Attribution::default(),
+            lost_accesses: 0,
+            unobserved_instructions: 0,
+            syscalls: 0,
+            kernel_read_bytes: 0,
+            kernel_written_bytes: 0,
+            unobserved_processes: 0,
+            threads: 0,
+            wall_seconds: 0.0,
+            started: String::new(),
+            host: String::new(),
+            dirty_lines_at_end: 0,
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl Summary {
+    /// The columns that this profile has, in the order of tables.
+    #[must_use]
+    pub fn measures(&self) -> Vec<Measure> {
+        Measure::all(self.levels.len(), self.dram)
+    }
+
+    /// A total by its column name; 0 if the machine lacks it.
+    #[must_use]
+    pub fn total(&self, name: &str) -> u64 {
+        self.totals.get(name).copied().unwrap_or(0)
+    }
+
+    /// How the program ended: "exit status 0", "signal 9".
+    #[must_use]
+    pub fn ending(&self) -> String {
+        match (self.exit_status, self.exit_signal) {
+            (Some(status), _) => format!("exit status {status}"),
+            (None, Some(signal)) => format!("signal {signal}"),
+            (None, None) => "unknown ending".to_owned(),
+        }
+    }
+
+    /// Name of the machine that was simulated.
+    #[must_use]
+    pub fn machine_name(&self) -> &str {
+        self.machine
+            .get("name")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or("none")
+    }
+
+    /// What a reader must know to trust the numbers: what is missing from them, one sentence each.
+    #[must_use]
+    pub fn caveats(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !self.complete {
+            let reason = self
+                .incomplete_reason
+                .as_deref()
+                .unwrap_or("the end of the run was not seen");
+            lines.push(format!(
+                "INCOMPLETE: {reason}. The numbers cover what was captured until then."
+            ));
+        }
+        for (count, what) in [
+            (self.lost_accesses, "accesses were lost by the capture engine"),
+            (self.unobserved_instructions, "instructions ran unobserved"),
+            (self.unobserved_processes, "child processes ran unobserved"),
+        ] {
+            if count > 0 {
+                lines.push(format!("{count} {what}: they are in none of these numbers."));
+            }
+        }
+        lines.extend(self.notes.iter().cloned());
+        lines
+    }
+}
+
+/// How much of the traffic has a name. Counts, so that ratios can be formed for any sum of profiles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Attribution {
+    /// Data accesses of threads in those phases in which they execute operators.
+    pub compute_accesses: u64,
+    /// Of these, those inside a named operator.
+    pub operator_accesses: u64,
+    /// DRAM bytes, both directions.
+    pub dram_bytes: u64,
+    /// Of these, those of a named object.
+    pub object_dram_bytes: u64,
+    /// Data accesses.
+    pub accesses: u64,
+    /// Of these, those with a source line.
+    pub line_accesses: u64,
+}
+
+impl Attribution {
+    pub(super) fn of(profile: &Profile) -> Self {
+        fn stretch(context: &super::Context) -> (u32, &str, Option<u32>) {
+            (context.thread, &context.phase, context.phase_index)
+        }
+        let computing: HashSet<_> = profile
+            .contexts
+            .iter()
+            .filter(|context| !context.kind.is_empty())
+            .map(stretch)
+            .collect();
+        let computes: Vec<bool> = profile
+            .contexts
+            .iter()
+            .map(|context| computing.contains(&stretch(context)))
+            .collect();
+        let mut sums = Self::default();
+        for row in &profile.traffic {
+            let context = row.context as usize;
+            let accesses = row.measures.accesses;
+            sums.accesses += accesses;
+            if computes[context] {
+                sums.compute_accesses += accesses;
+                if !profile.contexts[context].kind.is_empty() {
+                    sums.operator_accesses += accesses;
+                }
+            }
+            if profile.sites[row.site as usize].line > 0 {
+                sums.line_accesses += accesses;
+            }
+            sums.dram_bytes += row.measures.dram_bytes();
+            if profile.objects[row.object as usize].is_named() {
+                sums.object_dram_bytes += row.measures.dram_bytes();
+            }
+        }
+        sums
+    }
+
+    /// Fraction of the compute threads' accesses that are inside a named operator; none without operators.
+    #[must_use]
+    pub fn operator_fraction(&self) -> Option<f64> {
+        fraction(self.operator_accesses, self.compute_accesses)
+    }
+
+    /// Fraction of the DRAM bytes that belong to a named object; none without DRAM traffic.
+    #[must_use]
+    pub fn object_fraction(&self) -> Option<f64> {
+        fraction(self.object_dram_bytes, self.dram_bytes)
+    }
+
+    /// Fraction of the data accesses that have a source line; none without accesses.
+    #[must_use]
+    pub fn line_fraction(&self) -> Option<f64> {
+        fraction(self.line_accesses, self.accesses)
+    }
+}
+
+fn fraction(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
+}

@@ -1,0 +1,242 @@
+//! Grouping: the one pass over the traffic behind every report.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use roaring::RoaringTreemap;
+
+use super::filter::Filter;
+use super::{Dimension, Key, Order, Report, Row};
+use crate::profile::{Measure, Measures, Profile, Traffic};
+
+/// The distinct values of a key, and which of them each row of its table has.
+struct Values {
+    dimension: Dimension,
+    of_row: Vec<u32>,
+    distinct: Vec<String>,
+}
+
+impl Values {
+    fn of(key: Key, profile: &Profile) -> Self {
+        let mut ids = HashMap::new();
+        let mut distinct = Vec::new();
+        let mut intern = |value: String| {
+            *ids.entry(value).or_insert_with_key(|value| {
+                distinct.push(value.clone());
+                distinct.len() as u32 - 1
+            })
+        };
+        let of_row = key.values(profile).into_iter().map(&mut intern).collect();
+        Self {
+            dimension: key.dimension(),
+            of_row,
+            distinct,
+        }
+    }
+
+    fn id(&self, row: &Traffic) -> u32 {
+        self.of_row[index(row, self.dimension)]
+    }
+}
+
+fn index(row: &Traffic, dimension: Dimension) -> usize {
+    (match dimension {
+        Dimension::Context => row.context,
+        Dimension::Site => row.site,
+        Dimension::Object => row.object,
+    }) as usize
+}
+
+/// A group: ids of its keys' values (unused places are 0), and its sums.
+type Ids = [u32; Key::ALL.len()];
+
+struct Group {
+    ids: Ids,
+    measures: Measures,
+    lines: RoaringTreemap,
+}
+
+pub(super) fn group(profile: &Profile, by: &[Key], filters: &[Filter], order: Order) -> Report {
+    let levels = profile.summary.levels.len();
+    let values: Vec<Values> = by.iter().map(|key| Values::of(*key, profile)).collect();
+    let passes: Vec<(Dimension, Vec<bool>)> = filters
+        .iter()
+        .map(|filter| {
+            let pass = filter
+                .key
+                .values(profile)
+                .iter()
+                .map(|value| filter.matches(value))
+                .collect();
+            (filter.key.dimension(), pass)
+        })
+        .collect();
+
+    let mut of_ids: HashMap<Ids, usize> = HashMap::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for row in &profile.traffic {
+        if !passes
+            .iter()
+            .all(|(dimension, pass)| pass[index(row, *dimension)])
+        {
+            continue;
+        }
+        let mut ids = Ids::default();
+        for (place, values) in ids.iter_mut().zip(&values) {
+            *place = values.id(row);
+        }
+        let group = *of_ids.entry(ids).or_insert_with(|| {
+            groups.push(Group {
+                ids,
+                measures: Measures::new(levels),
+                lines: RoaringTreemap::new(),
+            });
+            groups.len() - 1
+        });
+        groups[group].measures += &row.measures;
+        groups[group].lines |= &row.lines;
+    }
+
+    sort(&mut groups, by, &values, order);
+    let measures = profile.summary.measures();
+    let numbers = |sums: &Measures, lines: &RoaringTreemap| {
+        measures
+            .iter()
+            .map(|measure| measure.value(sums, lines.len()))
+            .collect::<Vec<u64>>()
+    };
+    let mut total = (Measures::new(levels), RoaringTreemap::new());
+    let mut rows = Vec::with_capacity(groups.len());
+    for group in &groups {
+        total.0 += &group.measures;
+        total.1 |= &group.lines;
+        let keys = values
+            .iter()
+            .zip(group.ids)
+            .map(|(values, id)| values.distinct[id as usize].clone())
+            .collect();
+        rows.push(Row {
+            keys,
+            values: numbers(&group.measures, &group.lines),
+        });
+    }
+    Report {
+        keys: by.to_vec(),
+        names: measures
+            .iter()
+            .map(|measure| measure.name(&profile.summary.levels))
+            .collect(),
+        total: numbers(&total.0, &total.1),
+        measures,
+        order,
+        rows,
+    }
+}
+
+/// Sorts; what is equal stands in the order of its keys, so that a report is the same every time.
+fn sort(groups: &mut [Group], by: &[Key], values: &[Values], order: Order) {
+    let compare_key = |a: &Group, b: &Group, key: usize| match by[key] {
+        // Phases stand as they occurred: contexts are numbered in that order.
+        Key::Phase | Key::PhaseKind => a.ids[key].cmp(&b.ids[key]),
+        _ => {
+            let text = |group: &Group| values[key].distinct[group.ids[key] as usize].as_str();
+            natural(text(a), text(b))
+        }
+    };
+    let compare_keys = |a: &Group, b: &Group| {
+        (0..by.len())
+            .map(|key| compare_key(a, b, key))
+            .find(|ordering| ordering.is_ne())
+            .unwrap_or(Ordering::Equal)
+    };
+    match order {
+        Order::Key(key) => groups.sort_by(|a, b| compare_key(a, b, key).then_with(|| compare_keys(a, b))),
+        Order::Descending(measure) => {
+            let value = |group: &Group| {
+                let lines = if measure == Measure::Footprint {
+                    group.lines.len()
+                } else {
+                    0
+                };
+                measure.value(&group.measures, lines)
+            };
+            groups.sort_by(|a, b| value(b).cmp(&value(a)).then_with(|| compare_keys(a, b)));
+        }
+    }
+}
+
+/// Order of names in which numbers count by value: blk.2 before blk.10. What stands in parentheses comes last.
+fn natural(a: &str, b: &str) -> Ordering {
+    let rank = |text: &str| text.starts_with('(');
+    rank(a).cmp(&rank(b)).then_with(|| {
+        let (mut a, mut b) = (a, b);
+        loop {
+            let ordering = match (leading_number(a), leading_number(b)) {
+                (Some((x, rest_a)), Some((y, rest_b))) => {
+                    (a, b) = (rest_a, rest_b);
+                    x.len().cmp(&y.len()).then_with(|| x.cmp(y))
+                }
+                _ => {
+                    let (mut chars_a, mut chars_b) = (a.chars(), b.chars());
+                    let (x, y) = (chars_a.next(), chars_b.next());
+                    if x.is_none() && y.is_none() {
+                        return Ordering::Equal;
+                    }
+                    (a, b) = (chars_a.as_str(), chars_b.as_str());
+                    x.cmp(&y)
+                }
+            };
+            if ordering.is_ne() {
+                return ordering;
+            }
+        }
+    })
+}
+
+/// The digits at the beginning without leading zeros, and the rest.
+fn leading_number(text: &str) -> Option<(&str, &str)> {
+    let end = text
+        .bytes()
+        .position(|byte| !byte.is_ascii_digit())
+        .unwrap_or(text.len());
+    (end > 0).then(|| (text[..end].trim_start_matches('0'), &text[end..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_names_count_by_value() {
+        let mut names = [
+            "(no layer)",
+            "blk.10",
+            "blk.2",
+            "blk",
+            "10",
+            "9",
+            "é1",
+            "blk.2.b",
+            "blk.02",
+        ];
+        names.sort_by(|a, b| natural(a, b).then_with(|| a.cmp(b)));
+        assert_eq!(
+            names,
+            [
+                "9",
+                "10",
+                "blk",
+                "blk.02",
+                "blk.2",
+                "blk.2.b",
+                "blk.10",
+                "é1",
+                "(no layer)"
+            ]
+        );
+        assert_eq!(
+            natural("99999999999999999999999", "100000000000000000000000"),
+            Ordering::Less
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! Reports for programs: JSON and CSV. Exact numbers, every column.
+
+use super::{Report, Row};
+
+impl Report {
+    /// An array of flat objects.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let object = |row: &Row| {
+            let keys = self
+                .keys
+                .iter()
+                .map(|key| key.name().to_owned())
+                .zip(row.keys.iter().cloned());
+            let values = self.names.iter().cloned().zip(row.values.iter().copied());
+            let cells = keys
+                .map(|(name, value)| (name, value.into()))
+                .chain(values.map(|(name, value)| (name, value.into())));
+            serde_json::Value::Object(cells.collect())
+        };
+        let mut text = String::from("[");
+        for (index, row) in self.rows.iter().enumerate() {
+            text += if index == 0 { "\n" } else { ",\n" };
+            text += &object(row).to_string();
+        }
+        text += if self.rows.is_empty() { "]\n" } else { "\n]\n" };
+        text
+    }
+
+    /// Comma-separated values (RFC 4180), the names in the first record.
+    #[must_use]
+    pub fn csv(&self) -> String {
+        let mut text = String::new();
+        let names = self
+            .keys
+            .iter()
+            .map(|key| key.name().to_owned())
+            .chain(self.names.iter().cloned());
+        record(&mut text, names);
+        for row in &self.rows {
+            record(
+                &mut text,
+                row.keys
+                    .iter()
+                    .cloned()
+                    .chain(row.values.iter().map(u64::to_string)),
+            );
+        }
+        text
+    }
+}
+
+fn record(text: &mut String, cells: impl Iterator<Item = String>) {
+    for (index, cell) in cells.enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        if cell.contains([',', '"', '\n', '\r']) {
+            *text += &format!("\"{}\"", cell.replace('"', "\"\""));
+        } else {
+            *text += &cell;
+        }
+    }
+    *text += "\r\n";
+}

@@ -1,0 +1,63 @@
+//! What a run prints at its end: the one table that answers most, and where the rest is.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::table::printable;
+use super::{Key, Query, human, percent, terminal_columns};
+use crate::profile::{Measure, PAGE_FILE, Profile, Unit};
+
+/// Rows of the table: it should fit a screen.
+const ROWS: usize = 15;
+
+/// The end of a run, for people.
+#[must_use]
+pub fn overview(profile: &Profile, folder: &Path) -> String {
+    let summary = &profile.summary;
+    let operators = profile.contexts.iter().any(|context| !context.kind.is_empty());
+    // A program without known operators is best known by its functions.
+    let key = if operators { Key::Kind } else { Key::Function };
+    let report = Query::by(&[key]).run(profile).expect("no column is named");
+    let count = |measure, unit| human(report.total(measure), unit);
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{} · {} · {:.1} s under memloupe ({}) · machine {}",
+        printable(summary.command.first().map_or("", String::as_str)),
+        summary.ending(),
+        summary.wall_seconds,
+        summary.engine,
+        printable(summary.machine_name()),
+    );
+    let _ = write!(
+        text,
+        "{} instructions, {} accesses of {}, footprint {}",
+        count(Measure::INSTRUCTIONS, Unit::Count),
+        count(Measure::ACCESSES, Unit::Count),
+        count(Measure::ACCESS_BYTES, Unit::Bytes),
+        count(Measure::Footprint, Unit::Bytes),
+    );
+    if summary.dram {
+        let _ = write!(
+            text,
+            "; DRAM read {}, written {}",
+            count(Measure::DRAM_READ, Unit::Bytes),
+            count(Measure::DRAM_WRITE, Unit::Bytes)
+        );
+    }
+    let attribution = &summary.attribution;
+    let _ = writeln!(
+        text,
+        "\nnamed: {} of the compute threads' accesses by operator, {} of the DRAM bytes by object\n",
+        percent(attribution.operator_accesses, attribution.compute_accesses),
+        percent(attribution.object_dram_bytes, attribution.dram_bytes),
+    );
+    text += &report.table(summary, ROWS, terminal_columns());
+    let _ = writeln!(text, "\npage:  {}", folder.join(PAGE_FILE).display());
+    let _ = writeln!(
+        text,
+        "more:  memloupe report {} --by layer | phase,class | object | line …",
+        folder.display()
+    );
+    text
+}

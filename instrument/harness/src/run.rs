@@ -1,0 +1,166 @@
+//! `memloupe run`: target, engine, pipeline and profile put together.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
+
+use memloupe_attribute::{Attribution, Preset};
+use memloupe_hierarchy::{Machine, System};
+use memloupe_stream::{Checker, Consumer, Geometry, Progress as Polled, Sink, StreamError};
+
+use crate::args::{EngineChoice, Run};
+use crate::collect::{self, Capture};
+use crate::failure::{Failure, Kind};
+use crate::launch::{Ending, Launched};
+use crate::pipeline::Pipeline;
+use crate::profile::{Destination, Profile, ProfileError};
+use crate::progress::{Progress, Status};
+use crate::report::{Key, Query, terminal_columns};
+use crate::{ops, page, target};
+
+/// How long one wait for the target's data lasts; what else there is to look after is looked after so often.
+const POLL: Duration = Duration::from_millis(50);
+/// A target that was asked to stop gets this long before it is killed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Rows of the table at the end of a run.
+const ROWS: usize = 20;
+/// The page in a profile's folder.
+const PAGE_FILE: &str = "report.html";
+
+/// The value of `--machine` that simulates nothing.
+const NO_MACHINE: &str = "none";
+
+/// Runs a program and writes its profile. Returns the exit status to end with.
+///
+/// # Errors
+/// [`Failure`] if memloupe could not do its part; a target that fails is not one.
+pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
+    if arguments.ops == "list" {
+        print!("{}", ops::list());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some((program, program_arguments)) = arguments.command.split_first() else {
+        return Err(Failure::new(Kind::NotFound, "no program given: memloupe run [OPTIONS] -- PROGRAM ARGUMENTS"));
+    };
+    let presets = ops::load(&arguments.ops)?;
+    let machine = match arguments.machine.as_str() {
+        NO_MACHINE => None,
+        name => Some(Machine::load(name).map_err(Failure::of(Kind::Machine))?),
+    };
+    let system = machine.as_ref().map(System::new).transpose().map_err(Failure::of(Kind::Machine))?;
+    let target = target::resolve(program)?;
+    let destination = Destination::prepare(&arguments.output).map_err(Failure::of(Kind::Output))?;
+
+    let mut consumer = Consumer::create(&Geometry::default()).map_err(Failure::of(Kind::Stream))?;
+    let started = SystemTime::now();
+    let progress = Progress::new(arguments.progress);
+    let launched = match arguments.engine {
+        EngineChoice::Valgrind => Launched::valgrind(&target, program_arguments, consumer.descriptor())?,
+    };
+    let pipeline = new_pipeline(presets, system);
+    let mut session = Session { launched, progress, interrupted_at: None, stream_error: None };
+    let (parts, violations) = if arguments.check {
+        let mut checker = Checker::new(pipeline);
+        session.follow(&mut consumer, &mut checker, |checker| checker.inner().status());
+        let violations = checker.violations().iter().map(|v| format!("thread {}: {}", v.thread, v.what)).collect();
+        (checker.into_inner().into_parts(), violations)
+    } else {
+        let mut pipeline = pipeline;
+        session.follow(&mut consumer, &mut pipeline, Pipeline::status);
+        (pipeline.into_parts(), Vec::new())
+    };
+    session.progress.clear();
+
+    let ending = session.launched.wait();
+    let profile = collect::profile(Capture {
+        command: &arguments.command,
+        executable: &target.executable,
+        consumer: &consumer,
+        parts,
+        machine: machine.as_ref(),
+        ending,
+        interrupted: session.interrupted_at.is_some(),
+        stream_error: session.stream_error.as_ref().map(ToString::to_string),
+        violations,
+        started,
+        wall: session.progress.elapsed(),
+    });
+    let folder = write(destination, &profile).map_err(Failure::of(Kind::Output))?;
+    if !arguments.quiet {
+        let table = Query::by(&[Key::Kind]).run(&profile).map_err(Failure::of(Kind::Profile))?;
+        eprint!("{}", table.table(&profile.summary, ROWS, terminal_columns()));
+    }
+    eprintln!("memloupe: profile in {0}; read it with `memloupe report {0}`", folder.display());
+    match session.stream_error {
+        Some(error) => Err(Failure::new(Kind::Stream, format!("{error}; the profile holds what came before"))),
+        None => Ok(ExitCode::from(ending.status() as u8)),
+    }
+}
+
+/// The profile's tables and its page.
+fn write(destination: Destination, profile: &Profile) -> Result<PathBuf, ProfileError> {
+    destination.write(profile)?;
+    destination.write_file(PAGE_FILE, page::html(profile).as_bytes())?;
+    destination.commit()
+}
+
+fn new_pipeline(presets: Vec<Preset>, system: Option<System>) -> Pipeline {
+    Pipeline::new(Attribution::new(presets), system)
+}
+
+/// A target being followed to its end.
+struct Session {
+    launched: Launched,
+    progress: Progress,
+    interrupted_at: Option<Instant>,
+    stream_error: Option<StreamError>,
+}
+
+impl Session {
+    /// Consumes the stream until the target is gone and everything it recorded has been decoded.
+    fn follow<S: Sink>(&mut self, consumer: &mut Consumer, sink: &mut S, status: impl Fn(&S) -> Status) {
+        loop {
+            match consumer.poll(sink, POLL) {
+                Ok(Polled::Finished) => return,
+                Ok(Polled::Idle) if self.launched.ending().is_some() => {
+                    // Nothing can come any more; open chunks hold what a killed target had recorded.
+                    if let Err(error) = consumer.drain(sink) {
+                        self.stream_error.get_or_insert(error);
+                    }
+                    return;
+                }
+                Ok(Polled::Chunk | Polled::Idle) => {}
+                Err(error) => {
+                    self.stream_error.get_or_insert(error);
+                    self.launched.kill();
+                }
+            }
+            self.progress.update(|| status(sink));
+            if self.launched.interrupted() {
+                let since = self.interrupted_at.get_or_insert_with(Instant::now);
+                if since.elapsed() > GRACE {
+                    self.launched.kill();
+                }
+            }
+        }
+    }
+}
+
+impl Ending {
+    /// Why a profile of a target that ended so is incomplete, if it is.
+    #[must_use]
+    pub fn incompleteness(self, interrupted: bool) -> Option<String> {
+        match self {
+            Self::Killed(signal) if interrupted => {
+                Some(format!("interrupted; the target was ended by {}", signal_name(signal)))
+            }
+            Self::Killed(signal) => Some(format!("the target was killed by {}", signal_name(signal))),
+            Self::Exited(_) => None,
+        }
+    }
+}
+
+fn signal_name(signal: i32) -> String {
+    signal_hook::low_level::signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned)
+}

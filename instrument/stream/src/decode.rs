@@ -1,0 +1,126 @@
+//! The decoder: a chunk's words back into what the program did.
+
+use crate::event::Event;
+use crate::run::{RunBatch, RunOperand};
+use crate::site::SiteTable;
+use crate::{StreamError, layout};
+
+/// What receives a decoded stream. Calls for one thread come in program order.
+pub trait Sink {
+    /// Consecutive runs of `thread`; no event of that thread lies between them.
+    fn runs(&mut self, thread: u32, sites: &SiteTable, batch: &RunBatch);
+    /// Something other than an access.
+    fn event(&mut self, thread: u32, event: Event);
+    /// The target waits for probes in the modules that were mapped since the last call: returns those to add to the
+    /// table. The first has the id `first`.
+    fn probes(&mut self, first: u32) -> Vec<crate::Probe> {
+        let _ = first;
+        Vec::new()
+    }
+}
+
+/// Runs in a batch before it is handed on, so that a batch and what it touches stay in the consumer's caches.
+const BATCH_RUNS: usize = 1024;
+
+/// Turns records into runs and events.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    batch: RunBatch,
+}
+
+impl Decoder {
+    /// Decodes whole records. Returns the number of a [`Event::Sync`] if one was among them: it is the last thing its
+    /// producer sent, for it waits.
+    ///
+    /// # Errors
+    /// [`StreamError::Corrupt`] where the words break the protocol; what came before has been handed on.
+    pub fn decode(
+        &mut self,
+        thread: u32,
+        words: &[u64],
+        sites: &SiteTable,
+        sink: &mut impl Sink,
+    ) -> Result<Option<u64>, StreamError> {
+        self.batch.clear();
+        let mut sync = None;
+        let mut at = 0;
+        while at < words.len() {
+            let head = words[at];
+            let step = match head >> layout::RECORD_SHIFT {
+                layout::RECORD_BLOCK => self.block(head as u32, &words[at + 1..], sites),
+                layout::RECORD_EVENT => {
+                    self.flush(thread, sites, sink);
+                    Self::event(head as u32, &words[at + 1..]).map(|(event, length)| {
+                        match event {
+                            Event::Sync { number } => sync = Some(number),
+                            event => sink.event(thread, event),
+                        }
+                        length
+                    })
+                }
+                other => Err(format!("record of unknown type {other:#x}")),
+            };
+            match step {
+                Ok(length) => at += 1 + length,
+                Err(what) => {
+                    self.flush(thread, sites, sink);
+                    let offset = layout::CHUNK_HEADER_BYTES + at * 8;
+                    return Err(StreamError::Corrupt { thread, offset, what });
+                }
+            }
+            if self.batch.len() >= BATCH_RUNS {
+                self.flush(thread, sites, sink);
+            }
+        }
+        self.flush(thread, sites, sink);
+        Ok(sync)
+    }
+
+    #[inline]
+    fn block(&mut self, id: u32, rest: &[u64], sites: &SiteTable) -> Result<usize, String> {
+        let block = sites
+            .block(id)
+            .ok_or_else(|| format!("block {id} is not in the site table"))?;
+        let slots = rest
+            .get(..block.slots as usize)
+            .ok_or_else(|| format!("block {id} needs {} slots, the chunk ends", block.slots))?;
+        let mut site_id = block.first_site;
+        for site in sites.sites_of(block) {
+            let address = match site.kind {
+                crate::AccessKind::Fetch => site.ip,
+                _ => match slots[usize::from(site.slot)] {
+                    layout::ABSENT if site.conditional => {
+                        site_id += 1;
+                        continue;
+                    }
+                    slot => slot.wrapping_add_signed(site.displacement),
+                },
+            };
+            self.batch.push_operand(RunOperand {
+                address,
+                stride: 0,
+                site: site_id,
+                bytes: site.bytes,
+                kind: site.kind,
+            });
+            site_id += 1;
+        }
+        self.batch.end_run(id, 1);
+        Ok(slots.len())
+    }
+
+    fn event(argument: u32, rest: &[u64]) -> Result<(Event, usize), String> {
+        let length = (argument >> 8) as usize;
+        let payload = rest
+            .get(..length)
+            .ok_or_else(|| format!("event of {length} words, the chunk ends"))?;
+        Ok((Event::parse(argument & 0xff, payload)?, length))
+    }
+
+    fn flush(&mut self, thread: u32, sites: &SiteTable, sink: &mut impl Sink) {
+        if !self.batch.is_empty() {
+            sink.runs(thread, sites, &self.batch);
+            self.batch.clear();
+        }
+    }
+}

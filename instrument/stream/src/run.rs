@@ -1,0 +1,98 @@
+//! Runs: the unit from decoding onward.
+//!
+//! A run is k operands (address, stride, bytes, kind, site) × n iterations, in iteration order: iteration i accesses
+//! operand 0 at `address + i·stride`, then operand 1, and so on. An ordinary block execution is a run with n = 1. A
+//! block's first operand is its instruction fetch (stride 0).
+
+use crate::{AccessKind, BlockId, SiteId};
+
+/// One operand of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunOperand {
+    /// Address in the first iteration.
+    pub address: u64,
+    /// Change of the address from one iteration to the next.
+    pub stride: i64,
+    /// Its static operand.
+    pub site: SiteId,
+    /// Bytes of one access.
+    pub bytes: u32,
+    /// What it does.
+    pub kind: AccessKind,
+}
+
+/// One run of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// The block that was executed.
+    pub block: BlockId,
+    /// How often, in a row.
+    pub iterations: u64,
+    /// The block's fetch, then its accesses in program order; an access that did not happen is left out.
+    pub operands: &'a [RunOperand],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    block: BlockId,
+    end: u32,
+    iterations: u64,
+}
+
+/// Consecutive runs of one thread. Its memory is reused from batch to batch.
+#[derive(Debug, Default)]
+pub struct RunBatch {
+    heads: Vec<Head>,
+    operands: Vec<RunOperand>,
+}
+
+impl RunBatch {
+    /// Forgets the runs, keeps the memory.
+    pub fn clear(&mut self) {
+        self.heads.clear();
+        self.operands.clear();
+    }
+
+    /// Whether it holds no run.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+
+    /// Number of runs.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// Adds an operand to the run that [`RunBatch::end_run`] will close.
+    #[inline]
+    pub fn push_operand(&mut self, operand: RunOperand) {
+        self.operands.push(operand);
+    }
+
+    /// Closes a run of the operands pushed since the last one.
+    #[inline]
+    pub fn end_run(&mut self, block: BlockId, iterations: u64) {
+        self.heads.push(Head {
+            block,
+            end: self.operands.len() as u32,
+            iterations,
+        });
+    }
+
+    /// The runs, in order.
+    pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+        let mut start = 0;
+        self.heads.iter().map(move |head| {
+            let end = head.end as usize;
+            let operands = &self.operands[start..end];
+            start = end;
+            Run {
+                block: head.block,
+                iterations: head.iterations,
+                operands,
+            }
+        })
+    }
+}

@@ -1,0 +1,239 @@
+//! Static facts: which code there is and what memory operands it has. They travel once, in the site table.
+
+use crate::layout;
+
+/// Index of a translated block in the site table.
+pub type BlockId = u32;
+/// Index of a static memory operand over all blocks. Each block's first site stands for its instruction fetch.
+pub type SiteId = u32;
+
+/// What an access does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum AccessKind {
+    /// Reads memory.
+    Load = 0,
+    /// Writes memory.
+    Store = 1,
+    /// Reads and writes the same bytes in one instruction; one access.
+    ReadModifyWrite = 2,
+    /// A software prefetch.
+    Prefetch = 3,
+    /// A store with the non-temporal hint.
+    NonTemporalStore = 4,
+    /// The instruction bytes of a block.
+    Fetch = 5,
+}
+
+impl AccessKind {
+    /// Every kind, in the order of its number.
+    pub const ALL: [Self; 6] = [
+        Self::Load,
+        Self::Store,
+        Self::ReadModifyWrite,
+        Self::Prefetch,
+        Self::NonTemporalStore,
+        Self::Fetch,
+    ];
+
+    fn from_code(code: u8) -> Option<Self> {
+        Self::ALL
+            .get(usize::from(code))
+            .copied()
+            .filter(|kind| *kind != Self::Fetch)
+    }
+
+    /// The word used in tables and files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Store => "store",
+            Self::ReadModifyWrite => "read-modify-write",
+            Self::Prefetch => "prefetch",
+            Self::NonTemporalStore => "non-temporal store",
+            Self::Fetch => "fetch",
+        }
+    }
+
+    /// Whether it reads data (1) and writes data (1), as `loads` and `stores` are counted.
+    #[must_use]
+    pub fn loads_and_stores(self) -> (u64, u64) {
+        match self {
+            Self::Load => (1, 0),
+            Self::Store | Self::NonTemporalStore => (0, 1),
+            Self::ReadModifyWrite => (1, 1),
+            Self::Prefetch | Self::Fetch => (0, 0),
+        }
+    }
+}
+
+/// One static memory operand, or a block's instruction fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Address of the instruction in the target.
+    pub ip: u64,
+    /// Bytes of one access.
+    pub bytes: u32,
+    /// What it does.
+    pub kind: AccessKind,
+    /// The access happens only if its slot is present.
+    pub(crate) conditional: bool,
+    pub(crate) slot: u16,
+    /// The block it belongs to.
+    pub block: BlockId,
+    pub(crate) displacement: i64,
+}
+
+/// Contiguous code that executes as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Address of its first instruction in the target.
+    pub address: u64,
+    /// Length of its code.
+    pub code_bytes: u32,
+    /// Instructions that start in it.
+    pub instructions: u32,
+    /// Floating-point operations of one execution, an FMA counted as two.
+    pub flops: u32,
+    /// Its fetch site; the operands' sites follow.
+    pub first_site: SiteId,
+    /// Number of memory operands, the fetch not included.
+    pub operands: u32,
+    pub(crate) slots: u32,
+}
+
+/// The consumer's copy of the site table.
+#[derive(Debug, Default)]
+pub struct SiteTable {
+    blocks: Vec<Block>,
+    sites: Vec<Site>,
+    parsed_bytes: usize,
+}
+
+impl SiteTable {
+    /// The block with this id.
+    #[must_use]
+    pub fn block(&self, id: BlockId) -> Option<&Block> {
+        self.blocks.get(id as usize)
+    }
+
+    /// The site with this id.
+    ///
+    /// # Panics
+    /// If no such site was handed out.
+    #[must_use]
+    pub fn site(&self, id: SiteId) -> &Site {
+        &self.sites[id as usize]
+    }
+
+    /// The sites of a block: its fetch, then its operands.
+    #[must_use]
+    pub fn sites_of(&self, block: &Block) -> &[Site] {
+        let first = block.first_site as usize;
+        &self.sites[first..=first + block.operands as usize]
+    }
+
+    /// All blocks, in order of their ids.
+    #[must_use]
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// All sites, in order of their ids.
+    #[must_use]
+    pub fn sites(&self) -> &[Site] {
+        &self.sites
+    }
+
+    /// Bytes of the published table that have been parsed.
+    pub(crate) fn parsed_bytes(&self) -> usize {
+        self.parsed_bytes
+    }
+
+    /// Parses whole entries that were published since the last call.
+    ///
+    /// # Errors
+    /// A sentence saying which entry breaks the protocol.
+    pub(crate) fn extend(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+        while !bytes.is_empty() {
+            let entry_bytes = self.parse_entry(bytes)?;
+            bytes = &bytes[entry_bytes..];
+            self.parsed_bytes += entry_bytes;
+        }
+        Ok(())
+    }
+
+    fn parse_entry(&mut self, bytes: &[u8]) -> Result<usize, String> {
+        let id = self.blocks.len();
+        let broken = |what: &str| format!("site table entry {id}: {what}");
+        if bytes.len() < layout::BLOCK_BYTES {
+            return Err(broken("truncated"));
+        }
+        let entry_bytes = u32_at(bytes, 0) as usize * 8;
+        let operands = u16_at(bytes, 26);
+        let slots = u16_at(bytes, 28);
+        if u32_at(bytes, 4) as usize != id {
+            return Err(broken(&format!("has id {}", u32_at(bytes, 4))));
+        }
+        if entry_bytes != layout::BLOCK_BYTES + usize::from(operands) * layout::OPERAND_BYTES
+            || entry_bytes > bytes.len()
+        {
+            return Err(broken(&format!(
+                "is {entry_bytes} bytes long with {operands} operands"
+            )));
+        }
+        let block = Block {
+            address: u64_at(bytes, 8),
+            code_bytes: u32_at(bytes, 16),
+            flops: u32_at(bytes, 20),
+            instructions: u32::from(u16_at(bytes, 24)),
+            operands: u32::from(operands),
+            slots: u32::from(slots),
+            first_site: SiteId::try_from(self.sites.len()).map_err(|_| broken("more than 2^32 sites"))?,
+        };
+        let block_id = id as BlockId;
+        self.sites.push(Site {
+            ip: block.address,
+            bytes: block.code_bytes,
+            kind: AccessKind::Fetch,
+            conditional: false,
+            slot: 0,
+            block: block_id,
+            displacement: 0,
+        });
+        for operand in bytes[layout::BLOCK_BYTES..entry_bytes].chunks_exact(layout::OPERAND_BYTES) {
+            let slot = u16_at(operand, 8);
+            let kind = AccessKind::from_code(operand[6])
+                .ok_or_else(|| broken(&format!("has an operand of kind {}", operand[6])))?;
+            if slot >= slots {
+                return Err(broken(&format!("has an operand in slot {slot} of {slots}")));
+            }
+            self.sites.push(Site {
+                ip: block
+                    .address
+                    .wrapping_add_signed(i64::from(u32_at(operand, 0).cast_signed())),
+                bytes: u32::from(u16_at(operand, 4)),
+                kind,
+                conditional: operand[7] & layout::OPERAND_CONDITIONAL != 0,
+                slot,
+                block: block_id,
+                displacement: u64_at(operand, 16).cast_signed(),
+            });
+        }
+        self.blocks.push(block);
+        Ok(entry_bytes)
+    }
+}
+
+fn u16_at(bytes: &[u8], offset: usize) -> u16 {
+    u16::from_le_bytes([bytes[offset], bytes[offset + 1]])
+}
+
+fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+    u32::from_le_bytes(bytes[offset..offset + 4].try_into().expect("four bytes"))
+}
+
+fn u64_at(bytes: &[u8], offset: usize) -> u64 {
+    u64::from_le_bytes(bytes[offset..offset + 8].try_into().expect("eight bytes"))
+}

@@ -1,0 +1,73 @@
+//! Programs whose loads and stores are known by counting: each site must match exactly.
+#![forbid(unsafe_code)]
+
+use memloupe_tests::{Capture, Program};
+
+/// Accesses of one kernel by what they do, call and return left out.
+struct Expected {
+    kernel: &'static str,
+    n: u64,
+    /// Executions and bytes of each load site.
+    loads: &'static [(fn(u64) -> u64, u64)],
+    stores: &'static [(fn(u64) -> u64, u64)],
+    modifications: &'static [(fn(u64) -> u64, u64)],
+}
+
+const EXPECTED: [Expected; 6] = [
+    Expected { kernel: "copy", n: 10_000, loads: &[(|n| n, 8)], stores: &[(|n| n, 8)], modifications: &[] },
+    Expected { kernel: "strided_sum", n: 10_000, loads: &[(|n| n / 8, 8)], stores: &[], modifications: &[] },
+    Expected {
+        kernel: "gemv",
+        n: 120,
+        loads: &[(|n| n * n, 4), (|n| n * n, 4)],
+        stores: &[(|n| n, 4)],
+        modifications: &[],
+    },
+    Expected { kernel: "gather", n: 5_000, loads: &[(|n| n, 4), (|n| n, 8)], stores: &[(|n| n, 8)], modifications: &[] },
+    Expected { kernel: "chase", n: 5_000, loads: &[(|n| n, 8)], stores: &[], modifications: &[] },
+    Expected { kernel: "increment", n: 5_000, loads: &[], stores: &[], modifications: &[(|n| n, 8)] },
+];
+
+#[test]
+fn accesses_per_site_are_exact() {
+    let program = Program::compile("kernels", &[]);
+    for expected in &EXPECTED {
+        let arguments = [expected.kernel.to_owned(), expected.n.to_string()];
+        let capture = Capture::success(&["--check", "--machine", "embedded"], program.path(), &arguments);
+        let rows = capture.report("function,access,site").matching(&[("function", expected.kernel)]);
+        for (access, sites, extra) in [
+            ("load", expected.loads, 1), // ret pops the return address
+            ("store", expected.stores, 0),
+            ("read-modify-write", expected.modifications, 0),
+        ] {
+            let rows = rows.matching(&[("access", access)]);
+            let mut found: Vec<(u64, u64)> =
+                rows.column("accesses").into_iter().zip(rows.column("access_bytes")).collect();
+            let mut wanted: Vec<(u64, u64)> = sites
+                .iter()
+                .map(|(count, bytes)| (count(expected.n), count(expected.n) * bytes))
+                .chain((0..extra).map(|_| (1, 8)))
+                .collect();
+            found.sort_unstable();
+            wanted.sort_unstable();
+            assert_eq!(found, wanted, "{access}s of {}({})", expected.kernel, expected.n);
+        }
+        assert_eq!(capture.summary().get("lost_accesses").as_u64(), Some(0));
+    }
+}
+
+/// The traffic of a copy larger than the last level is the closed form: both arrays are read (write-allocate), the target is
+/// written back but for what is still in the caches.
+#[test]
+fn a_copy_moves_what_it_must() {
+    let program = Program::compile("kernels", &[]);
+    let n: u64 = 1 << 19; // 4 MiB each; the embedded machine's last level is far smaller
+    let capture = Capture::success(&["--machine", "embedded"], program.path(), &["copy".to_owned(), n.to_string()]);
+    let copy = capture.report("function").matching(&[("function", "copy")]);
+    let lines = n * 8 / 64;
+    assert_eq!(copy.sum("dram_read_bytes") / 64, 2 * lines, "each line of both arrays is filled once");
+    let written = copy.sum("dram_write_bytes") / 64;
+    let resident = capture.summary().get("dirty_lines_at_end").as_u64().expect("a number");
+    assert!(written <= lines && written + resident >= lines, "{written} written, {resident} resident, {lines} lines");
+    assert_eq!(copy.sum("footprint_bytes"), 2 * n * 8 + 64, "both arrays and the line of the return address");
+}

@@ -1,0 +1,116 @@
+//! How targets end, and what is kept then: exit codes, crashes, kills, Ctrl-C, fork, exec, threads.
+#![forbid(unsafe_code)]
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use memloupe_tests::{Capture, Program, Rows, Summary};
+use rustix::process::{Pid, Signal, kill_process};
+
+const OPTIONS: [&str; 3] = ["--check", "--machine", "embedded"];
+
+fn lifecycle(what: &str) -> Capture {
+    let program = Program::compile("lifecycle", &["-pthread"]);
+    Capture::run(&OPTIONS, program.path(), &[what])
+}
+
+/// Read-modify-writes of `rounds` calls of work(): one load and one store for each of 4096 cells and round.
+fn assert_work(capture: &Capture, rounds: u64) {
+    let work = capture.report("function").matching(&[("function", "work")]);
+    let stores = work.sum("stores");
+    // A call may push and pop saved registers.
+    assert!((rounds * 4096..rounds * 4096 + 100).contains(&stores), "{stores} stores for {rounds} rounds");
+}
+
+fn assert_sound(summary: &Summary) {
+    assert_eq!(summary.get("lost_accesses").as_u64(), Some(0));
+    let notes = summary.get("notes").to_string();
+    assert!(!notes.contains("stream check"), "{notes}");
+}
+
+#[test]
+fn the_exit_code_is_the_targets() {
+    let capture = lifecycle("exit");
+    assert_eq!(capture.output.status.code(), Some(42));
+    let summary = capture.summary();
+    assert_eq!(summary.get("complete").as_bool(), Some(true));
+    assert_eq!(summary.get("exit_status").as_i64(), Some(42));
+    assert_sound(&summary);
+    assert_work(&capture, 10);
+}
+
+#[test]
+fn a_crash_leaves_a_profile_marked_incomplete() {
+    for (what, signal, status) in [("segv", "SIGSEGV", 139), ("abort", "SIGABRT", 134), ("kill", "SIGKILL", 137)] {
+        let capture = lifecycle(what);
+        assert_eq!(capture.output.status.code(), Some(status), "{what}: {}", capture.stderr());
+        let summary = capture.summary();
+        assert_eq!(summary.get("complete").as_bool(), Some(false), "{what}");
+        let reason = summary.get("incomplete_reason").to_string();
+        assert!(reason.contains(signal), "{what}: {reason}");
+        assert_work(&capture, 10);
+    }
+}
+
+#[test]
+fn ctrl_c_leaves_a_profile_marked_incomplete() {
+    let program = Program::compile("lifecycle", &["-pthread"]);
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let mut running = Capture::command(folder.path(), &OPTIONS, program.path(), &["forever"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("memloupe");
+    let mut line = String::new();
+    BufReader::new(running.stdout.take().expect("pipe")).read_line(&mut line).expect("target's output");
+    assert_eq!(line, "running\n");
+    let pid = Pid::from_raw(running.id().try_into().expect("pid")).expect("pid");
+    kill_process(pid, Signal::INT).expect("kill");
+    let status = running.wait().expect("wait");
+    assert_eq!(status.code(), Some(130));
+    let profile = folder.path().join("profile");
+    let summary = Summary::read(&profile);
+    assert_eq!(summary.get("complete").as_bool(), Some(false));
+    assert!(summary.get("incomplete_reason").to_string().contains("interrupted"));
+    assert!(Rows::read(&profile, "function").matching(&[("function", "work")]).sum("stores") >= 10 * 4096);
+}
+
+#[test]
+fn a_forked_child_runs_unobserved_and_is_counted() {
+    let capture = lifecycle("fork");
+    assert_eq!(capture.output.status.code(), Some(7));
+    let summary = capture.summary();
+    assert_eq!(summary.get("unobserved_processes").as_u64(), Some(1));
+    assert_sound(&summary);
+    assert_work(&capture, 11);
+}
+
+#[test]
+fn a_spawned_shell_runs_natively_and_is_counted() {
+    let capture = lifecycle("spawn");
+    assert_eq!(capture.output.status.code(), Some(5), "{}", capture.stderr());
+    assert_eq!(capture.summary().get("unobserved_processes").as_u64(), Some(1));
+    assert_work(&capture, 10);
+}
+
+#[test]
+fn exec_goes_on_in_the_same_profile() {
+    let capture = lifecycle("exec");
+    assert_eq!(capture.output.status.code(), Some(42), "{}", capture.stderr());
+    let summary = capture.summary();
+    assert_sound(&summary);
+    assert!(summary.get("notes").to_string().contains("exec"));
+    assert_work(&capture, 20);
+}
+
+#[test]
+fn every_thread_is_captured() {
+    let capture = lifecycle("threads");
+    assert_eq!(capture.output.status.code(), Some(0), "{}", capture.stderr());
+    assert_eq!(capture.summary().get("threads").as_u64(), Some(4));
+    assert_sound(&capture.summary());
+    assert_work(&capture, 10 + 1 + 2 + 3);
+    let threads = capture.report("thread,function").matching(&[("function", "work")]);
+    assert_eq!(threads.len(), 4);
+    let stacks = capture.report("object").filtered("object", |object| object.contains("stack of thread"));
+    assert_eq!(stacks.len(), 4, "{:?}", stacks.keys("object"));
+}
