@@ -63,11 +63,13 @@ fn a_copy_moves_what_it_must() {
     let program = Program::compile("kernels", &[]);
     let n: u64 = 1 << 19; // 4 MiB each; the embedded machine's last level is far smaller
     let capture = Capture::success(&["--machine", "embedded"], program.path(), &["copy".to_owned(), n.to_string()]);
-    let copy = capture.report("function").matching(&[("function", "copy")]);
+    let copy = capture.report("function,class").matching(&[("function", "copy"), ("class", "heap")]);
     let lines = n * 8 / 64;
+    // The arrays begin 16 bytes behind a page's start, so each touches one line more; but its first line, which holds
+    // malloc's header, is cached since the header was written.
     assert_eq!(copy.sum("dram_read_bytes") / 64, 2 * lines, "each line of both arrays is filled once");
     let written = copy.sum("dram_write_bytes") / 64;
     let resident = capture.summary().get("dirty_lines_at_end").as_u64().expect("a number");
-    assert!(written <= lines && written + resident >= lines, "{written} written, {resident} resident, {lines} lines");
-    assert_eq!(copy.sum("footprint_bytes"), 2 * n * 8 + 64, "both arrays and the line of the return address");
+    assert!(written <= lines + 1 && written + resident > lines, "{written} written, {resident} resident, {lines} lines");
+    assert_eq!(copy.sum("footprint_bytes"), 2 * (lines + 1) * 64);
 }

@@ -274,7 +274,7 @@ impl Attribution {
         for seen in &*entered.objects {
             self.objects.register(seen);
         }
-        let nested = entered.operator.is_some() && self.operator(thread) == entered.operator;
+        let nested = self.thread(thread).frames.iter().any(|frame| frame.operator == entered.operator);
         if let Some(phase) = &entered.phase {
             self.phase = self.contexts.intern_phase(phase);
         }

@@ -19,10 +19,9 @@ mod model_files;
 mod static_data;
 mod table;
 
-use std::collections::HashMap;
-
 use memloupe_stream::{Event, MapKind};
 
+use allocation::CallStacks;
 use answers::Answers;
 use model_files::{FileId, ModelFiles};
 use table::ObjectTable;
@@ -73,23 +72,14 @@ struct Mapping {
     backing: Backing,
 }
 
-/// A call stack that allocates.
-#[derive(Debug)]
-struct CallStack {
-    frames: Vec<u64>,
-    /// Once it was needed.
-    object: Option<ObjectId>,
-}
-
 /// All objects, and where they are now.
 #[derive(Debug)]
 pub struct Objects {
     table: ObjectTable,
-    rules: Vec<StackRule>,
     tensors: RangeMap<Piece>,
     heap: RangeMap<ObjectId>,
     mappings: RangeMap<Mapping>,
-    stacks: HashMap<u64, CallStack>,
+    stacks: CallStacks,
     files: ModelFiles,
     answers: Answers,
     modules_generation: u64,
@@ -110,11 +100,10 @@ impl Objects {
             arena: table.intern(Class::Heap, "heap arena (not handed out)"),
             main_stack: table.intern(Class::Stack, "main stack"),
             table,
-            rules,
             tensors: RangeMap::default(),
             heap: RangeMap::default(),
             mappings: RangeMap::default(),
-            stacks: HashMap::new(),
+            stacks: CallStacks::new(rules),
             files: ModelFiles::default(),
             answers: Answers::default(),
             modules_generation: 0,
@@ -128,7 +117,7 @@ impl Objects {
             self.answers.forget();
             // Another module may come to where one was unloaded.
             if matches!(event, Event::Unmap { .. }) {
-                self.stacks.values_mut().for_each(|stack| stack.object = None);
+                self.stacks.forget_names();
             }
         }
         match event {
@@ -155,15 +144,7 @@ impl Objects {
                 to,
                 to_bytes,
             } => self.remap(*from, *from_bytes, *to, *to_bytes),
-            Event::Stack { stack, frames } => {
-                self.stacks.insert(
-                    *stack,
-                    CallStack {
-                        frames: frames.clone(),
-                        object: None,
-                    },
-                );
-            }
+            Event::Stack { stack, frames } => self.stacks.define(*stack, frames),
             Event::Alloc {
                 address,
                 bytes,
@@ -418,7 +399,7 @@ impl Objects {
     }
 
     fn allocate(&mut self, address: u64, bytes: u64, stack: u64, modules: &Modules) {
-        let object = self.stack_object(stack, modules);
+        let object = self.stacks.object(stack, &mut self.table, modules);
         self.table.count_allocation(object);
         let end = address.saturating_add(bytes);
         if address >= end {
@@ -453,22 +434,6 @@ impl Objects {
             table.shrink(lost.value, lost.bytes());
         });
         self.remove_tensors(entry.start, entry.end);
-    }
-
-    /// The object that a call stack allocates.
-    fn stack_object(&mut self, id: u64, modules: &Modules) -> ObjectId {
-        let stack = self.stacks.entry(id).or_insert_with(|| CallStack {
-            frames: Vec::new(),
-            object: None,
-        });
-        if let Some(object) = stack.object {
-            return object;
-        }
-        let (class, name) = allocation::name(&stack.frames, &self.rules, modules);
-        let object = self.table.intern(class, &name);
-        self.table.note_stack(object, &stack.frames);
-        stack.object = Some(object);
-        object
     }
 
     fn read_file(&mut self, start: u64, end: u64, file_offset: u64, path: &str) {

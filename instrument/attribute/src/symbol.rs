@@ -195,6 +195,14 @@ fn in_module(
             line,
         })
         .collect();
+    // DWARF gives file-local C++ functions no linkage name: the symbol knows their namespace and parameters.
+    if let Some(outermost) = frames.last_mut()
+        && let Some(symbol) = dwarf.and_then(|dwarf| dwarf.binary.function(offset).ok())
+        && symbol.mangled().starts_with("_Z")
+        && symbol.name().ends_with(&format!("::{}", outermost.function))
+    {
+        outermost.function = intern(names, &demangle(symbol.mangled(), Parameters::Shown));
+    }
     if frames.is_empty() {
         frames.push(Frame {
             function: intern(names, &from_symbols()),
@@ -230,8 +238,24 @@ pub(crate) enum Parameters {
     Omitted,
 }
 
-/// The name as its source has it, for C++ and Rust; others unchanged.
+/// What compilers append to the names of copies and parts of functions.
+const CLONE_SUFFIXES: [&str; 7] = [
+    ".cold",
+    ".constprop.",
+    ".isra.",
+    ".llvm.",
+    ".lto_priv.",
+    ".part.",
+    ".clone.",
+];
+
+/// The name as its source has it: demangled for C++ and Rust, without what the compiler appends to copies.
 pub(crate) fn demangle(mangled: &str, parameters: Parameters) -> String {
+    let suffix = CLONE_SUFFIXES
+        .iter()
+        .filter_map(|suffix| mangled.find(suffix))
+        .min();
+    let mangled = &mangled[..suffix.filter(|at| *at > 0).unwrap_or(mangled.len())];
     if let Ok(name) = rustc_demangle::try_demangle(mangled) {
         // The alternate form leaves out the hash.
         return format!("{name:#}");
@@ -267,6 +291,8 @@ mod tests {
                 "core::fmt::Write::write_fmt",
             ),
             ("_RNvC6_123foo3bar", "123foo::bar", "123foo::bar"),
+            ("measure.constprop.0.cold", "measure", "measure"),
+            ("_ZN1a1bEi.isra.0", "a::b(int)", "a::b"),
             (
                 "ggml_vec_dot_q4_0_q8_0",
                 "ggml_vec_dot_q4_0_q8_0",

@@ -41,7 +41,11 @@ template <typename T> struct Grid {
     }
 };
 }
+namespace {
+__attribute__((noipa)) int local(int n) { return n * n + std::printf("local\n"); }
+}
 int main(int argc, char **) {
+    local(argc);
     shapes::Grid<double> grid{std::vector<double>(argc * 100, 1.5)};
     std::printf("%f\n", grid.sum(argc));
 }
@@ -203,6 +207,8 @@ fn names_are_demangled() {
         "shapes::Grid<double>::sum(int) const"
     );
     assert_eq!(&*located.module_name, "grid");
+    let local = symbol(&program, "_ZN12_GLOBAL__N_15localEi").0;
+    assert_eq!(&*at(local).function, "(anonymous namespace)::local(int)");
     let names: Vec<String> = (start..start + bytes)
         .flat_map(|address| frames(&at(address)))
         .map(|(function, _)| function)

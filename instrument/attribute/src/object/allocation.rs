@@ -1,10 +1,73 @@
-//! Names for heap memory, from the call stack that allocated it.
+//! Allocating call stacks, and the names that they give to heap memory.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use super::table::{ObjectId, ObjectTable};
 use crate::class::Class;
 use crate::module::Modules;
 use crate::probe::{Pattern, StackRule};
+
+#[derive(Debug)]
+struct CallStack {
+    /// Instruction addresses, innermost first.
+    frames: Vec<u64>,
+    /// Once it was needed.
+    object: Option<ObjectId>,
+}
+
+/// The call stacks that allocate.
+#[derive(Debug, Default)]
+pub(super) struct CallStacks {
+    rules: Vec<StackRule>,
+    stacks: HashMap<u64, CallStack>,
+}
+
+impl CallStacks {
+    pub(super) fn new(rules: Vec<StackRule>) -> Self {
+        Self {
+            rules,
+            stacks: HashMap::new(),
+        }
+    }
+
+    /// A call stack gets an id.
+    pub(super) fn define(&mut self, id: u64, frames: &[u64]) {
+        self.stacks.insert(
+            id,
+            CallStack {
+                frames: frames.to_vec(),
+                object: None,
+            },
+        );
+    }
+
+    /// Names are found anew, as other code may come to where some was unloaded.
+    pub(super) fn forget_names(&mut self) {
+        self.stacks.values_mut().for_each(|stack| stack.object = None);
+    }
+
+    /// Another program's stacks are defined anew.
+    pub(super) fn clear(&mut self) {
+        self.stacks.clear();
+    }
+
+    /// The object that a call stack allocates.
+    pub(super) fn object(&mut self, id: u64, table: &mut ObjectTable, modules: &Modules) -> ObjectId {
+        let stack = self.stacks.entry(id).or_insert_with(|| CallStack {
+            frames: Vec::new(),
+            object: None,
+        });
+        if let Some(object) = stack.object {
+            return object;
+        }
+        let (class, name) = name(&stack.frames, &self.rules, modules);
+        let object = table.intern(class, &name);
+        table.note_stack(object, &stack.frames);
+        stack.object = Some(object);
+        object
+    }
+}
 
 /// Functions that allocate for others: naming memory after them would tell nothing.
 const GO_BETWEENS: [&str; 29] = [
@@ -52,7 +115,7 @@ const SHOWN_FRAMES: usize = 2;
 
 /// The class and name of what is allocated with this call stack, innermost frame first. The innermost function that a
 /// rule matches decides; of several rules for it, the first.
-pub(super) fn name(frames: &[u64], rules: &[StackRule], modules: &Modules) -> (Class, String) {
+fn name(frames: &[u64], rules: &[StackRule], modules: &Modules) -> (Class, String) {
     let functions: Vec<Option<&str>> = frames.iter().map(|ip| modules.function_name(*ip)).collect();
     let rule = functions
         .iter()

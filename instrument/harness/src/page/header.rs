@@ -75,23 +75,19 @@ fn figures(profile: &Profile) -> String {
         figures.push((
             "last-level misses",
             human(misses, Unit::Count),
-            format!("{per_kilo:.2} per 1000 instr. in {name}"),
+            format!("{per_kilo:.2} per 1000 instructions, {name}"),
         ));
     }
     if summary.dram {
         let (read, written) = (total(Measure::DRAM_READ), total(Measure::DRAM_WRITE));
-        let per_instruction = |bytes: u64| {
+        let rate = |bytes: u64| {
             format!(
-                "{:.3} B per instruction",
-                bytes as f64 / instructions.max(1) as f64
+                "{:.1} B per 1000 instructions",
+                bytes as f64 * 1000.0 / instructions.max(1) as f64
             )
         };
-        figures.push(("DRAM read", human(read, Unit::Bytes), per_instruction(read)));
-        figures.push((
-            "DRAM written",
-            human(written, Unit::Bytes),
-            per_instruction(written),
-        ));
+        figures.push(("DRAM read", human(read, Unit::Bytes), rate(read)));
+        figures.push(("DRAM written", human(written, Unit::Bytes), rate(written)));
         let hits = total(Measure::ROW_HITS);
         let requests = hits + total(Measure::ROW_MISSES) + total(Measure::ROW_CONFLICTS);
         figures.push((
@@ -121,7 +117,11 @@ fn figures(profile: &Profile) -> String {
     figures.push(("with a source line", fraction, "of data accesses".to_owned()));
     let mut html = String::from("<div class=\"figures\">\n");
     for (name, value, detail) in figures {
-        html += &format!("<div><p>{name}</p><strong>{}</strong><small>{}</small></div>\n", escape(&value), escape(&detail));
+        html += &format!(
+            "<div><p>{name}</p><strong>{}</strong><small>{}</small></div>\n",
+            escape(&value),
+            escape(&detail)
+        );
     }
     html + "</div>\n"
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use memloupe_attribute::{LOAD_PHASE, OTHER_PHASE};
 use serde::{Deserialize, Serialize};
 
 use super::{Measure, Profile};
@@ -166,7 +167,8 @@ impl Summary {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Attribution {
-    /// Data accesses of threads in those phases in which they execute operators.
+    /// Data accesses of compute threads (those that execute operators in a phase) in the phases that the target
+    /// announced: prefill, decode… Where it announced none, in the whole run.
     pub compute_accesses: u64,
     /// Of these, those inside a named operator.
     pub operator_accesses: u64,

@@ -46,11 +46,13 @@ pub enum Key {
     Line,
     /// Access kind: load, store…
     Access,
+    /// Static operand: its instruction's place in the module.
+    Site,
 }
 
 impl Key {
     /// Every key with its word and its meaning.
-    pub const ALL: [(Self, &'static str, &'static str); 15] = [
+    pub const ALL: [(Self, &'static str, &'static str); 16] = [
         (Self::Kind, "kind", "operator kind"),
         (Self::Operator, "operator", "operator by its own name"),
         (Self::Layer, "layer", "layer"),
@@ -66,6 +68,7 @@ impl Key {
         (Self::Function, "function", "function"),
         (Self::Line, "line", "source line"),
         (Self::Access, "access", "access kind: load, store, fetch, …"),
+        (Self::Site, "site", "static operand: module and offset of its instruction"),
     ];
 
     /// The key of a word.
@@ -98,7 +101,7 @@ impl Key {
             | Self::Shape
             | Self::ElementType
             | Self::Thread => Dimension::Context,
-            Self::Module | Self::Function | Self::Line | Self::Access => Dimension::Site,
+            Self::Module | Self::Function | Self::Line | Self::Access | Self::Site => Dimension::Site,
             Self::Object | Self::Class | Self::Origin => Dimension::Object,
         }
     }
@@ -154,6 +157,7 @@ impl Key {
             Self::Function => or(&site.function, "(unknown)"),
             Self::Line if site.file.is_empty() => "(no line)".to_owned(),
             Self::Line => format!("{}:{}", site.file, site.line),
+            Self::Site => format!("{}+{:#x}", site.module, site.ip),
             _ => site.kind.clone(),
         }
     }
