@@ -22,15 +22,29 @@ impl Capture {
     #[must_use]
     pub fn run<A: AsRef<OsStr>>(options: &[&str], program: &Path, arguments: &[A]) -> Self {
         let folder = tempfile::tempdir().expect("temporary folder");
-        let output = Self::command(folder.path(), options, program, arguments).output().expect("memloupe");
+        let output = Self::command(folder.path(), options, program, arguments)
+            .output()
+            .expect("memloupe");
         Self { folder, output }
     }
 
     /// The command of a run that writes its profile to FOLDER/profile, not started yet.
     #[must_use]
-    pub fn command<A: AsRef<OsStr>>(folder: &Path, options: &[&str], program: &Path, arguments: &[A]) -> Command {
+    pub fn command<A: AsRef<OsStr>>(
+        folder: &Path,
+        options: &[&str],
+        program: &Path,
+        arguments: &[A],
+    ) -> Command {
         let mut command = Command::new(memloupe());
-        command.arg("run").args(options).arg("-o").arg(folder.join("profile")).arg("--").arg(program).args(arguments);
+        command
+            .arg("run")
+            .args(options)
+            .arg("-o")
+            .arg(folder.join("profile"))
+            .arg("--")
+            .arg(program)
+            .args(arguments);
         command
     }
 
@@ -38,7 +52,12 @@ impl Capture {
     #[must_use]
     pub fn success<A: AsRef<OsStr>>(options: &[&str], program: &Path, arguments: &[A]) -> Self {
         let capture = Self::run(options, program, arguments);
-        assert!(capture.output.status.success(), "{}: {}", capture.output.status, capture.stderr());
+        assert!(
+            capture.output.status.success(),
+            "{}: {}",
+            capture.output.status,
+            capture.stderr()
+        );
         capture
     }
 

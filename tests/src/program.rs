@@ -20,7 +20,10 @@ fn build(package: &str) -> PathBuf {
         cargo.arg("--release");
     }
     cargo.env("CARGO_TARGET_DIR", folder.parent().expect("target folder"));
-    assert!(cargo.status().expect("cargo").success(), "cargo build -p {package}");
+    assert!(
+        cargo.status().expect("cargo").success(),
+        "cargo build -p {package}"
+    );
     folder.join(package)
 }
 
@@ -42,8 +45,12 @@ impl Program {
     #[must_use]
     pub fn compile(source: &str, flags: &[&str]) -> Self {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let input = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs").join(format!("{source}.c"));
+        let _guard = ONE_AT_A_TIME
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let input = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("programs")
+            .join(format!("{source}.c"));
         let folder = build_folder().join("test-programs");
         std::fs::create_dir_all(&folder).expect("folder for test programs");
         let path = folder.join(format!("{source}{}", flags.concat().replace(['/', ' '], "_")));
@@ -88,7 +95,9 @@ pub fn llama() -> PathBuf {
 pub fn model(shape: &str, element_type: &str) -> PathBuf {
     static WRITER: LazyLock<PathBuf> = LazyLock::new(|| build("memloupe-models"));
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _guard = ONE_AT_A_TIME
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     let path = build_folder().join(format!("{shape}-{element_type}.gguf"));
     if !path.exists() {
         let status = Command::new(&*WRITER)

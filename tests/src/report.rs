@@ -22,14 +22,18 @@ impl Summary {
     /// A value of the object.
     #[must_use]
     pub fn get(&self, key: &str) -> &Value {
-        self.0.get(key).unwrap_or_else(|| panic!("profile.json has no {key}"))
+        self.0
+            .get(key)
+            .unwrap_or_else(|| panic!("profile.json has no {key}"))
     }
 
     /// A total.
     #[must_use]
     pub fn total(&self, column: &str) -> u64 {
         let value = &self.get("totals")[column];
-        value.as_u64().unwrap_or_else(|| panic!("totals.{column} is {value}"))
+        value
+            .as_u64()
+            .unwrap_or_else(|| panic!("totals.{column} is {value}"))
     }
 }
 
@@ -47,20 +51,36 @@ impl Rows {
             .args(["--by", by, "--format", "json"])
             .output()
             .expect("memloupe report");
-        assert!(output.status.success(), "report --by {by}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "report --by {by}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Self(serde_json::from_slice(&output.stdout).expect("JSON"))
     }
 
     /// The rows for which every key has this value.
     #[must_use]
     pub fn matching(&self, keys: &[(&str, &str)]) -> Self {
-        Self(self.0.iter().filter(|row| keys.iter().all(|(key, value)| text(row, key) == *value)).cloned().collect())
+        Self(
+            self.0
+                .iter()
+                .filter(|row| keys.iter().all(|(key, value)| text(row, key) == *value))
+                .cloned()
+                .collect(),
+        )
     }
 
     /// The rows whose key passes a test.
     #[must_use]
     pub fn filtered(&self, key: &str, test: impl Fn(&str) -> bool) -> Self {
-        Self(self.0.iter().filter(|row| test(&text(row, key))).cloned().collect())
+        Self(
+            self.0
+                .iter()
+                .filter(|row| test(&text(row, key)))
+                .cloned()
+                .collect(),
+        )
     }
 
     /// Sum of a column.
@@ -74,7 +94,11 @@ impl Rows {
     pub fn column(&self, column: &str) -> Vec<u64> {
         self.0
             .iter()
-            .map(|row| row.get(column).and_then(Value::as_u64).unwrap_or_else(|| panic!("no {column} in {row:?}")))
+            .map(|row| {
+                row.get(column)
+                    .and_then(Value::as_u64)
+                    .unwrap_or_else(|| panic!("no {column} in {row:?}"))
+            })
             .collect()
     }
 

@@ -14,8 +14,20 @@ struct Expected {
 }
 
 const EXPECTED: [Expected; 6] = [
-    Expected { kernel: "copy", n: 10_000, loads: &[(|n| n, 8)], stores: &[(|n| n, 8)], modifications: &[] },
-    Expected { kernel: "strided_sum", n: 10_000, loads: &[(|n| n / 8, 8)], stores: &[], modifications: &[] },
+    Expected {
+        kernel: "copy",
+        n: 10_000,
+        loads: &[(|n| n, 8)],
+        stores: &[(|n| n, 8)],
+        modifications: &[],
+    },
+    Expected {
+        kernel: "strided_sum",
+        n: 10_000,
+        loads: &[(|n| n / 8, 8)],
+        stores: &[],
+        modifications: &[],
+    },
     Expected {
         kernel: "gemv",
         n: 120,
@@ -23,9 +35,27 @@ const EXPECTED: [Expected; 6] = [
         stores: &[(|n| n, 4)],
         modifications: &[],
     },
-    Expected { kernel: "gather", n: 5_000, loads: &[(|n| n, 4), (|n| n, 8)], stores: &[(|n| n, 8)], modifications: &[] },
-    Expected { kernel: "chase", n: 5_000, loads: &[(|n| n, 8)], stores: &[], modifications: &[] },
-    Expected { kernel: "increment", n: 5_000, loads: &[], stores: &[], modifications: &[(|n| n, 8)] },
+    Expected {
+        kernel: "gather",
+        n: 5_000,
+        loads: &[(|n| n, 4), (|n| n, 8)],
+        stores: &[(|n| n, 8)],
+        modifications: &[],
+    },
+    Expected {
+        kernel: "chase",
+        n: 5_000,
+        loads: &[(|n| n, 8)],
+        stores: &[],
+        modifications: &[],
+    },
+    Expected {
+        kernel: "increment",
+        n: 5_000,
+        loads: &[],
+        stores: &[],
+        modifications: &[(|n| n, 8)],
+    },
 ];
 
 #[test]
@@ -34,15 +64,20 @@ fn accesses_per_site_are_exact() {
     for expected in &EXPECTED {
         let arguments = [expected.kernel.to_owned(), expected.n.to_string()];
         let capture = Capture::success(&["--check", "--machine", "embedded"], program.path(), &arguments);
-        let rows = capture.report("function,access,site").matching(&[("function", expected.kernel)]);
+        let rows = capture
+            .report("function,access,site")
+            .matching(&[("function", expected.kernel)]);
         for (access, sites, extra) in [
             ("load", expected.loads, 1), // ret pops the return address
             ("store", expected.stores, 0),
             ("read-modify-write", expected.modifications, 0),
         ] {
             let rows = rows.matching(&[("access", access)]);
-            let mut found: Vec<(u64, u64)> =
-                rows.column("accesses").into_iter().zip(rows.column("access_bytes")).collect();
+            let mut found: Vec<(u64, u64)> = rows
+                .column("accesses")
+                .into_iter()
+                .zip(rows.column("access_bytes"))
+                .collect();
             let mut wanted: Vec<(u64, u64)> = sites
                 .iter()
                 .map(|(count, bytes)| (count(expected.n), count(expected.n) * bytes))
@@ -62,14 +97,31 @@ fn accesses_per_site_are_exact() {
 fn a_copy_moves_what_it_must() {
     let program = Program::compile("kernels", &[]);
     let n: u64 = 1 << 19; // 4 MiB each; the embedded machine's last level is far smaller
-    let capture = Capture::success(&["--machine", "embedded"], program.path(), &["copy".to_owned(), n.to_string()]);
-    let copy = capture.report("function,class").matching(&[("function", "copy"), ("class", "heap")]);
+    let capture = Capture::success(
+        &["--machine", "embedded"],
+        program.path(),
+        &["copy".to_owned(), n.to_string()],
+    );
+    let copy = capture
+        .report("function,class")
+        .matching(&[("function", "copy"), ("class", "heap")]);
     let lines = n * 8 / 64;
     // The arrays begin 16 bytes behind a page's start, so each touches one line more; but its first line, which holds
     // malloc's header, is cached since the header was written.
-    assert_eq!(copy.sum("dram_read_bytes") / 64, 2 * lines, "each line of both arrays is filled once");
+    assert_eq!(
+        copy.sum("dram_read_bytes") / 64,
+        2 * lines,
+        "each line of both arrays is filled once"
+    );
     let written = copy.sum("dram_write_bytes") / 64;
-    let resident = capture.summary().get("dirty_lines_at_end").as_u64().expect("a number");
-    assert!(written <= lines + 1 && written + resident > lines, "{written} written, {resident} resident, {lines} lines");
+    let resident = capture
+        .summary()
+        .get("dirty_lines_at_end")
+        .as_u64()
+        .expect("a number");
+    assert!(
+        written <= lines + 1 && written + resident > lines,
+        "{written} written, {resident} resident, {lines} lines"
+    );
     assert_eq!(copy.sum("footprint_bytes"), 2 * (lines + 1) * 64);
 }

@@ -11,7 +11,11 @@ use memloupe_tests::{Program, memloupe};
 use tempfile::TempDir;
 
 fn run_in(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(memloupe()).current_dir(folder).args(arguments).output().expect("memloupe")
+    Command::new(memloupe())
+        .current_dir(folder)
+        .args(arguments)
+        .output()
+        .expect("memloupe")
 }
 
 /// Fails with this status and one line that says all of `words`.
@@ -69,16 +73,34 @@ fn programs_that_cannot_run() {
     ] {
         assert_refused(&run_in(here.path(), &["run", "--", program]), status, words);
     }
-    assert!(!here.path().join("memloupe.profile").exists(), "nothing is left behind");
+    assert!(
+        !here.path().join("memloupe.profile").exists(),
+        "nothing is left behind"
+    );
 }
 
 #[test]
 fn machines_that_are_wrong() {
     let here = folder();
     file(&here, "syntax.toml", b"name = \n", 0o644);
-    file(&here, "key.toml", b"extends = \"embedded\"\n\n[core]\nfrequenzy = \"1 GHz\"\n", 0o644);
-    file(&here, "unit.toml", b"extends = \"embedded\"\n[cache.l1d]\nsize = \"48\"\n", 0o644);
-    file(&here, "device.toml", b"extends = \"embedded\"\n[memory]\ndevice = \"ddr9\"\n", 0o644);
+    file(
+        &here,
+        "key.toml",
+        b"extends = \"embedded\"\n\n[core]\nfrequenzy = \"1 GHz\"\n",
+        0o644,
+    );
+    file(
+        &here,
+        "unit.toml",
+        b"extends = \"embedded\"\n[cache.l1d]\nsize = \"48\"\n",
+        0o644,
+    );
+    file(
+        &here,
+        "device.toml",
+        b"extends = \"embedded\"\n[memory]\ndevice = \"ddr9\"\n",
+        0o644,
+    );
     for (machine, words) in [
         ("embeded", &["embeded", "embedded"][..]),
         ("./missing.toml", &["missing.toml"]),
@@ -87,7 +109,11 @@ fn machines_that_are_wrong() {
         ("./unit.toml", &["unit.toml:3", "size"]),
         ("./device.toml", &["ddr9"]),
     ] {
-        assert_refused(&run_in(here.path(), &["run", "--machine", machine, "--", "true"]), 120, words);
+        assert_refused(
+            &run_in(here.path(), &["run", "--machine", machine, "--", "true"]),
+            120,
+            words,
+        );
         assert_refused(&run_in(here.path(), &["machine", "check", machine]), 120, words);
     }
 }
@@ -96,8 +122,15 @@ fn machines_that_are_wrong() {
 fn presets_that_are_wrong() {
     let here = folder();
     file(&here, "ops.toml", b"name = \"x\"\nprobs = 1\n", 0o644);
-    for (ops, words) in [("gmml", &["gmml", "ggml"][..]), ("./ops.toml", &["ops.toml:2", "probs"])] {
-        assert_refused(&run_in(here.path(), &["run", "--ops", ops, "--", "true"]), 121, words);
+    for (ops, words) in [
+        ("gmml", &["gmml", "ggml"][..]),
+        ("./ops.toml", &["ops.toml:2", "probs"]),
+    ] {
+        assert_refused(
+            &run_in(here.path(), &["run", "--ops", ops, "--", "true"]),
+            121,
+            words,
+        );
     }
 }
 
@@ -113,7 +146,11 @@ fn no_valgrind() {
         .output()
         .expect("memloupe");
     assert_refused(&output, 122, &["valgrind", "apt-get install valgrind"]);
-    let doctor = Command::new(memloupe()).env("PATH", here.path()).arg("doctor").output().expect("memloupe");
+    let doctor = Command::new(memloupe())
+        .env("PATH", here.path())
+        .arg("doctor")
+        .output()
+        .expect("memloupe");
     assert_eq!(doctor.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&doctor.stdout).contains("apt-get install valgrind"));
 }
@@ -129,29 +166,36 @@ fn output_folders_that_cannot_be_written() {
     for (output, words) in [
         ("file", &["file"][..]),
         ("file/below", &["file"]),
-        ("mine", &["mine", "not a memloupe profile"]),
+        ("mine", &["mine", "is not a profile", "-o"]),
         ("/proc/profile", &["/proc"]),
     ] {
-        let output = run_in(here.path(), &["run", "--machine", "embedded", "-o", output, "--", program]);
+        let output = run_in(
+            here.path(),
+            &["run", "--machine", "embedded", "-o", output, "--", program],
+        );
         assert_refused(&output, 119, words);
     }
-    assert_eq!(fs::read(here.path().join("mine/precious")).expect("still there"), b"keep");
+    assert_eq!(
+        fs::read(here.path().join("mine/precious")).expect("still there"),
+        b"keep"
+    );
 }
 
-/// A file system of 64 KiB is full soon. Mounting one needs root: elsewhere a file-size limit stands in for it.
+/// A file system of 64 KiB is full soon. Mounting one takes a namespace of one's own, which root and most users may make.
 #[test]
 fn a_full_disk() {
     let here = folder();
     let program = Program::compile("lifecycle", &["-pthread"]);
     let script = format!(
-        "ulimit -f 4; trap '' XFSZ; exec '{}' run --quiet --machine embedded -o '{}' -- '{}'",
-        memloupe().display(),
-        here.path().join("profile").display(),
-        program.path().display()
+        "mount -t tmpfs -o size=64k none '{folder}' && exec '{memloupe}' run --quiet --machine embedded -o '{folder}/profile' -- '{program}'",
+        folder = here.path().display(),
+        memloupe = memloupe().display(),
+        program = program.path().display()
     );
-    let output = Command::new("sh").args(["-c", &script]).output().expect("sh");
-    assert_refused(&output, 119, &["profile"]);
-    assert!(!here.path().join("profile").exists(), "no half-written profile");
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
+        .output();
+    assert_refused(&output.expect("unshare"), 119, &["profile", "No space left"]);
 }
 
 #[test]
@@ -162,7 +206,8 @@ fn an_older_profile_is_kept() {
     for what in ["exit", "threads"] {
         run_in(here.path(), &["run", "--machine", "none", "--", program, what]);
     }
-    let command = |folder: &str| fs::read_to_string(here.path().join(folder).join("profile.json")).expect("profile");
+    let command =
+        |folder: &str| fs::read_to_string(here.path().join(folder).join("profile.json")).expect("profile");
     assert!(command("memloupe.profile").contains("\"threads\""));
     assert!(command("memloupe.profile.old").contains("\"exit\""));
 }
@@ -173,9 +218,24 @@ fn reports_of_what_is_not_there() {
     let program = Program::compile("lifecycle", &["-pthread"]);
     let program = program.path().to_str().expect("UTF-8");
     assert_refused(&run_in(here.path(), &["report"]), 124, &["memloupe.profile"]);
-    assert!(run_in(here.path(), &["run", "--quiet", "--machine", "embedded", "--", program]).status.success());
-    assert_refused(&run_in(here.path(), &["report", "--by", "colour"]), 124, &["colour"]);
-    assert_refused(&run_in(here.path(), &["report", "--sort", "colour"]), 124, &["colour"]);
+    assert!(
+        run_in(
+            here.path(),
+            &["run", "--quiet", "--machine", "embedded", "--", program]
+        )
+        .status
+        .success()
+    );
+    assert_refused(
+        &run_in(here.path(), &["report", "--by", "colour"]),
+        124,
+        &["colour"],
+    );
+    assert_refused(
+        &run_in(here.path(), &["report", "--sort", "colour"]),
+        124,
+        &["colour"],
+    );
     let table = here.path().join("memloupe.profile/traffic.parquet");
     let bytes = fs::read(&table).expect("table");
     fs::write(&table, &bytes[..bytes.len() / 2]).expect("truncate");
@@ -192,14 +252,22 @@ fn an_installed_program_works_anywhere() {
     let target = here.path().join("lifecycle");
     fs::copy(Program::compile("lifecycle", &["-pthread"]).path(), &target).expect("copy");
     let mut command = Command::new(&installed);
-    command.current_dir(here.path()).env_clear().env("PATH", "/usr/bin:/bin");
+    command
+        .current_dir(here.path())
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin");
     command.args(["run", "--machine", "embedded", "--", "./lifecycle", "exit"]);
     if rustix::process::geteuid().is_root() {
         const NOBODY: u32 = 65534;
         command.uid(NOBODY).gid(NOBODY);
     }
     let output = command.output().expect("memloupe");
-    assert_eq!(output.status.code(), Some(42), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(42),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(here.path().join("memloupe.profile/profile.json").exists());
     assert!(here.path().join("memloupe.profile/report.html").exists());
 }

@@ -13,8 +13,17 @@ const TOKENS: u64 = 8;
 /// One run serves all tests: prefill and decode of the smoke model on a machine whose last level is far smaller.
 static RUN: LazyLock<Capture> = LazyLock::new(|| {
     let model = model("smoke", "q4_0");
-    let arguments = ["-m", model.to_str().expect("UTF-8"), "-p", &PROMPT.to_string(), "-n", &TOKENS.to_string(), "-t", "1"]
-        .map(str::to_owned);
+    let arguments = [
+        "-m",
+        model.to_str().expect("UTF-8"),
+        "-p",
+        &PROMPT.to_string(),
+        "-n",
+        &TOKENS.to_string(),
+        "-t",
+        "1",
+    ]
+    .map(str::to_owned);
     Capture::success(&["--check", "--machine", "embedded"], &llama(), &arguments)
 });
 
@@ -28,24 +37,46 @@ fn computing(rows: &Rows) -> Rows {
 
 fn assert_within(what: &str, found: u64, expected: u64, tolerance: f64) {
     let error = found.abs_diff(expected) as f64 / expected as f64;
-    assert!(error <= tolerance, "{what}: {found}, expected {expected} ({:.2} % off)", error * 100.0);
+    assert!(
+        error <= tolerance,
+        "{what}: {found}, expected {expected} ({:.2} % off)",
+        error * 100.0
+    );
 }
 
 /// Name and bytes of each tensor.
 fn tensors() -> HashMap<String, u64> {
     let file = ModelFile::open(&model("smoke", "q4_0")).expect("model");
-    file.tensors().iter().map(|tensor| (tensor.name.clone(), tensor.bytes)).collect()
+    file.tensors()
+        .iter()
+        .map(|tensor| (tensor.name.clone(), tensor.bytes))
+        .collect()
 }
 
 #[test]
 fn the_output_is_the_programs_own() {
     let model = model("smoke", "q4_0");
     let native = std::process::Command::new(llama())
-        .args(["-m", model.to_str().expect("UTF-8"), "-p", &PROMPT.to_string(), "-n", &TOKENS.to_string(), "-t", "1"])
+        .args([
+            "-m",
+            model.to_str().expect("UTF-8"),
+            "-p",
+            &PROMPT.to_string(),
+            "-n",
+            &TOKENS.to_string(),
+            "-t",
+            "1",
+        ])
         .output()
         .expect("llama-infer");
-    assert_eq!(String::from_utf8_lossy(&RUN.output.stdout), String::from_utf8_lossy(&native.stdout));
-    assert_eq!(native.stdout.split(|byte| *byte == b' ').count() as u64, TOKENS + 1);
+    assert_eq!(
+        String::from_utf8_lossy(&RUN.output.stdout),
+        String::from_utf8_lossy(&native.stdout)
+    );
+    assert_eq!(
+        native.stdout.split(|byte| *byte == b' ').count() as u64,
+        TOKENS + 1
+    );
 }
 
 #[test]
@@ -65,7 +96,10 @@ fn phases_are_load_prefill_and_each_decoded_token() {
     for phase in ["load", "prefill", "decode[0]", &format!("decode[{}]", TOKENS - 1)] {
         assert!(phases.iter().any(|found| found == phase), "{phase} in {phases:?}");
     }
-    assert_eq!(phases.iter().filter(|phase| phase.starts_with("decode")).count() as u64, TOKENS);
+    assert_eq!(
+        phases.iter().filter(|phase| phase.starts_with("decode")).count() as u64,
+        TOKENS
+    );
 }
 
 /// Every weight is read once for each token: it was evicted since the last one.
@@ -90,12 +124,22 @@ fn decode_reads_each_weight_tensor_once_per_token() {
 #[test]
 fn kv_cache_reads_grow_linearly_with_position() {
     const PER_POSITION: u64 = 8 * 2 * 512 * 2;
-    let reads = in_decode(&RUN.report("phase,class,access"))
-        .matching(&[("class", "kv-cache"), ("access", "load")]);
-    let by_token: Vec<u64> =
-        (0..TOKENS).map(|token| reads.matching(&[("phase", &format!("decode[{token}]"))]).sum("access_bytes")).collect();
+    let reads =
+        in_decode(&RUN.report("phase,class,access")).matching(&[("class", "kv-cache"), ("access", "load")]);
+    let by_token: Vec<u64> = (0..TOKENS)
+        .map(|token| {
+            reads
+                .matching(&[("phase", &format!("decode[{token}]"))])
+                .sum("access_bytes")
+        })
+        .collect();
     for (token, pair) in (0u64..).zip(by_token.windows(2)) {
-        assert_within(&format!("growth after token {token}"), pair[1] - pair[0], PER_POSITION, 0.05);
+        assert_within(
+            &format!("growth after token {token}"),
+            pair[1] - pair[0],
+            PER_POSITION,
+            0.05,
+        );
     }
     // The first decoded token attends to the prompt and to itself.
     assert_within("first token", by_token[0], (PROMPT + 1) * PER_POSITION, 0.15);
@@ -106,35 +150,73 @@ fn accesses_belong_to_operators_and_traffic_to_objects() {
     let accesses = computing(&RUN.report("phase,kind"));
     let unnamed = accesses.matching(&[("kind", "(no operator)")]).sum("accesses");
     let all = accesses.sum("accesses");
-    assert!(unnamed * 100 <= all, "{unnamed} of {all} accesses belong to no operator");
+    assert!(
+        unnamed * 100 <= all,
+        "{unnamed} of {all} accesses belong to no operator"
+    );
     // The graph's own nodes, not the host code around them, are nearly all of it.
-    let host = accesses.filtered("kind", |kind| kind.starts_with("host.")).sum("accesses");
+    let host = accesses
+        .filtered("kind", |kind| kind.starts_with("host."))
+        .sum("accesses");
     assert!(host * 10 <= all, "{host} of {all} accesses belong to host code");
 
     let traffic = RUN.report("class");
     let moved = |rows: &Rows| rows.sum("dram_read_bytes") + rows.sum("dram_write_bytes");
     let unnamed = moved(&traffic.matching(&[("class", "other")]));
-    assert!(unnamed * 20 <= moved(&traffic), "{unnamed} bytes of DRAM traffic belong to no object");
+    assert!(
+        unnamed * 20 <= moved(&traffic),
+        "{unnamed} bytes of DRAM traffic belong to no object"
+    );
 }
 
 /// Smoke has 8 layers; each has 7 matrix products, of which attention's 2 are one FLASH_ATTN_EXT.
 #[test]
 fn operators_and_layers_are_those_of_the_graph() {
-    let layers = RUN.report("layer").filtered("layer", |layer| layer.starts_with("blk."));
+    let layers = RUN
+        .report("layer")
+        .filtered("layer", |layer| layer.starts_with("blk."));
     assert_eq!(layers.len(), 8, "{:?}", layers.keys("layer"));
-    let products = RUN.report("phase,layer,kind,operator").matching(&[("phase", "decode[3]"), ("kind", "MUL_MAT")]);
-    assert_eq!(products.matching(&[("layer", "blk.3")]).len(), 7, "{:?}", products.keys("operator"));
+    let products = RUN
+        .report("phase,layer,kind,operator")
+        .matching(&[("phase", "decode[3]"), ("kind", "MUL_MAT")]);
+    assert_eq!(
+        products.matching(&[("layer", "blk.3")]).len(),
+        7,
+        "{:?}",
+        products.keys("operator")
+    );
     assert_eq!(products.len(), 8 * 7 + 1, "and the output matrix");
-    let flops = RUN.report("phase,kind").matching(&[("phase", "prefill"), ("kind", "FLASH_ATTN_EXT")]).sum("flops");
+    let flops = RUN
+        .report("phase,kind")
+        .matching(&[("phase", "prefill"), ("kind", "FLASH_ATTN_EXT")])
+        .sum("flops");
     assert!(flops > 0);
 }
 
 #[test]
 fn every_grouping_adds_up_to_the_totals() {
     let summary = RUN.summary();
-    for by in ["kind", "layer", "phase", "object", "function", "line", "kind,layer,object", "phase,operator,access"] {
+    for by in [
+        "kind",
+        "layer",
+        "phase",
+        "object",
+        "function",
+        "line",
+        "kind,layer,object",
+        "phase,operator,access",
+    ] {
         let rows = RUN.report(by);
-        for column in ["accesses", "loads", "stores", "instructions", "flops", "l1d_misses", "l2_misses", "dram_read_bytes"] {
+        for column in [
+            "accesses",
+            "loads",
+            "stores",
+            "instructions",
+            "flops",
+            "l1d_misses",
+            "l2_misses",
+            "dram_read_bytes",
+        ] {
             assert_eq!(rows.sum(column), summary.total(column), "{column} by {by}");
         }
     }
@@ -154,17 +236,32 @@ fn the_page_stands_alone() {
 #[test]
 fn two_threads_share_the_work() {
     let model = model("smoke", "q4_0");
-    let arguments = ["-m", model.to_str().expect("UTF-8"), "-p", "4", "-n", "2", "-t", "2"];
+    let arguments = [
+        "-m",
+        model.to_str().expect("UTF-8"),
+        "-p",
+        "4",
+        "-n",
+        "2",
+        "-t",
+        "2",
+    ];
     let capture = Capture::success(&["--check", "--machine", "embedded"], &llama(), &arguments);
     let products = in_decode(&capture.report("phase,thread,kind")).matching(&[("kind", "MUL_MAT")]);
     let by_thread = |thread: &str| products.matching(&[("thread", thread)]).sum("access_bytes");
     assert!(by_thread("0") > 0 && by_thread("1") > 0);
-    let weights = in_decode(&capture.report("phase,class")).matching(&[("class", "weight")]).sum("dram_read_bytes");
+    let weights = in_decode(&capture.report("phase,class"))
+        .matching(&[("class", "weight")])
+        .sum("dram_read_bytes");
     let all: u64 = tensors().values().sum();
     assert_within("weights of two tokens", weights, 2 * all, 0.02);
     let accesses = computing(&capture.report("phase,kind"));
     let unnamed = accesses.matching(&[("kind", "(no operator)")]).sum("accesses");
-    assert!(unnamed * 100 <= accesses.sum("accesses"), "{unnamed} of {}", accesses.sum("accesses"));
+    assert!(
+        unnamed * 100 <= accesses.sum("accesses"),
+        "{unnamed} of {}",
+        accesses.sum("accesses")
+    );
 }
 
 /// Without symbols there is less to say, and it is said.
@@ -172,15 +269,37 @@ fn two_threads_share_the_work() {
 fn a_stripped_program_still_works() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let stripped = folder.path().join("llama-stripped");
-    let status = std::process::Command::new("strip").arg("-o").arg(&stripped).arg(llama()).status().expect("strip");
+    let status = std::process::Command::new("strip")
+        .arg("-o")
+        .arg(&stripped)
+        .arg(llama())
+        .status()
+        .expect("strip");
     assert!(status.success());
     let model = model("smoke", "q4_0");
-    let arguments = ["-m", model.to_str().expect("UTF-8"), "-p", "2", "-n", "1", "-t", "1"];
+    let arguments = [
+        "-m",
+        model.to_str().expect("UTF-8"),
+        "-p",
+        "2",
+        "-n",
+        "1",
+        "-t",
+        "1",
+    ];
     let capture = Capture::success(&["--machine", "embedded"], &stripped, &arguments);
     let functions = capture.report("function").keys("function");
-    assert!(functions.iter().any(|function| function.starts_with("[llama-stripped+0x")), "module and offset");
+    assert!(
+        functions
+            .iter()
+            .any(|function| function.starts_with("[llama-stripped+0x")),
+        "module and offset"
+    );
     let notes = capture.summary().get("notes").to_string();
-    assert!(notes.contains("no debug info") && notes.contains("llama-stripped") && notes.contains("-g"), "{notes}");
+    assert!(
+        notes.contains("no debug info") && notes.contains("llama-stripped") && notes.contains("-g"),
+        "{notes}"
+    );
     // Weights that are used where the file is mapped keep their names without any symbol.
     let weights = capture.report("class").matching(&[("class", "weight")]);
     assert!(weights.sum("accesses") > 0);

@@ -11,8 +11,15 @@ use memloupe_tests::{Capture, Program};
 const CACHEGRIND: [&str; 3] = ["--I1=32768,8,64", "--D1=32768,8,64", "--LL=262144,8,64"];
 /// By default Valgrind's translator merges blocks across `a && b` and counts both sides, and drops loads whose value is
 /// overwritten. Our tool turns that off; for a comparison the others must too.
-const EVERY_INSTRUCTION: [&str; 2] =
-    ["--vex-guest-chase=no", "--vex-iropt-register-updates=allregs-at-each-insn"];
+const EVERY_INSTRUCTION: [&str; 2] = [
+    "--vex-guest-chase=no",
+    "--vex-iropt-register-updates=allregs-at-each-insn",
+];
+/// Start-up code walks the environment: theirs gets the variables that ours has.
+const ENVIRONMENT: [(&str, &str); 2] = [
+    ("VALGRIND_LIB", "/usr/libexec/valgrind"),
+    ("MEMLOUPE_STREAM_FD", "3"),
+];
 /// The same as a machine file.
 const MACHINE: &str = r#"
 name = "cachegrind"
@@ -48,15 +55,23 @@ line = "64 B"
 latency = "14 cycles"
 [memory]
 device = "DDR4-3200AA"
+channels = 1
+ranks = 1
+mapping = "row-rank-bank-bankgroup-column-channel"
+latency = "40 ns"
 "#;
 
-const CASES: [(&str, u64); 5] =
-    [("copy", 40_000), ("strided_sum", 100_000), ("gemv", 400), ("gather", 30_000), ("chase", 20_000)];
+const CASES: [(&str, u64); 5] = [
+    ("copy", 40_000),
+    ("strided_sum", 100_000),
+    ("gemv", 400),
+    ("gather", 30_000),
+    ("chase", 20_000),
+];
 
 /// What differs, and why the comparison is still exact:
 /// - The program is static: a dynamic one would load our allocation hooks' library and none of cachegrind's.
-/// - Start-up code walks the environment; both runs get the same one but for the variables that each tool itself needs, so
-///   totals agree to a few accesses per variable, and the kernels agree exactly.
+/// - Start-up code walks the environment and reads its values: totals agree to a few accesses, and the kernels agree exactly.
 /// - cachegrind counts an access that straddles two lines as one reference and at most one miss; here it is one access, but
 ///   two line accesses. The kernels' accesses are aligned.
 /// - cachegrind models no writebacks. Ours go to the L2 and refresh a line's recency there, so last-level misses may
@@ -77,15 +92,51 @@ fn references_and_misses_agree_with_cachegrind() {
         let kernel_rows = ours.matching(&[("function", kernel)]);
         let data = kernel_rows.filtered("access", |access| access != "fetch");
         let expected = &theirs.functions[kernel];
-        assert_eq!(data.sum("accesses"), expected["Dr"] + expected["Dw"], "{kernel}: references");
-        assert_eq!(kernel_rows.sum("instructions"), expected["Ir"], "{kernel}: instructions");
-        assert_eq!(data.sum("l1d_misses"), expected["D1mr"] + expected["D1mw"], "{kernel}: L1 misses");
-        assert_close(kernel, "last-level misses", data.sum("l2_misses"), expected["DLmr"] + expected["DLmw"], 0.02);
+        assert_eq!(
+            data.sum("accesses"),
+            expected["Dr"] + expected["Dw"],
+            "{kernel}: references"
+        );
+        assert_eq!(
+            kernel_rows.sum("instructions"),
+            expected["Ir"],
+            "{kernel}: instructions"
+        );
+        assert_eq!(
+            data.sum("l1d_misses"),
+            expected["D1mr"] + expected["D1mw"],
+            "{kernel}: L1 misses"
+        );
+        assert_close(
+            kernel,
+            "last-level misses",
+            data.sum("l2_misses"),
+            expected["DLmr"] + expected["DLmw"],
+            0.02,
+        );
 
         let summary = capture.summary();
-        assert_close(kernel, "all references", summary.total("accesses"), theirs.total("Dr") + theirs.total("Dw"), 0.005);
-        assert_close(kernel, "all L1 misses", summary.total("l1d_misses"), theirs.total("D1mr") + theirs.total("D1mw"), 0.01);
-        assert_close(kernel, "all instructions", summary.total("instructions"), theirs.total("Ir"), 0.005);
+        assert_close(
+            kernel,
+            "all references",
+            summary.total("accesses"),
+            theirs.total("Dr") + theirs.total("Dw"),
+            0.005,
+        );
+        assert_close(
+            kernel,
+            "all L1 misses",
+            summary.total("l1d_misses"),
+            theirs.total("D1mr") + theirs.total("D1mw"),
+            0.01,
+        );
+        assert_close(
+            kernel,
+            "all instructions",
+            summary.total("instructions"),
+            theirs.total("Ir"),
+            0.005,
+        );
     }
 }
 
@@ -93,7 +144,12 @@ fn references_and_misses_agree_with_cachegrind() {
 #[test]
 fn loads_and_stores_agree_with_lackey() {
     let program = Program::compile("kernels", &["-static"]);
-    for (kernel, n) in [("copy", 200_000), ("gemv", 500), ("gather", 100_000), ("increment", 200_000)] {
+    for (kernel, n) in [
+        ("copy", 200_000),
+        ("gemv", 500),
+        ("gather", 100_000),
+        ("increment", 200_000),
+    ] {
         let arguments = [kernel.to_owned(), n.to_string()];
         let (loads, stores) = lackey(program.path(), &arguments);
         let summary = Capture::success(&["--machine", "none"], program.path(), &arguments).summary();
@@ -104,7 +160,11 @@ fn loads_and_stores_agree_with_lackey() {
 
 fn assert_close(kernel: &str, what: &str, ours: u64, theirs: u64, tolerance: f64) {
     let difference = ours.abs_diff(theirs) as f64 / theirs.max(1) as f64;
-    assert!(difference <= tolerance, "{kernel}: {what}: {ours} here, {theirs} there ({:.3} %)", difference * 100.0);
+    assert!(
+        difference <= tolerance,
+        "{kernel}: {what}: {ours} here, {theirs} there ({:.3} %)",
+        difference * 100.0
+    );
 }
 
 struct Cachegrind {
@@ -125,6 +185,7 @@ fn cachegrind(program: &Path, arguments: &[String], folder: &Path) -> Cachegrind
         .args(["-q", "--tool=cachegrind", "--cache-sim=yes"])
         .args(EVERY_INSTRUCTION)
         .args(CACHEGRIND)
+        .envs(ENVIRONMENT)
         .arg(format!("--cachegrind-out-file={}", out.display()))
         .arg(program)
         .args(arguments)
@@ -155,6 +216,7 @@ fn lackey(program: &Path, arguments: &[String]) -> (u64, u64) {
     let output = Command::new("valgrind")
         .args(["--tool=lackey", "--basic-counts=no", "--detailed-counts=yes"])
         .args(EVERY_INSTRUCTION)
+        .envs(ENVIRONMENT)
         .arg(program)
         .args(arguments)
         .output()
@@ -165,7 +227,10 @@ fn lackey(program: &Path, arguments: &[String]) -> (u64, u64) {
     for line in text.lines() {
         let fields: Vec<&str> = line.split_whitespace().collect();
         if let [_, kind, loads, stores, _] = fields[..]
-            && (kind.starts_with('I') || kind.starts_with('F') || kind.starts_with('V') || kind.starts_with('D'))
+            && (kind.starts_with('I')
+                || kind.starts_with('F')
+                || kind.starts_with('V')
+                || kind.starts_with('D'))
             && let (Ok(loads), Ok(stores)) = (number(loads), number(stores))
         {
             totals.0 += loads;

@@ -33,7 +33,11 @@ struct Thread {
 
 impl Thread {
     fn operator(&self) -> Option<OperatorId> {
-        self.frames.iter().rev().find_map(|frame| frame.lasting.or(frame.operator)).or(self.lasting)
+        self.frames
+            .iter()
+            .rev()
+            .find_map(|frame| frame.lasting.or(frame.operator))
+            .or(self.lasting)
     }
 
     fn enter(&mut self, frame: Frame, lasts: Lasts) {
@@ -67,7 +71,13 @@ struct Answer {
 }
 
 impl Answer {
-    const NONE: Self = Self { context: ContextId::MAX, generation: u64::MAX, start: 0, end: 0, row: 0 };
+    const NONE: Self = Self {
+        context: ContextId::MAX,
+        generation: u64::MAX,
+        start: 0,
+        end: 0,
+        row: 0,
+    };
 }
 
 /// Gives every access its context, object and ledger row.
@@ -93,7 +103,10 @@ impl Attribution {
     pub fn new(presets: Vec<Preset>) -> Self {
         let probes = Probes::new(presets);
         let mut contexts = Contexts::default();
-        let phase = contexts.intern_phase(&Phase { name: LOAD_PHASE.to_owned(), index: None });
+        let phase = contexts.intern_phase(&Phase {
+            name: LOAD_PHASE.to_owned(),
+            index: None,
+        });
         Self {
             modules: Modules::default(),
             objects: Objects::new(probes.stack_rules()),
@@ -195,7 +208,11 @@ impl Attribution {
             self.code[block as usize] = Some(self.modules.code_address(address));
         }
         let extent = self.objects.lookup(operand.address, &self.modules);
-        let row = self.ledger.row(RowKey { context, site: operand.site, object: extent.object });
+        let row = self.ledger.row(RowKey {
+            context,
+            site: operand.site,
+            object: extent.object,
+        });
         self.answers[operand.site as usize] = Answer {
             context,
             generation: self.objects.generation(),
@@ -214,14 +231,20 @@ impl Attribution {
             return;
         }
         for iteration in 0..iterations.cast_signed() {
-            let address = operand.address.wrapping_add_signed(operand.stride.wrapping_mul(iteration));
+            let address = operand
+                .address
+                .wrapping_add_signed(operand.stride.wrapping_mul(iteration));
             self.ledger.touch(row, 1, address, bytes);
         }
     }
 
     fn context(&mut self, thread: u32) -> ContextId {
         let operator = self.operator(thread);
-        self.contexts.intern(Context { thread, phase: self.phase, operator })
+        self.contexts.intern(Context {
+            thread,
+            phase: self.phase,
+            operator,
+        })
     }
 
     fn thread(&mut self, thread: u32) -> &mut Thread {
@@ -237,14 +260,24 @@ impl Attribution {
         self.modules.event(event);
         self.objects.event(event, &self.modules);
         match event {
-            Event::Map { address, protection, kind: MapKind::File, path, .. }
-                if protection & memloupe_stream::PROTECTION_EXECUTE != 0 =>
-            {
+            Event::Map {
+                address,
+                protection,
+                kind: MapKind::File,
+                path,
+                ..
+            } if protection & memloupe_stream::PROTECTION_EXECUTE != 0 => {
                 if let Some(module) = self.modules.module_at(*address) {
-                    self.unresolved.push((path.clone(), self.modules.get(module).bias));
+                    self.unresolved
+                        .push((path.clone(), self.modules.get(module).bias));
                 }
             }
-            Event::ProbeEnter { probe, stack_pointer, present, values } => {
+            Event::ProbeEnter {
+                probe,
+                stack_pointer,
+                present,
+                values,
+            } => {
                 self.enter(thread, *probe, *stack_pointer, *present, values);
             }
             Event::ProbeLeave { stack_pointer } => self.leave(thread, *stack_pointer),
@@ -274,7 +307,11 @@ impl Attribution {
         for seen in &*entered.objects {
             self.objects.register(seen);
         }
-        let nested = self.thread(thread).frames.iter().any(|frame| frame.operator == entered.operator);
+        let nested = self
+            .thread(thread)
+            .frames
+            .iter()
+            .any(|frame| frame.operator == entered.operator);
         if let Some(phase) = &entered.phase {
             self.phase = self.contexts.intern_phase(phase);
         }
@@ -299,7 +336,10 @@ impl Attribution {
     }
 
     fn set_phase(&mut self, name: &str, index: Option<u32>) {
-        self.phase = self.contexts.intern_phase(&Phase { name: name.to_owned(), index });
+        self.phase = self.contexts.intern_phase(&Phase {
+            name: name.to_owned(),
+            index,
+        });
     }
 }
 

@@ -31,7 +31,10 @@ impl AttributedBatch {
         self.heads.iter().map(move |(end, iterations)| {
             let operands = &self.operands[start..*end as usize];
             start = *end as usize;
-            cachesim::Run { operands, iterations: *iterations }
+            cachesim::Run {
+                operands,
+                iterations: *iterations,
+            }
         })
     }
 }

@@ -78,7 +78,11 @@ impl Ledger {
         *self.index.entry(key).or_insert_with(|| {
             let row = self.keys.len() as RowId;
             self.keys.push(key);
-            self.hot.push(Hot { accesses: 0, low: 1, high: 0 });
+            self.hot.push(Hot {
+                accesses: 0,
+                low: 1,
+                high: 0,
+            });
             self.lines.push(RoaringTreemap::new());
             row
         })
@@ -99,7 +103,14 @@ impl Ledger {
             hot.low = hot.low.min(first);
             hot.high = hot.high.max(last);
         } else {
-            let done = std::mem::replace(hot, Hot { low: first, high: last, ..*hot });
+            let done = std::mem::replace(
+                hot,
+                Hot {
+                    low: first,
+                    high: last,
+                    ..*hot
+                },
+            );
             Self::keep(&mut self.lines[row as usize], done);
         }
     }
@@ -126,7 +137,11 @@ impl Ledger {
             .zip(self.lines)
             .map(|((key, hot), mut lines)| {
                 Self::keep(&mut lines, hot);
-                Row { key, accesses: hot.accesses, lines }
+                Row {
+                    key,
+                    accesses: hot.accesses,
+                    lines,
+                }
             })
             .collect()
     }
@@ -159,7 +174,11 @@ mod tests {
     #[test]
     fn the_last_line_of_the_address_space_is_no_exception() {
         let mut ledger = Ledger::default();
-        let row = ledger.row(RowKey { context: 0, site: 0, object: 0 });
+        let row = ledger.row(RowKey {
+            context: 0,
+            site: 0,
+            object: 0,
+        });
         ledger.touch(row, 1, u64::MAX - 3, 64);
         ledger.touch(row, 1, 0, 1);
         let lines = &ledger.into_rows()[0].lines;

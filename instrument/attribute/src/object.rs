@@ -159,11 +159,15 @@ impl Objects {
             } => {
                 self.read_file(*address, address.saturating_add(*bytes), *file_offset, path);
             }
+            // The main thread is its own parent; its stack was named when it was mapped.
             Event::ThreadStart {
                 thread,
+                parent,
                 stack_pointer,
                 ..
-            } => self.start_thread(*thread, *stack_pointer),
+            } if thread != parent => {
+                self.start_thread(*thread, *stack_pointer);
+            }
             Event::Exec { .. } => {
                 self.unmap(0, u64::MAX);
                 self.stacks.clear();
@@ -372,9 +376,7 @@ impl Objects {
         let Place::In(entry) = self.mappings.at(stack_pointer) else {
             return;
         };
-        if !matches!(entry.value.backing, Backing::Anonymous | Backing::Stack)
-            || entry.value.object == self.main_stack
-        {
+        if !matches!(entry.value.backing, Backing::Anonymous | Backing::Stack) {
             return;
         }
         let object = self

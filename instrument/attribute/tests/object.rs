@@ -314,8 +314,9 @@ impl Model {
                 let Some(mapping) = self.bytes[*at as usize].mapping.clone() else {
                     return;
                 };
-                let is_stack = mapping.name.starts_with("stack of");
-                if mapping.is_arena || !(mapping.name == "anonymous memory" || is_stack) {
+                // The main thread's stack has its name already.
+                let is_stack = mapping.name == "main stack" || mapping.name.starts_with("stack of");
+                if *thread == 0 || mapping.is_arena || !(mapping.name == "anonymous memory" || is_stack) {
                     return;
                 }
                 for index in self.run(*at, |byte| {

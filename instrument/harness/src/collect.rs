@@ -44,8 +44,21 @@ pub struct Capture<'a> {
 pub fn profile(capture: Capture<'_>) -> Profile {
     let mut summary = summary(&capture);
     let Capture { consumer, parts, .. } = capture;
-    let Parts { attribution, system, timeline, notes, .. } = parts;
-    let memloupe_attribute::Parts { modules, objects, probes, contexts, ledger, code } = attribution;
+    let Parts {
+        attribution,
+        system,
+        timeline,
+        notes,
+        ..
+    } = parts;
+    let memloupe_attribute::Parts {
+        modules,
+        objects,
+        probes,
+        contexts,
+        ledger,
+        code,
+    } = attribution;
     let rows = ledger.into_rows();
     let mut sites = Sites::default();
     let traffic = rows
@@ -60,7 +73,11 @@ pub fn profile(capture: Capture<'_>) -> Profile {
     let sites = sites
         .used
         .iter()
-        .map(|id| describe_site(consumer.sites(), *id, &code, |at| symbolizer.locate(at, &modules).clone()))
+        .map(|id| {
+            describe_site(consumer.sites(), *id, &code, |at| {
+                symbolizer.locate(at, &modules).clone()
+            })
+        })
         .collect();
     summary.notes.extend(notes);
     summary.notes.extend(probes.notes().iter().cloned());
@@ -151,16 +168,25 @@ fn describe_site(
 ) -> Site {
     let site = sites.site(id);
     let block = sites.block(site.block).expect("a site's block");
-    let described =
-        Site { ip: site.ip, kind: site.kind.name().to_owned(), bytes: site.bytes, ..Site::default() };
-    let Some(Some(mut at)) = code.get(site.block as usize).copied() else { return described };
+    let described = Site {
+        ip: site.ip,
+        kind: site.kind.name().to_owned(),
+        bytes: site.bytes,
+        ..Site::default()
+    };
+    let Some(Some(mut at)) = code.get(site.block as usize).copied() else {
+        return described;
+    };
     at.offset = at.offset.wrapping_add(site.ip.wrapping_sub(block.address));
     let location = locate(at);
     let callers = location.inlined.iter().map(|frame| frame.function.as_ref());
     let inlined = if location.inlined.is_empty() {
         String::new()
     } else {
-        std::iter::once(location.function.as_ref()).chain(callers).collect::<Vec<_>>().join(" < ")
+        std::iter::once(location.function.as_ref())
+            .chain(callers)
+            .collect::<Vec<_>>()
+            .join(" < ")
     };
     Site {
         module: location.module_name.to_string(),
@@ -208,7 +234,9 @@ fn describe_objects(objects: &Objects, mut function: impl FnMut(u64) -> Option<S
             bytes: object.bytes,
             allocations: object.allocations,
             origin: object.stack.as_deref().map_or_else(String::new, |stack| {
-                let frames = stack.iter().map(|ip| function(*ip).unwrap_or_else(|| format!("{ip:#x}")));
+                let frames = stack
+                    .iter()
+                    .map(|ip| function(*ip).unwrap_or_else(|| format!("{ip:#x}")));
                 frames.collect::<Vec<_>>().join(" < ")
             }),
         })
@@ -245,9 +273,15 @@ fn summary(capture: &Capture<'_>) -> Summary {
         .stream_error
         .clone()
         .or_else(|| capture.ending.incompleteness(capture.interrupted))
-        .or_else(|| (!capture.consumer.finished()).then(|| "the capture engine did not end its stream".to_owned()));
+        .or_else(|| {
+            (!capture.consumer.finished()).then(|| "the capture engine did not end its stream".to_owned())
+        });
     let system = capture.parts.system.as_ref();
-    let mut notes: Vec<String> = capture.violations.iter().map(|what| format!("stream check: {what}")).collect();
+    let mut notes: Vec<String> = capture
+        .violations
+        .iter()
+        .map(|what| format!("stream check: {what}"))
+        .collect();
     if let Some(machine) = capture.machine {
         notes.extend(machine.notes.iter().cloned());
     }
@@ -263,10 +297,12 @@ fn summary(capture: &Capture<'_>) -> Summary {
             Engine::Valgrind => "valgrind",
         }
         .to_owned(),
-        machine: capture
-            .machine
-            .map_or(serde_json::Value::Null, |m| serde_json::to_value(m).expect("a machine is plain data")),
-        levels: system.map_or_else(Vec::new, |system| system.level_names().map(str::to_owned).collect()),
+        machine: capture.machine.map_or(serde_json::Value::Null, |m| {
+            serde_json::to_value(m).expect("a machine is plain data")
+        }),
+        levels: system.map_or_else(Vec::new, |system| {
+            system.level_names().map(str::to_owned).collect()
+        }),
         dram: system.is_some(),
         line_bytes: capture.machine.map_or(64, Machine::line_bytes),
         lost_accesses: counters.lost_records,
@@ -287,7 +323,12 @@ fn summary(capture: &Capture<'_>) -> Summary {
 
 /// A line that is dirty at two levels is one line.
 fn dirty_lines(system: &System) -> u64 {
-    system.caches().dirty_lines().map(|line| line.address).collect::<HashSet<_>>().len() as u64
+    system
+        .caches()
+        .dirty_lines()
+        .map(|line| line.address)
+        .collect::<HashSet<_>>()
+        .len() as u64
 }
 
 /// Processor and kernel.
@@ -298,5 +339,9 @@ fn host() -> String {
         .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
         .map_or("unknown processor", |(_, name)| name.trim());
     let system = rustix::system::uname();
-    format!("{model}, {} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy())
+    format!(
+        "{model}, {} {}",
+        system.sysname().to_string_lossy(),
+        system.release().to_string_lossy()
+    )
 }

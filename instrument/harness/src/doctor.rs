@@ -24,7 +24,14 @@ struct Finding {
 /// The report, and whether the main job (a run) can be done here.
 #[must_use]
 pub fn examine() -> (String, bool) {
-    let findings = [engine(), native_engine(), instruction_sets(), debug_info(), caches(), shared_memory()];
+    let findings = [
+        engine(),
+        native_engine(),
+        instruction_sets(),
+        debug_info(),
+        caches(),
+        shared_memory(),
+    ];
     let mut text = String::new();
     for Finding { mark, subject, what } in &findings {
         let sign = match mark {
@@ -39,15 +46,26 @@ pub fn examine() -> (String, bool) {
 
 fn engine() -> Finding {
     let (mark, what) = match memloupe_valgrind::probe() {
-        Ok(found) => (Mark::Good, format!("Valgrind {} ({})", found.version, found.program.display())),
+        Ok(found) => (
+            Mark::Good,
+            format!("Valgrind {} ({})", found.version, found.program.display()),
+        ),
         Err(error) => (Mark::Bad, error.to_string()),
     };
-    Finding { mark, subject: "valgrind engine", what }
+    Finding {
+        mark,
+        subject: "valgrind engine",
+        what,
+    }
 }
 
 fn native_engine() -> Finding {
     let what = "not part of this version: captures run under Valgrind".to_owned();
-    Finding { mark: Mark::Note, subject: "native engine", what }
+    Finding {
+        mark: Mark::Note,
+        subject: "native engine",
+        what,
+    }
 }
 
 /// Instruction sets that matter for a choice of engine, as /proc/cpuinfo calls them.
@@ -66,10 +84,20 @@ fn instruction_sets() -> Finding {
         .find_map(|line| line.strip_prefix("flags"))
         .map(|line| line.split_whitespace().collect())
         .unwrap_or_default();
-    let present = INSTRUCTION_SETS.iter().filter(|(_, flag, _)| flags.contains(flag));
+    let present = INSTRUCTION_SETS
+        .iter()
+        .filter(|(_, flag, _)| flags.contains(flag));
     let (visible, hidden): (Vec<_>, Vec<_>) = present.partition(|(_, _, in_valgrind)| *in_valgrind);
-    let names = |sets: &[&(&'static str, &str, bool)]| sets.iter().map(|s| s.0).collect::<Vec<_>>().join(", ");
-    let mut what = format!("x86-64 with {}", if visible.is_empty() { "SSE2".to_owned() } else { names(&visible) });
+    let names =
+        |sets: &[&(&'static str, &str, bool)]| sets.iter().map(|s| s.0).collect::<Vec<_>>().join(", ");
+    let mut what = format!(
+        "x86-64 with {}",
+        if visible.is_empty() {
+            "SSE2".to_owned()
+        } else {
+            names(&visible)
+        }
+    );
     if !hidden.is_empty() {
         let _ = write!(
             what,
@@ -77,19 +105,30 @@ fn instruction_sets() -> Finding {
             names(&hidden)
         );
     }
-    Finding { mark: if hidden.is_empty() { Mark::Good } else { Mark::Note }, subject: "processor", what }
+    Finding {
+        mark: if hidden.is_empty() { Mark::Good } else { Mark::Note },
+        subject: "processor",
+        what,
+    }
 }
 
 fn debug_info() -> Finding {
     let folder = Path::new("/usr/lib/debug/.build-id");
     let (mark, what) = if folder.is_dir() {
-        (Mark::Good, format!("separate debug files under {}", folder.display()))
+        (
+            Mark::Good,
+            format!("separate debug files under {}", folder.display()),
+        )
     } else {
         let hint = "no separate debug files: system libraries show exported functions only; packages named *-dbg or \
                     *-dbgsym (libc6-dbg) add source lines; build your own programs with -g";
         (Mark::Note, hint.to_owned())
     };
-    Finding { mark, subject: "debug info", what }
+    Finding {
+        mark,
+        subject: "debug info",
+        what,
+    }
 }
 
 fn caches() -> Finding {
@@ -104,17 +143,38 @@ fn caches() -> Finding {
             for note in &machine.notes {
                 let _ = write!(what, "; {note}");
             }
-            (if machine.notes.is_empty() { Mark::Good } else { Mark::Note }, what)
+            (
+                if machine.notes.is_empty() {
+                    Mark::Good
+                } else {
+                    Mark::Note
+                },
+                what,
+            )
         }
         Err(error) => (Mark::Note, format!("{error}; use --machine with a preset")),
     };
-    Finding { mark, subject: "host caches", what }
+    Finding {
+        mark,
+        subject: "host caches",
+        what,
+    }
 }
 
 fn shared_memory() -> Finding {
     let (mark, what) = match memloupe_stream::Consumer::create(&memloupe_stream::Geometry::default()) {
-        Ok(_) => (Mark::Good, "the stream's shared file can be made and mapped".to_owned()),
-        Err(error) => (Mark::Bad, format!("{error}; raise the limit on address space (ulimit -v)")),
+        Ok(_) => (
+            Mark::Good,
+            "the stream's shared file can be made and mapped".to_owned(),
+        ),
+        Err(error) => (
+            Mark::Bad,
+            format!("{error}; raise the limit on address space (ulimit -v)"),
+        ),
     };
-    Finding { mark, subject: "shared memory", what }
+    Finding {
+        mark,
+        subject: "shared memory",
+        what,
+    }
 }

@@ -31,7 +31,11 @@ pub const EXIT_STATUSES: [(Kind, u8, &str); 8] = [
     (Kind::Preset, 121, "unknown or wrong operator preset"),
     (Kind::Engine, 122, "the capture engine is missing or unusable"),
     (Kind::Stream, 123, "the target's access stream is corrupt"),
-    (Kind::Profile, 124, "the profile can't be read or does not have what was asked for"),
+    (
+        Kind::Profile,
+        124,
+        "the profile can't be read or does not have what was asked for",
+    ),
     (Kind::NotRunnable, 126, "the program can't be run"),
     (Kind::NotFound, 127, "no such program"),
 ];
@@ -46,7 +50,10 @@ pub struct Failure {
 impl Failure {
     /// A failure with its one line.
     pub fn new(kind: Kind, message: impl fmt::Display) -> Self {
-        Self { kind, message: message.to_string() }
+        Self {
+            kind,
+            message: message.to_string(),
+        }
     }
 
     /// For `map_err`: the error's own text is the line.
@@ -57,7 +64,10 @@ impl Failure {
     /// The exit status.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
-        let status = EXIT_STATUSES.iter().find(|(kind, _, _)| *kind == self.kind).map_or(1, |(_, code, _)| *code);
+        let status = EXIT_STATUSES
+            .iter()
+            .find(|(kind, _, _)| *kind == self.kind)
+            .map_or(1, |(_, code, _)| *code);
         ExitCode::from(status)
     }
 }

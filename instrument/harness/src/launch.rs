@@ -56,12 +56,18 @@ impl Launched {
     /// # Errors
     /// [`Kind::Engine`] if Valgrind or the tool is missing or can't be started.
     pub fn valgrind(target: &Target, arguments: &[String], stream: BorrowedFd<'_>) -> Result<Self, Failure> {
-        let engine_folder = tempfile::Builder::new().prefix("memloupe-").tempdir().map_err(|error| {
-            Failure::new(
-                Kind::Engine,
-                format!("cannot make a folder for the Valgrind tool in {}: {error}", std::env::temp_dir().display()),
-            )
-        })?;
+        let engine_folder = tempfile::Builder::new()
+            .prefix("memloupe-")
+            .tempdir()
+            .map_err(|error| {
+                Failure::new(
+                    Kind::Engine,
+                    format!(
+                        "cannot make a folder for the Valgrind tool in {}: {error}",
+                        std::env::temp_dir().display()
+                    ),
+                )
+            })?;
         let tool = memloupe_valgrind::install(engine_folder.path()).map_err(Failure::of(Kind::Engine))?;
         let mut command = tool.command(target.path.as_os_str(), arguments);
         command.env(memloupe_stream::FD_VARIABLE, stream.as_raw_fd().to_string());
@@ -72,9 +78,19 @@ impl Launched {
         }
         let child = command.spawn().map_err(|error| {
             let program = PathBuf::from(command.get_program());
-            Failure::new(Kind::Engine, format!("cannot start {}: {error}", program.display()))
+            Failure::new(
+                Kind::Engine,
+                format!("cannot start {}: {error}", program.display()),
+            )
         })?;
-        Ok(Self { child, ending: None, interrupted, forwarded: false, tool, _engine_folder: engine_folder })
+        Ok(Self {
+            child,
+            ending: None,
+            interrupted,
+            forwarded: false,
+            tool,
+            _engine_folder: engine_folder,
+        })
     }
 
     /// What the engine had to say, line by line.

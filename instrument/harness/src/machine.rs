@@ -11,7 +11,8 @@ use crate::failure::{Failure, Kind};
 pub fn list() -> String {
     let mut text = String::new();
     for preset in Machine::presets() {
-        let description = Machine::load(preset.name).map_or_else(|error| error.to_string(), |m| m.description);
+        let description =
+            Machine::load(preset.name).map_or_else(|error| error.to_string(), |m| m.description);
         let _ = writeln!(text, "{:<16} {description}", preset.name);
     }
     text
@@ -32,7 +33,11 @@ pub fn show(name: &str) -> Result<String, Failure> {
 pub fn check(name: &str) -> Result<String, Failure> {
     let machine = load(name)?;
     System::new(&machine).map_err(Failure::of(Kind::Machine))?;
-    Ok(format!("{name}: right ({} levels of cache, {})\n", machine.caches.len(), machine.memory.device))
+    Ok(format!(
+        "{name}: right ({} levels of cache, {})\n",
+        machine.caches.len(),
+        machine.memory.device
+    ))
 }
 
 fn load(name: &str) -> Result<Machine, Failure> {

@@ -14,7 +14,9 @@ pub fn load(choice: &str) -> Result<Vec<Preset>, Failure> {
     match choice {
         "none" => Ok(Vec::new()),
         "auto" => Ok(Preset::list()),
-        name => Preset::load(name).map(|preset| vec![preset]).map_err(Failure::of(Kind::Preset)),
+        name => Preset::load(name)
+            .map(|preset| vec![preset])
+            .map_err(Failure::of(Kind::Preset)),
     }
 }
 

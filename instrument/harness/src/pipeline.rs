@@ -42,19 +42,44 @@ impl Pipeline {
     #[must_use]
     pub fn status(&self) -> Status {
         let phase = self.attribution.contexts().phase(self.attribution.phase());
-        let operator = self.attribution.operator(self.last_thread).map_or_else(String::new, |id| {
-            let operator = &self.attribution.probes().operators()[id as usize];
-            format!("{} {}", operator.kind, operator.name)
-        });
-        Status { accesses: self.accesses, phase: phase.index.map_or_else(|| phase.name.clone(), |index| format!("{} {index}", phase.name)), operator }
+        let operator = self
+            .attribution
+            .operator(self.last_thread)
+            .map_or_else(String::new, |id| {
+                let operator = &self.attribution.probes().operators()[id as usize];
+                format!("{} {}", operator.kind, operator.name)
+            });
+        Status {
+            accesses: self.accesses,
+            phase: phase
+                .index
+                .map_or_else(|| phase.name.clone(), |index| format!("{} {index}", phase.name)),
+            operator,
+        }
     }
 
     /// The parts, once the stream is over.
     #[must_use]
     pub fn into_parts(self) -> Parts {
-        let Self { attribution, system, mut timeline, accesses, threads, exit, notes, .. } = self;
+        let Self {
+            attribution,
+            system,
+            mut timeline,
+            accesses,
+            threads,
+            exit,
+            notes,
+            ..
+        } = self;
         timeline.close(accesses, system.as_ref());
-        Parts { attribution: attribution.into_parts(), system, timeline, threads, exit, notes }
+        Parts {
+            attribution: attribution.into_parts(),
+            system,
+            timeline,
+            threads,
+            exit,
+            notes,
+        }
     }
 
     fn simulate(&mut self, thread: u32) {
@@ -96,11 +121,23 @@ impl Sink for Pipeline {
         self.simulate(thread);
         let mut instructions = 0;
         for run in batch.runs() {
-            let data = run.operands.iter().filter(|operand| operand.kind != AccessKind::Fetch).count() as u64;
+            let data = run
+                .operands
+                .iter()
+                .filter(|operand| operand.kind != AccessKind::Fetch)
+                .count() as u64;
             self.accesses += data * run.iterations;
-            instructions += sites.block(run.block).map_or(0, |block| u64::from(block.instructions)) * run.iterations;
+            instructions += sites
+                .block(run.block)
+                .map_or(0, |block| u64::from(block.instructions))
+                * run.iterations;
         }
-        self.timeline.advance(self.attribution.phase(), instructions, self.accesses, self.system.as_ref());
+        self.timeline.advance(
+            self.attribution.phase(),
+            instructions,
+            self.accesses,
+            self.system.as_ref(),
+        );
     }
 
     fn event(&mut self, thread: u32, event: Event) {
@@ -108,13 +145,17 @@ impl Sink for Pipeline {
             Event::ThreadStart { .. } => self.threads += 1,
             Event::Exit { code, signal } => self.exit = Some((*code, *signal)),
             Event::Fork { child } => {
-                self.notes.push(format!("the target forked process {child}, which ran unobserved"));
+                self.notes
+                    .push(format!("the target forked process {child}, which ran unobserved"));
             }
             Event::Exec { path } => {
-                self.notes.push(format!("the target called exec of {path}: what follows is that program"));
+                self.notes.push(format!(
+                    "the target called exec of {path}: what follows is that program"
+                ));
             }
             Event::Unobserved { instructions, cause } => {
-                self.notes.push(format!("{instructions} instructions were not observed: {cause}"));
+                self.notes
+                    .push(format!("{instructions} instructions were not observed: {cause}"));
             }
             _ => {}
         }

@@ -41,7 +41,14 @@ impl Progress {
             ProgressChoice::Never => false,
         };
         let now = Instant::now();
-        Self { started: now, last: now, last_accesses: 0, terminal, shown, drawn: false }
+        Self {
+            started: now,
+            last: now,
+            last_accesses: 0,
+            terminal,
+            shown,
+            drawn: false,
+        }
     }
 
     /// Time since the start.
@@ -52,7 +59,11 @@ impl Progress {
 
     /// Shows `status` if it is time to.
     pub fn update(&mut self, status: impl FnOnce() -> Status) {
-        let period = if self.terminal { TERMINAL_PERIOD } else { LOG_PERIOD };
+        let period = if self.terminal {
+            TERMINAL_PERIOD
+        } else {
+            LOG_PERIOD
+        };
         let since = self.last.elapsed();
         if !self.shown || since < period {
             return;
@@ -70,7 +81,8 @@ impl Progress {
             status.operator
         );
         if self.terminal {
-            let columns = rustix::termios::tcgetwinsize(stderr()).map_or(80, |size| usize::from(size.ws_col.max(20)));
+            let columns =
+                rustix::termios::tcgetwinsize(stderr()).map_or(80, |size| usize::from(size.ws_col.max(20)));
             let line: String = line.chars().take(columns - 1).collect();
             let _ = write!(stderr(), "\r\x1b[2K{line}");
             let _ = stderr().flush();
@@ -92,8 +104,8 @@ impl Progress {
 /// A count with a decimal prefix.
 fn scaled(value: f64) -> String {
     const PREFIXES: [(f64, &str); 3] = [(1e9, " G"), (1e6, " M"), (1e3, " k")];
-    PREFIXES
-        .iter()
-        .find(|(factor, _)| value >= *factor)
-        .map_or_else(|| format!("{value:.0}  "), |(factor, prefix)| format!("{:.2}{prefix}", value / factor))
+    PREFIXES.iter().find(|(factor, _)| value >= *factor).map_or_else(
+        || format!("{value:.0}  "),
+        |(factor, prefix)| format!("{:.2}{prefix}", value / factor),
+    )
 }

@@ -41,14 +41,21 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let Some((program, program_arguments)) = arguments.command.split_first() else {
-        return Err(Failure::new(Kind::NotFound, "no program given: memloupe run [OPTIONS] -- PROGRAM ARGUMENTS"));
+        return Err(Failure::new(
+            Kind::NotFound,
+            "no program given: memloupe run [OPTIONS] -- PROGRAM ARGUMENTS",
+        ));
     };
     let presets = ops::load(&arguments.ops)?;
     let machine = match arguments.machine.as_str() {
         NO_MACHINE => None,
         name => Some(Machine::load(name).map_err(Failure::of(Kind::Machine))?),
     };
-    let system = machine.as_ref().map(System::new).transpose().map_err(Failure::of(Kind::Machine))?;
+    let system = machine
+        .as_ref()
+        .map(System::new)
+        .transpose()
+        .map_err(Failure::of(Kind::Machine))?;
     let target = target::resolve(program)?;
     let destination = Destination::prepare(&arguments.output).map_err(Failure::of(Kind::Output))?;
 
@@ -59,11 +66,20 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         EngineChoice::Valgrind => Launched::valgrind(&target, program_arguments, consumer.descriptor())?,
     };
     let pipeline = new_pipeline(presets, system);
-    let mut session = Session { launched, progress, interrupted_at: None, stream_error: None };
+    let mut session = Session {
+        launched,
+        progress,
+        interrupted_at: None,
+        stream_error: None,
+    };
     let (parts, violations) = if arguments.check {
         let mut checker = Checker::new(pipeline);
         session.follow(&mut consumer, &mut checker, |checker| checker.inner().status());
-        let violations = checker.violations().iter().map(|v| format!("thread {}: {}", v.thread, v.what)).collect();
+        let violations = checker
+            .violations()
+            .iter()
+            .map(|v| format!("thread {}: {}", v.thread, v.what))
+            .collect();
         (checker.into_inner().into_parts(), violations)
     } else {
         let mut pipeline = pipeline;
@@ -88,12 +104,20 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     });
     let folder = write(destination, &profile).map_err(Failure::of(Kind::Output))?;
     if !arguments.quiet {
-        let table = Query::by(&[Key::Kind]).run(&profile).map_err(Failure::of(Kind::Profile))?;
+        let table = Query::by(&[Key::Kind])
+            .run(&profile)
+            .map_err(Failure::of(Kind::Profile))?;
         eprint!("{}", table.table(&profile.summary, ROWS, terminal_columns()));
     }
-    eprintln!("memloupe: profile in {0}; read it with `memloupe report {0}`", folder.display());
+    eprintln!(
+        "memloupe: profile in {0}; read it with `memloupe report {0}`",
+        folder.display()
+    );
     match session.stream_error {
-        Some(error) => Err(Failure::new(Kind::Stream, format!("{error}; the profile holds what came before"))),
+        Some(error) => Err(Failure::new(
+            Kind::Stream,
+            format!("{error}; the profile holds what came before"),
+        )),
         None => Ok(ExitCode::from(ending.status() as u8)),
     }
 }
@@ -152,9 +176,10 @@ impl Ending {
     #[must_use]
     pub fn incompleteness(self, interrupted: bool) -> Option<String> {
         match self {
-            Self::Killed(signal) if interrupted => {
-                Some(format!("interrupted; the target was ended by {}", signal_name(signal)))
-            }
+            Self::Killed(signal) if interrupted => Some(format!(
+                "interrupted; the target was ended by {}",
+                signal_name(signal)
+            )),
             Self::Killed(signal) => Some(format!("the target was killed by {}", signal_name(signal))),
             Self::Exited(_) => None,
         }

@@ -30,15 +30,22 @@ pub fn resolve(program: &str) -> Result<Target, Failure> {
         return Err(not_runnable("is a folder, not a program".to_owned()));
     }
     if metadata.permissions().mode() & 0o111 == 0 {
-        return Err(not_runnable(format!("no execute permission; `chmod +x {}` gives it", path.display())));
+        return Err(not_runnable(format!(
+            "no execute permission; `chmod +x {}` gives it",
+            path.display()
+        )));
     }
     let head = read_head(&path).map_err(|error| not_runnable(format!("cannot be read: {error}")))?;
     let executable = match interpreter(&head) {
         Some(interpreter) => {
             let head = read_head(&interpreter).map_err(|error| {
-                not_runnable(format!("its interpreter {} cannot be read: {error}", interpreter.display()))
+                not_runnable(format!(
+                    "its interpreter {} cannot be read: {error}",
+                    interpreter.display()
+                ))
             })?;
-            check_elf(&head).map_err(|what| not_runnable(format!("its interpreter {}: {what}", interpreter.display())))?;
+            check_elf(&head)
+                .map_err(|what| not_runnable(format!("its interpreter {}: {what}", interpreter.display())))?;
             interpreter
         }
         None => {
@@ -55,7 +62,10 @@ fn find(program: &str) -> Result<PathBuf, Failure> {
         return if path.exists() {
             Ok(path)
         } else {
-            Err(Failure::new(Kind::NotFound, format!("{program}: no such program; check the path after `--`")))
+            Err(Failure::new(
+                Kind::NotFound,
+                format!("{program}: no such program; check the path after `--`"),
+            ))
         };
     }
     let search = std::env::var_os("PATH").unwrap_or_default();
@@ -68,7 +78,10 @@ fn find(program: &str) -> Result<PathBuf, Failure> {
             } else {
                 String::new()
             };
-            Failure::new(Kind::NotFound, format!("{program}: no such program in PATH{hint}"))
+            Failure::new(
+                Kind::NotFound,
+                format!("{program}: no such program in PATH{hint}"),
+            )
         })
 }
 

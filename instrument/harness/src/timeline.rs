@@ -95,7 +95,12 @@ impl Timeline {
             from: self.opened.instructions,
             instructions: now.instructions - self.opened.instructions,
             accesses: now.accesses - self.opened.accesses,
-            misses: now.misses.iter().enumerate().map(|(level, misses)| misses - before(level)).collect(),
+            misses: now
+                .misses
+                .iter()
+                .enumerate()
+                .map(|(level, misses)| misses - before(level))
+                .collect(),
             dram_read_bytes: now.dram_read_bytes - self.opened.dram_read_bytes,
             dram_write_bytes: now.dram_write_bytes - self.opened.dram_write_bytes,
         });
@@ -106,11 +111,17 @@ impl Timeline {
     }
 
     fn mark(&self, accesses: u64, system: Option<&System>) -> Mark {
-        let mark = Mark { instructions: self.instructions, accesses, ..Mark::default() };
+        let mark = Mark {
+            instructions: self.instructions,
+            accesses,
+            ..Mark::default()
+        };
         let Some(system) = system else { return mark };
         let ledger = system.caches().ledger();
         Mark {
-            misses: (0..system.level_names().len()).map(|level| ledger.total_misses(level)).collect(),
+            misses: (0..system.level_names().len())
+                .map(|level| ledger.total_misses(level))
+                .collect(),
             dram_read_bytes: system.dram().total_read_bytes(),
             dram_write_bytes: system.dram().total_write_bytes(),
             ..mark
@@ -124,7 +135,8 @@ impl Timeline {
         for bin in self.bins.drain(..) {
             match merged.last_mut() {
                 Some(last)
-                    if last.phase == bin.phase && last.instructions + bin.instructions <= self.bin_instructions =>
+                    if last.phase == bin.phase
+                        && last.instructions + bin.instructions <= self.bin_instructions =>
                 {
                     last.absorb(&bin);
                 }

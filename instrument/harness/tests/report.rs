@@ -148,6 +148,68 @@ fn what_has_no_name_has_rows_of_its_own() {
 }
 
 #[test]
+fn attribution_counts_what_the_rows_say() {
+    let profile = synthetic::transformer(3, 2);
+    let sum = |keys: &[Key], keep: &dyn Fn(&[String]) -> bool, measure| {
+        let report = by(&profile, keys);
+        report
+            .rows
+            .iter()
+            .filter(|row| keep(&row.keys))
+            .map(|row| report.value(row, measure))
+            .sum::<u64>()
+    };
+    let attribution = &profile.summary.attribution;
+    let phases = |keys: &[String]| keys[0] == "prefill" || keys[0] == "decode";
+    let named = |keys: &[String]| phases(keys) && keys[1] != "(no operator)";
+    assert_eq!(
+        attribution.compute_accesses,
+        sum(&[Key::PhaseKind], &phases, Measure::ACCESSES)
+    );
+    assert_eq!(
+        attribution.operator_accesses,
+        sum(&[Key::PhaseKind, Key::Kind], &named, Measure::ACCESSES)
+    );
+    assert!(attribution.operator_accesses < attribution.compute_accesses);
+    let of_objects = |keys: &[String]| keys[0] != "(unnamed)";
+    let both = [Measure::DRAM_READ, Measure::DRAM_WRITE];
+    let bytes: u64 = both
+        .iter()
+        .map(|measure| sum(&[Key::Object], &of_objects, *measure))
+        .sum();
+    assert_eq!(attribution.object_dram_bytes, bytes);
+    assert_eq!(
+        attribution.dram_bytes,
+        both.iter()
+            .map(|measure| sum(&[], &|_| true, *measure))
+            .sum::<u64>()
+    );
+}
+
+#[test]
+fn symbols_hold_what_was_inlined_into_them() {
+    let mut profile = synthetic::transformer(1, 1);
+    for (site, inlined) in profile
+        .sites
+        .iter_mut()
+        .zip(["_mm256_add_epi8 < dot < gemv", "dot < gemv", ""])
+    {
+        site.function = inlined.split(" < ").next().unwrap_or_default().to_owned();
+        site.inlined = inlined.to_owned();
+    }
+    profile.sites[2].function = "gemv".to_owned();
+    let rows = |key| {
+        by(&profile, &[key])
+            .rows
+            .into_iter()
+            .map(|row| row.keys[0].clone())
+            .collect::<HashSet<_>>()
+    };
+    assert!(rows(Key::Symbol).contains("gemv") && !rows(Key::Symbol).contains("dot"));
+    assert!(rows(Key::Function).contains("_mm256_add_epi8") && rows(Key::Function).contains("dot"));
+}
+
+#[test]
 fn fetches_are_no_data_accesses() {
     let report = by(&synthetic::transformer(2, 2), &[Key::Access]);
     let fetch = report

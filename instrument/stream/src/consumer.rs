@@ -201,7 +201,10 @@ impl Consumer {
         sink: &mut impl Sink,
     ) -> Result<(), StreamError> {
         let thread = self.shared.ring(ring).thread.load(Acquire);
-        if used_bytes < CHUNK_HEADER_BYTES || used_bytes > self.words.len() * 8 || !used_bytes.is_multiple_of(8) {
+        if used_bytes < CHUNK_HEADER_BYTES
+            || used_bytes > self.words.len() * 8
+            || !used_bytes.is_multiple_of(8)
+        {
             let what = format!("a chunk claims {used_bytes} bytes of {}", self.words.len() * 8);
             return Err(StreamError::Corrupt {
                 thread,

@@ -6,6 +6,7 @@ use std::path::{Path as FilePath, PathBuf};
 use serde::Deserialize;
 
 use super::expression::{Expression, Path};
+use super::nearest::nearest;
 use super::pattern::Pattern;
 use crate::class::Class;
 
@@ -212,8 +213,15 @@ pub enum PresetError {
     Unknown(String),
     /// The file can't be read.
     Read(PathBuf, std::io::Error),
-    /// The text is not a preset: where it is from, and what is wrong with line and key.
-    Parse(String, Box<toml::de::Error>),
+    /// The text is not a preset.
+    Parse {
+        /// Where the text is from.
+        origin: String,
+        /// The line of the first mistake.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
 }
 
 impl std::fmt::Display for PresetError {
@@ -223,12 +231,17 @@ impl std::fmt::Display for PresetError {
                 let known: Vec<_> = BUILTIN.iter().map(|(name, _)| *name).collect();
                 write!(
                     f,
-                    "no operator preset or file `{name}`; presets: {} (or the path of a .toml file)",
+                    "no operator preset or file `{name}`{}; presets: {} (or the path of a .toml file)",
+                    nearest(name, known.iter().copied()),
                     known.join(", ")
                 )
             }
             Self::Read(path, error) => write!(f, "operator preset {}: {error}", path.display()),
-            Self::Parse(origin, error) => write!(f, "operator preset {origin}: {error}"),
+            Self::Parse {
+                origin,
+                line,
+                message,
+            } => write!(f, "{origin}:{line}: {message}"),
         }
     }
 }
@@ -259,7 +272,14 @@ impl Preset {
     /// # Errors
     /// If the text is not a preset.
     pub fn parse(text: &str, origin: &str) -> Result<Self, PresetError> {
-        toml::from_str(text).map_err(|error| PresetError::Parse(origin.to_owned(), Box::new(error)))
+        toml::from_str(text).map_err(|error: toml::de::Error| {
+            let start = error.span().map_or(0, |span| span.start);
+            PresetError::Parse {
+                origin: origin.to_owned(),
+                line: 1 + text[..start].matches('\n').count(),
+                message: error.message().trim_end().replace('\n', "; "),
+            }
+        })
     }
 
     /// Every built-in preset.

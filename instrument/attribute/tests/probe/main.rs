@@ -484,22 +484,22 @@ fn other_files_and_the_first_rule() {
 #[test]
 fn mistakes_in_presets_are_named() {
     for (text, parts) in [
-        ("[[probe]]\nfunktions = []", &["line 4", "funktions"][..]),
-        ("[[probe]]\nfunctions = [\"a{b}\"]", &["line 4", "a{b}"]),
+        ("[[probe]]\nfunktions = []", &["my.toml:4", "funktions"][..]),
+        ("[[probe]]\nfunctions = [\"a{b}\"]", &["my.toml:4", "a{b}"]),
         (
             "[[probe]]\nfunctions = [\"a\"]\noperator = { kind = \"x\", name = \"a-b\" }",
-            &["line 5", "a-b"],
+            &["my.toml:5", "a-b"],
         ),
         (
             "[[probe]]\nfunctions = [\"a\"]\noperator = { name = \"a\" }",
-            &["line 5", "kind_of"],
+            &["my.toml:5", "kind_of"],
         ),
         (
             "[[object]]\nfunction = \"f\"\nclass = \"nonsense\"\nname = \"\"",
-            &["line 5", "nonsense"],
+            &["my.toml:5", "nonsense"],
         ),
-        ("[[object]]\nfunction = \"f\"", &["line 3", "class"]),
-        ("= 1", &["line 3"]),
+        ("[[object]]\nfunction = \"f\"", &["my.toml:3", "class"]),
+        ("= 1", &["my.toml:3"]),
     ] {
         let error =
             Preset::parse(&format!("name = \"x\"\ndescription = \"\"\n{text}"), "my.toml").unwrap_err();

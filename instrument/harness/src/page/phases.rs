@@ -49,6 +49,7 @@ pub(super) fn draw(profile: &Profile) -> String {
     }
     let names: Vec<&str> = phases.rows.iter().map(|row| row.keys[0].as_str()).collect();
     let series = series(profile, key, measure, &names);
+    let computing = computing(profile, key, &names);
 
     let panels = if series.len() > 1 {
         series.len().min(PANELS)
@@ -72,18 +73,40 @@ pub(super) fn draw(profile: &Profile) -> String {
         let row = (index / PANELS_PER_ROW) as f64;
         let y = stack_end + row * (LEGEND_HEIGHT + PANEL_HEIGHT + LABEL_HEIGHT) + LEGEND_HEIGHT;
         drawing.text(x + AXIS_WIDTH, y - 10.0, Anchor::Start, "head", &one.name);
+        let names: Vec<&str> = computing.iter().map(|phase| names[*phase]).collect();
+        let bytes = computing.iter().map(|phase| one.bytes[*phase]).collect();
+        let one = Series {
+            name: one.name.clone(),
+            color: one.color.clone(),
+            bytes,
+        };
         columns(
             &mut drawing,
             [x, y, width - 16.0, PANEL_HEIGHT],
             2,
             &names,
-            std::slice::from_ref(one),
+            &[one],
         );
     }
     let caption = format!(
-        "{what} in each phase, by class of data object; below, the largest classes on their own scales."
+        "{what} in each phase, by class of data object; below, the largest classes on their own scales, in the phases \
+         with the most operators."
     );
     section("Phases", &caption, &drawing.finish(what))
+}
+
+/// Positions of the phases that execute at least half as many operators as any: these can be compared with each other,
+/// while what comes before or between may be of another size.
+fn computing(profile: &Profile, key: Key, names: &[&str]) -> Vec<usize> {
+    let cells = grouped(profile, &[key, Key::Operator]);
+    let mut operators: HashMap<&str, usize> = HashMap::new();
+    for row in &cells.rows {
+        *operators.entry(&row.keys[0]).or_default() += 1;
+    }
+    let most = operators.values().copied().max().unwrap_or(0);
+    (0..names.len())
+        .filter(|phase| operators[names[*phase]] * 2 >= most)
+        .collect()
 }
 
 /// The classes that have any bytes, the largest first.

@@ -13,7 +13,7 @@ const KEYS: [&[Key]; 8] = [
     &[Key::Layer],
     &[Key::Phase],
     &[Key::Object, Key::Class],
-    &[Key::Function, Key::Module],
+    &[Key::Symbol, Key::Module],
     &[Key::Line, Key::Function],
     &[Key::Thread],
 ];

@@ -10,6 +10,8 @@ const PANEL_HEIGHT: f64 = 84.0;
 const PANEL_GAP: f64 = 30.0;
 const TOP: f64 = 30.0;
 const TICKS: u64 = 6;
+/// Part of the run that a phase must last to be seen.
+const BAND_MIN: f64 = 0.005;
 
 /// A number of a bin.
 type Rate = Box<dyn Fn(&TimelineBin) -> f64>;
@@ -89,30 +91,34 @@ impl Band {
     }
 }
 
-fn bands(bins: &[TimelineBin]) -> Vec<Band> {
+/// The bands of a run of `end` instructions that are wide enough to be seen; neighbours of one name are one.
+fn bands(bins: &[TimelineBin], end: u64) -> Vec<Band> {
     let mut bands: Vec<Band> = Vec::new();
     for bin in bins {
         let end = bin.instructions_from + bin.instructions;
-        let start = (bin.instructions_from, bin.phase_index);
         match bands.last_mut() {
-            Some(band) if band.name == bin.phase => {
-                if band
-                    .starts
-                    .last()
-                    .is_some_and(|(_, index)| *index != bin.phase_index)
-                {
-                    band.starts.push(start);
-                }
-                band.end = end;
-            }
+            Some(band) if band.name == bin.phase && band.starts[0].1 == bin.phase_index => band.end = end,
             _ => bands.push(Band {
                 name: bin.phase.clone(),
-                starts: vec![start],
+                starts: vec![(bin.instructions_from, bin.phase_index)],
                 end,
             }),
         }
     }
-    bands
+    let mut visible: Vec<Band> = Vec::new();
+    for band in bands
+        .into_iter()
+        .filter(|band| (band.end - band.starts[0].0) as f64 >= end as f64 * BAND_MIN)
+    {
+        match visible.last_mut() {
+            Some(last) if last.name == band.name => {
+                last.starts.extend(band.starts);
+                last.end = band.end;
+            }
+            _ => visible.push(band),
+        }
+    }
+    visible
 }
 
 pub(super) fn draw(profile: &Profile) -> String {
@@ -130,7 +136,7 @@ pub(super) fn draw(profile: &Profile) -> String {
     let bottom = TOP + panels.len() as f64 * (PANEL_HEIGHT + PANEL_GAP);
     let mut drawing = Drawing::new(bottom + 28.0);
 
-    for (index, band) in bands(bins).iter().enumerate() {
+    for (index, band) in bands(bins, end).iter().enumerate() {
         let Some((start, _)) = band.starts.first() else {
             continue;
         };
@@ -177,7 +183,7 @@ pub(super) fn draw(profile: &Profile) -> String {
         "instructions executed, all threads",
     );
     let caption = format!(
-        "Rates over the run, one step per bin ({} bins, none of which spans two phases). Shaded: phases.",
+        "Rates over the run, one step per bin ({} bins, none of which spans two phases). Shaded: phases, except those too short to be seen.",
         bins.len()
     );
     section(

@@ -237,14 +237,12 @@ fn read_from<R>(file: File, fields: &[Field<R>], empty: impl Fn() -> R) -> Resul
                 }
                 Kind::OptionalU32(cell) => {
                     let (values, levels) = take::<Int32Type>(ColumnReaderImpl::new(column, pages), count)?;
-                    let mut values = values.into_iter();
-                    let cells: Vec<Option<i32>> = levels
+                    let mut values = values.into_iter().map(i32::cast_unsigned);
+                    let cells: Vec<Option<u32>> = levels
                         .iter()
                         .map(|level| if *level == 1 { values.next() } else { None })
                         .collect();
-                    fill(rows, cells, |row, value| {
-                        (cell.set)(row, value.map(i32::cast_unsigned))
-                    })?;
+                    fill(rows, cells, |row, value| (cell.set)(row, value))?;
                 }
                 Kind::U64(cell) => {
                     let (values, _) = take::<Int64Type>(ColumnReaderImpl::new(column, pages), count)?;

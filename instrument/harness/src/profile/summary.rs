@@ -184,19 +184,21 @@ pub struct Attribution {
 
 impl Attribution {
     pub(super) fn of(profile: &Profile) -> Self {
-        fn stretch(context: &super::Context) -> (u32, &str, Option<u32>) {
-            (context.thread, &context.phase, context.phase_index)
-        }
-        let computing: HashSet<_> = profile
+        let announced =
+            |context: &&super::Context| context.phase != LOAD_PHASE && context.phase != OTHER_PHASE;
+        let any = profile.contexts.iter().any(|context| announced(&context));
+        let counts = |context: &&super::Context| !any || announced(context);
+        let threads: HashSet<u32> = profile
             .contexts
             .iter()
+            .filter(counts)
             .filter(|context| !context.kind.is_empty())
-            .map(stretch)
+            .map(|context| context.thread)
             .collect();
         let computes: Vec<bool> = profile
             .contexts
             .iter()
-            .map(|context| computing.contains(&stretch(context)))
+            .map(|context| counts(&context) && threads.contains(&context.thread))
             .collect();
         let mut sums = Self::default();
         for row in &profile.traffic {

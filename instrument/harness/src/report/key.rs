@@ -40,8 +40,10 @@ pub enum Key {
     Origin,
     /// Executable or library.
     Module,
-    /// Function.
+    /// Function, also one that was inlined.
     Function,
+    /// Function as the compiler emitted it, with all that was inlined into it.
+    Symbol,
     /// Source line.
     Line,
     /// Access kind: load, store…
@@ -52,7 +54,7 @@ pub enum Key {
 
 impl Key {
     /// Every key with its word and its meaning.
-    pub const ALL: [(Self, &'static str, &'static str); 16] = [
+    pub const ALL: [(Self, &'static str, &'static str); 17] = [
         (Self::Kind, "kind", "operator kind"),
         (Self::Operator, "operator", "operator by its own name"),
         (Self::Layer, "layer", "layer"),
@@ -65,10 +67,19 @@ impl Key {
         (Self::Class, "class", "class of data object"),
         (Self::Origin, "origin", "where the object comes from"),
         (Self::Module, "module", "executable or library"),
-        (Self::Function, "function", "function"),
+        (Self::Function, "function", "function, also one that was inlined"),
+        (
+            Self::Symbol,
+            "symbol",
+            "function with all that was inlined into it",
+        ),
         (Self::Line, "line", "source line"),
         (Self::Access, "access", "access kind: load, store, fetch, …"),
-        (Self::Site, "site", "static operand: module and offset of its instruction"),
+        (
+            Self::Site,
+            "site",
+            "static operand: module and offset of its instruction",
+        ),
     ];
 
     /// The key of a word.
@@ -101,7 +112,9 @@ impl Key {
             | Self::Shape
             | Self::ElementType
             | Self::Thread => Dimension::Context,
-            Self::Module | Self::Function | Self::Line | Self::Access | Self::Site => Dimension::Site,
+            Self::Module | Self::Function | Self::Symbol | Self::Line | Self::Access | Self::Site => {
+                Dimension::Site
+            }
             Self::Object | Self::Class | Self::Origin => Dimension::Object,
         }
     }
@@ -155,6 +168,15 @@ impl Key {
         match self {
             Self::Module => or(&site.module, "(no module)"),
             Self::Function => or(&site.function, "(unknown)"),
+            // Inlining ends at the function that holds the code.
+            Self::Symbol => or(
+                site.inlined
+                    .rsplit(" < ")
+                    .next()
+                    .filter(|name| !name.is_empty())
+                    .unwrap_or(&site.function),
+                "(unknown)",
+            ),
             Self::Line if site.file.is_empty() => "(no line)".to_owned(),
             Self::Line => format!("{}:{}", site.file, site.line),
             Self::Site => format!("{}+{:#x}", site.module, site.ip),

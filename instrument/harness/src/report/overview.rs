@@ -16,7 +16,7 @@ pub fn overview(profile: &Profile, folder: &Path) -> String {
     let summary = &profile.summary;
     let operators = profile.contexts.iter().any(|context| !context.kind.is_empty());
     // A program without known operators is best known by its functions.
-    let key = if operators { Key::Kind } else { Key::Function };
+    let key = if operators { Key::Kind } else { Key::Symbol };
     let report = Query::by(&[key]).run(profile).expect("no column is named");
     let count = |measure, unit| human(report.total(measure), unit);
     let mut text = String::new();

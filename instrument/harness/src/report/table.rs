@@ -12,6 +12,8 @@ const DEFAULT_COLUMNS: usize = 120;
 const KEY_COLUMNS_MIN: usize = 12;
 /// Widest column of keys where there is room.
 const KEY_COLUMNS_MAX: usize = 60;
+/// Columns of numbers that matter more than whole names.
+const ESSENTIAL: usize = 8;
 const GAP: &str = "  ";
 
 /// Width of the terminal on standard output, or a width that suits files.
@@ -56,7 +58,8 @@ impl Report {
         let mut keys: Vec<Column> = (0..self.keys.len())
             .map(|key| self.key_column(key, shown, hidden, KEY_COLUMNS_MAX))
             .collect();
-        // The keys yield until the most important numbers fit; then numbers are left out, the least important first.
+        // The keys yield until the most important numbers fit, but not below a share of the width of their own; then
+        // numbers are left out, the least important first.
         let width = |columns: &[Column]| {
             columns
                 .iter()
@@ -65,12 +68,13 @@ impl Report {
         };
         let essential: usize = numbers
             .iter()
-            .filter(|(rank, _)| *rank < 4)
+            .filter(|(rank, _)| *rank < ESSENTIAL)
             .map(|(_, column)| column.width() + GAP.len())
             .sum();
-        let room = columns.saturating_sub(essential) / keys.len().max(1);
         if width(&keys) + essential > columns {
-            let widest = room.saturating_sub(GAP.len()).max(KEY_COLUMNS_MIN);
+            let least = (columns / 3 / keys.len().max(1)).clamp(KEY_COLUMNS_MIN, KEY_COLUMNS_MAX);
+            let room = columns.saturating_sub(essential) / keys.len().max(1);
+            let widest = room.saturating_sub(GAP.len()).max(least);
             keys = (0..self.keys.len())
                 .map(|key| self.key_column(key, shown, hidden, widest))
                 .collect();

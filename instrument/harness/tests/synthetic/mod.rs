@@ -328,13 +328,14 @@ pub(crate) fn transformer(layers: u64, decodes: u64) -> Profile {
         profile.contexts.push(context.clone());
         let mut row = |context: u32, site: usize, object: u32, executions: u64, dram: u64, home: u64| {
             let mut measures = Measures::new(4);
-            match site % 3 {
-                2 => {
-                    (measures.fetches, measures.instructions, measures.flops) =
-                        (executions, executions * 9, executions * 4)
-                }
-                0 => (measures.accesses, measures.loads) = (executions, executions),
-                _ => (measures.accesses, measures.stores) = (executions, executions),
+            if site % 3 == 2 {
+                measures.fetches = executions;
+                measures.instructions = executions * 9;
+                measures.flops = executions * 4;
+            } else {
+                measures.accesses = executions;
+                measures.loads = executions * u64::from(site.is_multiple_of(3));
+                measures.stores = executions - measures.loads;
             }
             measures.access_bytes = measures.accesses * 32;
             measures.levels[usize::from(site % 3 == 2)] = LevelCounts {

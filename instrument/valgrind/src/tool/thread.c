@@ -46,7 +46,10 @@ static void on_create(ThreadId parent, ThreadId child)
 static void on_first_instruction(ThreadId tid)
 {
     struct thread *thread = threads[tid];
-    Bool is_first = thread_current == NULL;
+    /* Not `no thread is current`: that is so as well whenever the last one to run has just ended. */
+    static Bool any_started = False;
+    Bool is_first = !any_started;
+    any_started = True;
     UInt os_tid = VG_(gettid)();
     thread->ring = ring_claim(thread->index, os_tid);
     thread->started = True;
