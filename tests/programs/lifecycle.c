@@ -28,6 +28,8 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "segv")) {
         static volatile int *volatile nowhere;
         *nowhere = 1;
+    } else if (!strcmp(what, "avx512")) {
+        __asm__ volatile("vpxorq %%zmm0, %%zmm0, %%zmm0" ::: "xmm0");
     } else if (!strcmp(what, "abort")) {
         abort();
     } else if (!strcmp(what, "kill")) {

@@ -3,14 +3,16 @@
 
 use memloupe_tests::{Capture, Program};
 
+/// One site: its executions as a function of n, and the bytes of each.
+type Site = (fn(u64) -> u64, u64);
+
 /// Accesses of one kernel by what they do, call and return left out.
 struct Expected {
     kernel: &'static str,
     n: u64,
-    /// Executions and bytes of each load site.
-    loads: &'static [(fn(u64) -> u64, u64)],
-    stores: &'static [(fn(u64) -> u64, u64)],
-    modifications: &'static [(fn(u64) -> u64, u64)],
+    loads: &'static [Site],
+    stores: &'static [Site],
+    modifications: &'static [Site],
 }
 
 const EXPECTED: [Expected; 6] = [

@@ -195,7 +195,18 @@ fn a_full_disk() {
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script])
         .output();
-    assert_refused(&output.expect("unshare"), 119, &["profile", "No space left"]);
+    let output = output.expect("unshare");
+    assert_refused(&output, 119, &["profile", "No space left", "instead"]);
+    // The capture is not lost: it went elsewhere, whole.
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let (_, rest) = text.rsplit_once("the profile is in ").expect("where it is");
+    let saved = Path::new(rest.trim_end().trim_end_matches(" instead"));
+    assert!(
+        run_in(here.path(), &["report", saved.to_str().expect("UTF-8")])
+            .status
+            .success()
+    );
+    fs::remove_dir_all(saved).expect("remove");
 }
 
 #[test]

@@ -64,6 +64,19 @@ fn a_crash_leaves_a_profile_marked_incomplete() {
     }
 }
 
+/// Valgrind hides AVX-512; a program that uses it all the same is told what to do.
+#[test]
+fn an_instruction_that_valgrind_lacks_is_explained() {
+    let capture = lifecycle("avx512");
+    assert_eq!(capture.output.status.code(), Some(132), "{}", capture.stderr());
+    let reason = capture.summary().get("incomplete_reason").to_string();
+    assert!(
+        reason.contains("SIGILL") && reason.contains("AVX-512") && reason.contains("x86-64-v3"),
+        "{reason}"
+    );
+    assert_work(&capture, 10);
+}
+
 #[test]
 fn ctrl_c_leaves_a_profile_marked_incomplete() {
     let program = Program::compile("lifecycle", &["-pthread"]);

@@ -80,8 +80,8 @@ pub struct Report {
     /// The profile
     #[arg(value_name = "FOLDER", default_value = "memloupe.profile")]
     pub profile: PathBuf,
-    /// Dimensions to group by, separated by commas: kind, operator, layer, phase, object, class, function, line, module, access, thread
-    #[arg(long, value_name = "KEYS", default_value = "kind", value_delimiter = ',')]
+    /// Dimensions to group by, separated by commas
+    #[arg(long, value_name = "KEYS", default_value = "kind", value_delimiter = ',', help = by_help())]
     pub by: Vec<String>,
     /// Column to sort by, largest first
     #[arg(long, value_name = "COLUMN")]
@@ -144,4 +144,12 @@ fn exit_statuses() -> String {
         let _ = write!(text, "\n  {code}  {what}");
     }
     text
+}
+
+fn by_help() -> String {
+    let words: Vec<&str> = crate::report::Key::ALL.iter().map(|(_, word, _)| *word).collect();
+    format!(
+        "Dimensions to group by, separated by commas: {}",
+        words.join(", ")
+    )
 }

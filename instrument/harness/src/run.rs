@@ -6,27 +6,21 @@ use std::time::{Duration, Instant, SystemTime};
 
 use memloupe_attribute::{Attribution, Preset};
 use memloupe_hierarchy::{Machine, System};
-use memloupe_stream::{Checker, Consumer, Geometry, Progress as Polled, Sink, StreamError};
+use memloupe_stream::{Checker, Consumer, Engine, Geometry, Progress as Polled, Sink, StreamError};
 
 use crate::args::{EngineChoice, Run};
 use crate::collect::{self, Capture};
 use crate::failure::{Failure, Kind};
 use crate::launch::{Ending, Launched};
 use crate::pipeline::Pipeline;
-use crate::profile::{Destination, Profile, ProfileError};
+use crate::profile::{Destination, PAGE_FILE, Profile, ProfileError};
 use crate::progress::{Progress, Status};
-use crate::report::{Key, Query, terminal_columns};
-use crate::{ops, page, target};
+use crate::{ops, page, report, target};
 
 /// How long one wait for the target's data lasts; what else there is to look after is looked after so often.
 const POLL: Duration = Duration::from_millis(50);
 /// A target that was asked to stop gets this long before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Rows of the table at the end of a run.
-const ROWS: usize = 20;
-/// The page in a profile's folder.
-const PAGE_FILE: &str = "report.html";
 
 /// The value of `--machine` that simulates nothing.
 const NO_MACHINE: &str = "none";
@@ -89,6 +83,11 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     session.progress.clear();
 
     let ending = session.launched.wait();
+    if consumer.engine() == Engine::None {
+        let said = session.launched.messages().join("; ");
+        let what = format!("the capture engine did not start the program: {said}");
+        return Err(Failure::new(Kind::Engine, what.trim_end_matches([':', ' '])));
+    }
     let profile = collect::profile(Capture {
         command: &arguments.command,
         executable: &target.executable,
@@ -102,17 +101,12 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         started,
         wall: session.progress.elapsed(),
     });
-    let folder = write(destination, &profile).map_err(Failure::of(Kind::Output))?;
-    if !arguments.quiet {
-        let table = Query::by(&[Key::Kind])
-            .run(&profile)
-            .map_err(Failure::of(Kind::Profile))?;
-        eprint!("{}", table.table(&profile.summary, ROWS, terminal_columns()));
+    let folder = save(destination, &profile)?;
+    if arguments.quiet {
+        eprintln!("memloupe: profile in {}", folder.display());
+    } else {
+        eprint!("{}", report::overview(&profile, &folder));
     }
-    eprintln!(
-        "memloupe: profile in {0}; read it with `memloupe report {0}`",
-        folder.display()
-    );
     match session.stream_error {
         Some(error) => Err(Failure::new(
             Kind::Stream,
@@ -120,6 +114,19 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         )),
         None => Ok(ExitCode::from(ending.status() as u8)),
     }
+}
+
+/// Writes the profile. What can't be written where it belongs goes to the folder for temporary files, not lost.
+fn save(destination: Destination, profile: &Profile) -> Result<PathBuf, Failure> {
+    write(destination, profile).map_err(|error| {
+        let refuge = std::env::temp_dir().join(format!("memloupe.profile-{}", std::process::id()));
+        let saved = Destination::prepare(&refuge).and_then(|destination| write(destination, profile));
+        let whereabouts = match saved {
+            Ok(folder) => format!("the profile is in {} instead", folder.display()),
+            Err(second) => format!("nor could it be saved elsewhere: {second}"),
+        };
+        Failure::new(Kind::Output, format!("{error}; {whereabouts}"))
+    })
 }
 
 /// The profile's tables and its page.
@@ -180,6 +187,11 @@ impl Ending {
                 "interrupted; the target was ended by {}",
                 signal_name(signal)
             )),
+            Self::Killed(signal_hook::consts::SIGILL) => Some(
+                "the target was killed by SIGILL: Valgrind has no AVX-512 and no AMX; build the target for x86-64-v3 \
+                 (-march=haswell)"
+                    .to_owned(),
+            ),
             Self::Killed(signal) => Some(format!("the target was killed by {}", signal_name(signal))),
             Self::Exited(_) => None,
         }
