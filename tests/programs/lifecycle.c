@@ -54,6 +54,12 @@ int main(int argc, char **argv) {
         puts("running");
         fflush(stdout);
         for (;;) work(1);
+    } else if (!strcmp(what, "ticks")) {
+        for (int tick = 0; tick < 100; tick++) {
+            work(20);
+            printf("tick %d of %d\n", tick, getpid());
+            fflush(stdout);
+        }
     } else if (!strcmp(what, "threads")) {
         pthread_t threads[3];
         for (long i = 0; i < 3; i++) pthread_create(&threads[i], NULL, thread, (void *)(i + 1));

@@ -111,6 +111,29 @@ fn ctrl_c_leaves_a_profile_marked_incomplete() {
     );
 }
 
+/// A target must not hang because its observer is gone: rings fill, nobody empties them, and it goes on unobserved.
+#[test]
+fn the_target_outlives_memloupe() {
+    let program = Program::compile("lifecycle", &["-pthread"]);
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let mut running = Capture::command(folder.path(), &OPTIONS, program.path(), &["ticks"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("memloupe");
+    let mut lines = BufReader::new(running.stdout.take().expect("pipe")).lines();
+    assert!(
+        lines
+            .next()
+            .expect("a line")
+            .expect("text")
+            .starts_with("tick 0 ")
+    );
+    running.kill().expect("kill");
+    running.wait().expect("wait");
+    let last = lines.last().expect("more lines").expect("text");
+    assert!(last.starts_with("tick 99 "), "{last}");
+}
+
 #[test]
 fn a_forked_child_runs_unobserved_and_is_counted() {
     let capture = lifecycle("fork");

@@ -46,12 +46,31 @@ pub fn overview(profile: &Profile, folder: &Path) -> String {
         );
     }
     let attribution = &summary.attribution;
-    let _ = writeln!(
-        text,
-        "\nnamed: {} of the compute threads' accesses by operator, {} of the DRAM bytes by object\n",
-        percent(attribution.operator_accesses, attribution.compute_accesses),
-        percent(attribution.object_dram_bytes, attribution.dram_bytes),
-    );
+    text.push('\n');
+    let named: Vec<String> = [
+        (
+            attribution.operator_accesses,
+            attribution.compute_accesses,
+            "of the compute threads' accesses by operator",
+        ),
+        (
+            attribution.object_dram_bytes,
+            attribution.dram_bytes,
+            "of the DRAM bytes by object",
+        ),
+        (
+            attribution.line_accesses,
+            attribution.accesses,
+            "of all accesses by source line",
+        ),
+    ]
+    .iter()
+    .filter(|(_, whole, _)| *whole > 0)
+    .map(|(part, whole, of_what)| format!("{} {of_what}", percent(*part, *whole)))
+    .collect();
+    if !named.is_empty() {
+        let _ = writeln!(text, "named: {}\n", named.join(", "));
+    }
     text += &report.table(summary, ROWS, terminal_columns());
     let _ = writeln!(text, "\npage:  {}", folder.join(PAGE_FILE).display());
     let _ = writeln!(
