@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use memloupe_cachesim as cachesim;
-use memloupe_stream::{AccessKind, Event, MapKind, Probe, RunBatch, RunOperand, SiteTable};
+use memloupe_stream::{AccessKind, Event, MapKind, Probe, Run, RunBatch, RunOperand, SiteId, SiteTable};
 
 use crate::batch::AttributedBatch;
 use crate::context::{Context, ContextId, Contexts, LOAD_PHASE, OTHER_PHASE, PhaseId};
@@ -78,6 +78,19 @@ impl Answer {
         end: 0,
         row: 0,
     };
+
+    /// Iterations from `address` on, this one included, for which the answer holds.
+    fn iterations_within(&self, address: u64, stride: i64) -> u64 {
+        // An empty extent holds for the one access it was asked for.
+        if !(self.start..self.end).contains(&address) {
+            return 1;
+        }
+        match stride {
+            0 => u64::MAX,
+            1.. => (self.end - 1 - address) / stride.unsigned_abs() + 1,
+            _ => (address - self.start) / stride.unsigned_abs() + 1,
+        }
+    }
 }
 
 /// Gives every access its context, object and ledger row.
@@ -173,69 +186,78 @@ impl Attribution {
         }
         let context = self.context(thread);
         for run in batch.runs() {
-            for operand in run.operands {
-                let row = self.row(context, operand, sites);
-                self.count(row, operand, run.iterations);
-                out.push_operand(cachesim::Operand {
-                    address: operand.address,
-                    stride: operand.stride,
-                    bytes: operand.bytes,
-                    kind: model_kind(operand.kind),
-                    owner: row,
-                });
+            if run.iterations == 1 {
+                for operand in run.operands {
+                    let answer = self.answer(context, operand.site, operand.address, sites);
+                    self.ledger
+                        .touch(answer.row, 1, operand.address, u64::from(operand.bytes));
+                    out.push_operand(model_operand(operand, operand.address, answer.row));
+                }
+                out.end_run(1);
+            } else {
+                self.long_run(context, run, sites, out);
             }
-            out.end_run(run.iterations);
         }
     }
 
-    /// The row of an operand, decided by its first byte in the first iteration.
+    /// A run of several iterations: cut where an operand passes from one object to another.
+    fn long_run(&mut self, context: ContextId, run: Run<'_>, sites: &SiteTable, out: &mut AttributedBatch) {
+        let mut done = 0;
+        while done < run.iterations {
+            let mut piece = run.iterations - done;
+            for operand in run.operands {
+                let address = operand.address_in(done);
+                let answer = self.answer(context, operand.site, address, sites);
+                piece = piece.min(answer.iterations_within(address, operand.stride));
+                out.push_operand(model_operand(operand, address, answer.row));
+            }
+            for operand in out.open_operands() {
+                self.ledger.sweep(
+                    operand.owner,
+                    piece,
+                    operand.address,
+                    operand.stride,
+                    u64::from(operand.bytes),
+                );
+            }
+            out.end_run(piece);
+            done += piece;
+        }
+    }
+
+    /// What a site's access to an address is attributed to; the first byte decides.
     #[inline]
-    fn row(&mut self, context: ContextId, operand: &RunOperand, sites: &SiteTable) -> RowId {
-        let answer = &self.answers[operand.site as usize];
+    fn answer(&mut self, context: ContextId, site: SiteId, address: u64, sites: &SiteTable) -> Answer {
+        let answer = self.answers[site as usize];
         if answer.context == context
             && answer.generation == self.objects.generation()
-            && (answer.start..answer.end).contains(&operand.address)
+            && (answer.start..answer.end).contains(&address)
         {
-            return answer.row;
+            return answer;
         }
-        self.look_up(context, operand, sites)
+        self.look_up(context, site, address, sites)
     }
 
-    fn look_up(&mut self, context: ContextId, operand: &RunOperand, sites: &SiteTable) -> RowId {
-        let block = sites.site(operand.site).block;
+    fn look_up(&mut self, context: ContextId, site: SiteId, address: u64, sites: &SiteTable) -> Answer {
+        let block = sites.site(site).block;
         if self.code[block as usize].is_none() {
             let address = sites.block(block).map_or(0, |block| block.address);
             self.code[block as usize] = Some(self.modules.code_address(address));
         }
-        let extent = self.objects.lookup(operand.address, &self.modules);
-        let row = self.ledger.row(RowKey {
-            context,
-            site: operand.site,
-            object: extent.object,
-        });
-        self.answers[operand.site as usize] = Answer {
+        let extent = self.objects.lookup(address, &self.modules);
+        let answer = Answer {
             context,
             generation: self.objects.generation(),
             start: extent.start,
             end: extent.end,
-            row,
+            row: self.ledger.row(RowKey {
+                context,
+                site,
+                object: extent.object,
+            }),
         };
-        row
-    }
-
-    #[inline]
-    fn count(&mut self, row: RowId, operand: &RunOperand, iterations: u64) {
-        let bytes = u64::from(operand.bytes);
-        if iterations == 1 {
-            self.ledger.touch(row, 1, operand.address, bytes);
-            return;
-        }
-        for iteration in 0..iterations.cast_signed() {
-            let address = operand
-                .address
-                .wrapping_add_signed(operand.stride.wrapping_mul(iteration));
-            self.ledger.touch(row, 1, address, bytes);
-        }
+        self.answers[site as usize] = answer;
+        answer
     }
 
     fn context(&mut self, thread: u32) -> ContextId {
@@ -357,6 +379,17 @@ pub struct Parts {
     pub ledger: Ledger,
     /// By block: where its code is.
     pub code: Vec<Option<CodeAddress>>,
+}
+
+#[inline]
+fn model_operand(operand: &RunOperand, address: u64, owner: RowId) -> cachesim::Operand {
+    cachesim::Operand {
+        address,
+        stride: operand.stride,
+        bytes: operand.bytes,
+        kind: model_kind(operand.kind),
+        owner,
+    }
 }
 
 fn model_kind(kind: AccessKind) -> cachesim::AccessKind {

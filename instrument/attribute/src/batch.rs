@@ -20,6 +20,12 @@ impl AttributedBatch {
         self.operands.push(operand);
     }
 
+    /// Operands pushed since the last run ended.
+    pub(crate) fn open_operands(&self) -> &[cachesim::Operand] {
+        let start = self.heads.last().map_or(0, |(end, _)| *end as usize);
+        &self.operands[start..]
+    }
+
     #[inline]
     pub(crate) fn end_run(&mut self, iterations: u64) {
         self.heads.push((self.operands.len() as u32, iterations));

@@ -115,6 +115,28 @@ impl Ledger {
         }
     }
 
+    /// Counts one access of `bytes` at each of `iterations` addresses, `stride` apart.
+    pub fn sweep(&mut self, row: RowId, iterations: u64, address: u64, stride: i64, bytes: u64) {
+        let Some(last) = (iterations.checked_sub(1))
+            .map(|steps| address.wrapping_add_signed(stride.wrapping_mul(steps.cast_signed())))
+        else {
+            return;
+        };
+        if stride.unsigned_abs() <= 1 << LINE_SHIFT {
+            // No line between the first and the last is left out.
+            self.touch(row, iterations, address.min(last), address.abs_diff(last) + bytes);
+            return;
+        }
+        for iteration in 0..iterations.cast_signed() {
+            self.touch(
+                row,
+                1,
+                address.wrapping_add_signed(stride.wrapping_mul(iteration)),
+                bytes,
+            );
+        }
+    }
+
     #[cold]
     fn keep(lines: &mut RoaringTreemap, hot: Hot) {
         if hot.low <= hot.high {
@@ -168,6 +190,24 @@ mod tests {
             let rows = ledger.into_rows();
             prop_assert_eq!(rows[0].accesses, touches.len() as u64);
             prop_assert_eq!(rows[0].lines.iter().collect::<Vec<_>>(), expected.into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_sweep_is_its_accesses_one_by_one(
+            iterations in 0u64..60, address in 100_000u64..101_000, stride in -300i64..300, bytes in 1u64..100,
+        ) {
+            let mut ledger = Ledger::default();
+            let row = |object| RowKey { context: 0, site: 0, object };
+            let (swept, stepped) = (ledger.row(row(0)), ledger.row(row(1)));
+            ledger.sweep(swept, iterations, address, stride, bytes);
+            for iteration in 0..iterations.cast_signed() {
+                ledger.touch(stepped, 1, address.wrapping_add_signed(stride * iteration), bytes);
+            }
+            let rows = ledger.into_rows();
+            prop_assert_eq!(rows[0].accesses, rows[1].accesses);
+            prop_assert_eq!(&rows[0].lines, &rows[1].lines);
         }
     }
 

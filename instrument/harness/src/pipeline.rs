@@ -16,8 +16,6 @@ pub struct Pipeline {
     accesses: u64,
     last_thread: u32,
     threads: u64,
-    /// What the target told about its end, if it came to that.
-    exit: Option<(i32, i32)>,
     notes: Vec<String>,
 }
 
@@ -33,7 +31,6 @@ impl Pipeline {
             accesses: 0,
             last_thread: 0,
             threads: 0,
-            exit: None,
             notes: Vec::new(),
         }
     }
@@ -67,7 +64,6 @@ impl Pipeline {
             mut timeline,
             accesses,
             threads,
-            exit,
             notes,
             ..
         } = self;
@@ -77,7 +73,6 @@ impl Pipeline {
             system,
             timeline,
             threads,
-            exit,
             notes,
         }
     }
@@ -108,8 +103,6 @@ pub struct Parts {
     pub timeline: Timeline,
     /// Threads that ran.
     pub threads: u64,
-    /// Exit code and fatal signal, if the target ended in good order.
-    pub exit: Option<(i32, i32)>,
     /// What a reader of the results must know.
     pub notes: Vec<String>,
 }
@@ -143,11 +136,6 @@ impl Sink for Pipeline {
     fn event(&mut self, thread: u32, event: Event) {
         match &event {
             Event::ThreadStart { .. } => self.threads += 1,
-            Event::Exit { code, signal } => self.exit = Some((*code, *signal)),
-            Event::Fork { child } => {
-                self.notes
-                    .push(format!("the target forked process {child}, which ran unobserved"));
-            }
             Event::Exec { path } => {
                 self.notes.push(format!(
                     "the target called exec of {path}: what follows is that program"

@@ -21,6 +21,15 @@ pub struct RunOperand {
     pub kind: AccessKind,
 }
 
+impl RunOperand {
+    /// Its address in iteration `iteration`.
+    #[must_use]
+    pub fn address_in(&self, iteration: u64) -> u64 {
+        self.address
+            .wrapping_add_signed(self.stride.wrapping_mul(iteration.cast_signed()))
+    }
+}
+
 /// One run of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Run<'a> {

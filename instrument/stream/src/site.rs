@@ -151,11 +151,11 @@ impl SiteTable {
         self.parsed_bytes
     }
 
-    /// Parses whole entries that were published since the last call.
+    /// Parses whole entries, as `PROTOCOL.md` lays them out, and appends them.
     ///
     /// # Errors
     /// A sentence saying which entry breaks the protocol.
-    pub(crate) fn extend(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+    pub fn extend(&mut self, mut bytes: &[u8]) -> Result<(), String> {
         while !bytes.is_empty() {
             let entry_bytes = self.parse_entry(bytes)?;
             bytes = &bytes[entry_bytes..];
