@@ -7,9 +7,8 @@
 use std::collections::HashMap;
 
 use memloupe_stream::SiteId;
-use roaring::RoaringTreemap;
-
 use crate::context::ContextId;
+use crate::line_set::LineSet;
 use crate::object::ObjectId;
 
 /// Index of a row. The cache models know it as an access's *owner*.
@@ -48,7 +47,7 @@ pub struct Row {
     /// Times that the site accessed the object in this context.
     pub accesses: u64,
     /// Numbers (address / 64) of the lines touched.
-    pub lines: RoaringTreemap,
+    pub lines: LineSet,
 }
 
 /// All rows.
@@ -57,7 +56,7 @@ pub struct Ledger {
     index: HashMap<RowKey, RowId>,
     keys: Vec<RowKey>,
     hot: Vec<Hot>,
-    lines: Vec<RoaringTreemap>,
+    lines: Vec<LineSet>,
 }
 
 impl Ledger {
@@ -83,7 +82,7 @@ impl Ledger {
                 low: 1,
                 high: 0,
             });
-            self.lines.push(RoaringTreemap::new());
+            self.lines.push(LineSet::default());
             row
         })
     }
@@ -111,7 +110,7 @@ impl Ledger {
                     ..*hot
                 },
             );
-            Self::keep(&mut self.lines[row as usize], done);
+            self.lines[row as usize].insert(done.low, done.high);
         }
     }
 
@@ -137,12 +136,6 @@ impl Ledger {
         }
     }
 
-    #[cold]
-    fn keep(lines: &mut RoaringTreemap, hot: Hot) {
-        if hot.low <= hot.high {
-            lines.insert_range(hot.low..=hot.high);
-        }
-    }
 
     /// Accesses of a row so far.
     #[must_use]
@@ -158,7 +151,7 @@ impl Ledger {
             .zip(self.hot)
             .zip(self.lines)
             .map(|((key, hot), mut lines)| {
-                Self::keep(&mut lines, hot);
+                lines.insert(hot.low, hot.high);
                 Row {
                     key,
                     accesses: hot.accesses,
@@ -189,7 +182,7 @@ mod tests {
             }
             let rows = ledger.into_rows();
             prop_assert_eq!(rows[0].accesses, touches.len() as u64);
-            prop_assert_eq!(rows[0].lines.iter().collect::<Vec<_>>(), expected.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(rows[0].lines.to_vec(), expected.into_iter().collect::<Vec<_>>());
         }
     }
 
@@ -207,7 +200,7 @@ mod tests {
             }
             let rows = ledger.into_rows();
             prop_assert_eq!(rows[0].accesses, rows[1].accesses);
-            prop_assert_eq!(&rows[0].lines, &rows[1].lines);
+            prop_assert_eq!(rows[0].lines.to_vec(), rows[1].lines.to_vec());
         }
     }
 
@@ -222,6 +215,6 @@ mod tests {
         ledger.touch(row, 1, u64::MAX - 3, 64);
         ledger.touch(row, 1, 0, 1);
         let lines = &ledger.into_rows()[0].lines;
-        assert_eq!(lines.iter().collect::<Vec<_>>(), [0, u64::MAX >> LINE_SHIFT]);
+        assert_eq!(lines.to_vec(), [0, u64::MAX >> LINE_SHIFT]);
     }
 }

@@ -12,8 +12,10 @@ mod attribution;
 mod batch;
 mod class;
 mod context;
+mod demangle;
 pub mod gguf;
 mod ledger;
+mod line_set;
 mod module;
 mod object;
 mod probe;
@@ -25,6 +27,7 @@ pub use batch::AttributedBatch;
 pub use class::Class;
 pub use context::{Context, ContextId, Contexts, LOAD_PHASE, OTHER_PHASE, PhaseId};
 pub use ledger::{FOOTPRINT_LINE_BYTES, Ledger, Row, RowId, RowKey};
+pub use line_set::LineSet;
 pub use module::{CodeAddress, Module, ModuleId, Modules, Region};
 pub use object::{Extent, Object, ObjectId, Objects};
 pub use probe::{

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use memloupe_stream::{Event, MapKind, PROTECTION_EXECUTE};
 
 pub(crate) use binary::Binary;
-pub(crate) use image::Reader;
+pub(crate) use image::{Bytes, Image, ImageError, Reader};
+pub(crate) use symbols::defined;
 
 use crate::range_map::{Place, RangeMap};
 

@@ -7,6 +7,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::demangle::{Parameters, demangle};
 use crate::module::{Binary, CodeAddress, Module, ModuleId, Modules, Reader, Region};
 
 /// A function that another one is inlined into.
@@ -229,81 +230,4 @@ fn intern(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
     let name: Arc<str> = name.into();
     names.insert(Arc::clone(&name));
     name
-}
-
-/// Whether a C++ function's name comes with its parameter types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Parameters {
-    Shown,
-    Omitted,
-}
-
-/// What compilers append to the names of copies and parts of functions.
-const CLONE_SUFFIXES: [&str; 7] = [
-    ".cold",
-    ".constprop.",
-    ".isra.",
-    ".llvm.",
-    ".lto_priv.",
-    ".part.",
-    ".clone.",
-];
-
-/// The name as its source has it: demangled for C++ and Rust, without what the compiler appends to copies.
-pub(crate) fn demangle(mangled: &str, parameters: Parameters) -> String {
-    let suffix = CLONE_SUFFIXES
-        .iter()
-        .filter_map(|suffix| mangled.find(suffix))
-        .min();
-    let mangled = &mangled[..suffix.filter(|at| *at > 0).unwrap_or(mangled.len())];
-    if let Ok(name) = rustc_demangle::try_demangle(mangled) {
-        // The alternate form leaves out the hash.
-        return format!("{name:#}");
-    }
-    let mut options = cpp_demangle::DemangleOptions::new().no_return_type();
-    if parameters == Parameters::Omitted {
-        options = options.no_params();
-    }
-    if !mangled.starts_with("_Z") {
-        return mangled.to_owned();
-    }
-    cpp_demangle::Symbol::new(mangled)
-        .ok()
-        .and_then(|symbol| symbol.demangle_with_options(&options).ok())
-        .unwrap_or_else(|| mangled.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_those_of_the_source() {
-        let table = [
-            (
-                "_ZN11llama_vocab4impl4loadER18llama_model_loaderRK6LLM_KV",
-                "llama_vocab::impl::load(llama_model_loader&, LLM_KV const&)",
-                "llama_vocab::impl::load",
-            ),
-            (
-                "_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE",
-                "core::fmt::Write::write_fmt",
-                "core::fmt::Write::write_fmt",
-            ),
-            ("_RNvC6_123foo3bar", "123foo::bar", "123foo::bar"),
-            ("measure.constprop.0.cold", "measure", "measure"),
-            ("_ZN1a1bEi.isra.0", "a::b(int)", "a::b"),
-            (
-                "ggml_vec_dot_q4_0_q8_0",
-                "ggml_vec_dot_q4_0_q8_0",
-                "ggml_vec_dot_q4_0_q8_0",
-            ),
-            ("_Zbroken", "_Zbroken", "_Zbroken"),
-            ("_Z3addIiET_S0_S0_", "add<int>(int, int)", "add<int>"),
-        ];
-        for (mangled, shown, omitted) in table {
-            assert_eq!(demangle(mangled, Parameters::Shown), shown);
-            assert_eq!(demangle(mangled, Parameters::Omitted), omitted);
-        }
-    }
 }

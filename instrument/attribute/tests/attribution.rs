@@ -125,7 +125,7 @@ fn content(rows: &[Row]) -> Vec<(u32, u32, u64, Vec<u64>)> {
                 row.key.site,
                 row.key.object,
                 row.accesses,
-                row.lines.iter().collect(),
+                row.lines.to_vec(),
             )
         })
         .collect();

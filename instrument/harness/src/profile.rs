@@ -21,6 +21,7 @@ use std::path::Path;
 pub use destination::Destination;
 pub use error::ProfileError;
 pub use measures::{LevelCounts, Measure, Measures, Unit};
+use memloupe_attribute::LineSet;
 use roaring::RoaringTreemap;
 pub use summary::{Attribution, SCHEMA_VERSION, Summary};
 
@@ -110,7 +111,7 @@ pub struct Traffic {
     /// How much.
     pub measures: Measures,
     /// Numbers (address / 64) of the lines touched.
-    pub lines: RoaringTreemap,
+    pub lines: LineSet,
 }
 
 /// A stretch of the run, for the timeline.
@@ -156,7 +157,7 @@ impl Profile {
     #[must_use]
     pub fn seal(mut self) -> Self {
         for row in &mut self.traffic {
-            row.lines.optimize();
+            row.lines.compact();
             row.measures
                 .levels
                 .resize(self.summary.levels.len(), LevelCounts::default());
@@ -176,7 +177,7 @@ impl Profile {
         let mut lines = RoaringTreemap::new();
         for row in &self.traffic {
             measures += &row.measures;
-            lines |= &row.lines;
+            row.lines.add_to(&mut lines);
         }
         let value = |measure: &Measure| (measure.name(levels), measure.value(&measures, lines.len()));
         self.summary.measures().iter().map(value).collect()

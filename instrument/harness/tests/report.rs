@@ -32,7 +32,7 @@ fn expected(profile: &Profile, name: &str) -> u64 {
         "instructions" => rows.map(|row| row.measures.instructions).sum(),
         "flops" => rows.map(|row| row.measures.flops).sum(),
         "footprint_bytes" => {
-            let lines: HashSet<u64> = rows.flat_map(|row| row.lines.iter()).collect();
+            let lines: HashSet<u64> = rows.flat_map(|row| row.lines.to_vec()).collect();
             lines.len() as u64 * FOOTPRINT_LINE_BYTES
         }
         "dram_read_bytes" => rows.map(|row| row.measures.dram_read_bytes).sum(),
@@ -123,7 +123,7 @@ fn footprints_are_unions() {
             let class = &profile.objects[traffic.object as usize].class;
             let class = if class.is_empty() { "other" } else { class };
             if class == row.keys[0] && profile.sites[traffic.site as usize].kind == row.keys[1] {
-                lines |= &traffic.lines;
+                traffic.lines.add_to(&mut lines);
             }
         }
         assert_eq!(

@@ -80,7 +80,8 @@ impl Binary {
             .at(address)
     }
 
-    fn symbol_image(&self) -> &Image {
+    /// The file with the better symbol table, be it itself or the one with its debug information.
+    pub(crate) fn symbol_image(&self) -> &Image {
         self.debug
             .as_ref()
             .filter(|debug| !self.image.has_symbol_table() && debug.has_symbol_table())

@@ -349,19 +349,20 @@ impl Image {
         })
     }
 
-    /// Its DWARF; sections that it lacks are empty.
+    /// Its DWARF, with what it shares with others.
     pub(crate) fn dwarf(&self, supplementary: Option<&Self>) -> gimli::Dwarf<Reader> {
-        let load = |image: &Self, id: gimli::SectionId| {
-            Ok::<_, std::convert::Infallible>(Reader::new(
-                image.section(id.name()).unwrap_or_default(),
-                LittleEndian,
-            ))
+        let shared = supplementary.map(Self::dwarf_sections);
+        self.dwarf_sections()
+            .borrow_with_sup(shared.as_ref(), |section| Reader::new(section.clone(), LittleEndian))
+    }
+
+    /// The sections of its DWARF; those that it lacks are empty.
+    pub(crate) fn dwarf_sections(&self) -> gimli::DwarfSections<Bytes> {
+        let load = |id: gimli::SectionId| {
+            Ok::<_, std::convert::Infallible>(self.section(id.name()).unwrap_or_default())
         };
-        let Ok(mut dwarf) = gimli::Dwarf::load(|id| load(self, id));
-        if let Some(supplementary) = supplementary {
-            let Ok(()) = dwarf.load_sup(|id| load(supplementary, id));
-        }
-        dwarf
+        let Ok(sections) = gimli::DwarfSections::load(load);
+        sections
     }
 
     /// The whole file.

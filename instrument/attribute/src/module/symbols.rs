@@ -3,10 +3,11 @@
 use std::cmp::Reverse;
 use std::sync::OnceLock;
 
-use object::{Object, ObjectSymbol, SymbolKind, SymbolScope};
+use object::read::elf::{ElfFile64, ElfSymbol64};
+use object::{LittleEndian, Object, ObjectSymbol, SymbolKind, SymbolScope};
 
 use super::image::{Bytes, Image};
-use crate::symbol::{Parameters, demangle};
+use crate::demangle::{Parameters, demangle};
 
 /// A stretch of addresses that belongs to one symbol.
 #[derive(Debug)]
@@ -88,18 +89,7 @@ impl SymbolTable {
         let file = image.file();
         let raw = image.with_elf(|elf_file| {
             let mut raw: Vec<Raw> = Vec::new();
-            // The table for dynamic linking repeats a part of the full one, where there is a full one.
-            let is_full = elf_file.symbol_table().is_some();
-            let symbols = elf_file.symbols();
-            let dynamic = (!is_full)
-                .then(|| elf_file.dynamic_symbols())
-                .into_iter()
-                .flatten();
-            for symbol in symbols.chain(dynamic) {
-                let Ok(name) = symbol.name_bytes() else { continue };
-                if symbol.kind() != kind || !symbol.is_definition() || name.is_empty() {
-                    continue;
-                }
+            for (symbol, name) in defined(elf_file, kind) {
                 raw.push(Raw {
                     start: symbol.address(),
                     end: symbol.address().saturating_add(symbol.size()),
@@ -142,6 +132,24 @@ impl SymbolTable {
             )),
         }
     }
+}
+
+/// The symbols of a kind that a file defines, with their mangled names.
+pub(crate) fn defined<'data, 'file>(
+    elf_file: &'file ElfFile64<'data, LittleEndian>,
+    kind: SymbolKind,
+) -> impl Iterator<Item = (ElfSymbol64<'data, 'file, LittleEndian>, &'data [u8])> {
+    // The table for dynamic linking repeats a part of the full one, where there is a full one.
+    let dynamic = elf_file
+        .symbol_table()
+        .is_none()
+        .then(|| elf_file.dynamic_symbols());
+    elf_file
+        .symbols()
+        .chain(dynamic.into_iter().flatten())
+        .filter(move |symbol| symbol.kind() == kind && symbol.is_definition())
+        .filter_map(|symbol| Some((symbol, symbol.name_bytes().ok()?)))
+        .filter(|(_, name)| !name.is_empty())
 }
 
 /// Hand-written assembly often states no size: such a function reaches to the next one or its section's end.

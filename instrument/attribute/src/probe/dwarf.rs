@@ -7,9 +7,9 @@ use std::rc::Rc;
 use gimli::constants as c;
 use gimli::{AttributeValue, DwAt, LittleEndian, Operation, UnitOffset, UnitSectionOffset};
 
-use super::binary;
 use super::nearest::nearest;
 use super::types::TypeRef;
+use crate::module::Bytes;
 
 pub(super) type Reader<'d> = gimli::EndianSlice<'d, LittleEndian>;
 pub(super) type Unit<'d> = gimli::Unit<Reader<'d>>;
@@ -20,17 +20,6 @@ type Inherited<'d> = (AttributeValue<Reader<'d>>, Rc<Unit<'d>>);
 
 /// Type chains longer than this are taken for damage.
 pub(super) const CHAIN_MAX: usize = 64;
-
-/// The debug sections of one file.
-pub(super) struct Sections<'d>(gimli::DwarfSections<std::borrow::Cow<'d, [u8]>>);
-
-impl<'d> Sections<'d> {
-    pub(super) fn load(file: &object::File<'d>) -> Result<Self, String> {
-        gimli::DwarfSections::load(|id| binary::section(file, id.name()))
-            .map(Self)
-            .map_err(|error| format!("its debug sections can't be read: {error}"))
-    }
-}
 
 /// Debug information, read as it is needed.
 pub(super) struct Debug<'d> {
@@ -81,8 +70,8 @@ pub(super) fn broken(error: gimli::Error) -> String {
 }
 
 impl<'d> Debug<'d> {
-    pub(super) fn new(sections: &'d Sections<'_>) -> Result<Self, String> {
-        let dwarf = sections.0.borrow(|section| Reader::new(section, LittleEndian));
+    pub(super) fn new(sections: &'d gimli::DwarfSections<Bytes>) -> Result<Self, String> {
+        let dwarf = sections.borrow(|section| Reader::new(section, LittleEndian));
         let mut starts = Vec::new();
         let mut headers = dwarf.units();
         while let Some(header) = headers.next().map_err(broken)? {

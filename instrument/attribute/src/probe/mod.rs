@@ -3,7 +3,7 @@
 //! ```text
 //! Preset (TOML) ──► Probes::resolve ──► address + reads, which the engine executes at the function's entry
 //!                     │ search   rules to functions            │
-//!                     │ binary   symbols, debug files          │
+//!                     │ function symbols of entries            │
 //!                     │ dwarf    parameters, types             ▼
 //!                     │ abi      where arguments are      Probes::enter ──► operator, phase, objects
 //!                     └ plan     expressions to reads
@@ -16,9 +16,9 @@
 //! functions that were inlined away (a preset names alternatives).
 
 mod abi;
-mod binary;
 mod dwarf;
 mod expression;
+mod function;
 mod meaning;
 mod nearest;
 mod pattern;

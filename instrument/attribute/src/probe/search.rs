@@ -5,11 +5,12 @@ use std::path::Path;
 use memloupe_stream::Fetch;
 
 use super::abi;
-use super::binary::{Binary, Function};
-use super::dwarf::{Debug, Sections};
+use super::dwarf::Debug;
+use super::function::{Function, functions};
 use super::meaning::Meaning;
 use super::plan::Plan;
 use super::preset::{Kind, Preset, ProbeRule};
+use crate::module::{Binary, Image, ImageError};
 
 /// What is missing, and how to get it.
 const NO_DEBUG: &str =
@@ -24,9 +25,10 @@ pub(super) struct Found {
 
 /// Finds what can be probed in a file; `notes` gets what can't.
 pub(super) fn search(presets: &[Preset], path: &Path, notes: &mut Vec<String>) -> Result<Vec<Found>, String> {
-    let binary = Binary::open(path).map_err(|error| error.to_string())?;
-    let Ok(file) = binary.parse() else {
-        return Ok(Vec::new());
+    let binary = match Binary::open(path) {
+        Ok(binary) => binary,
+        Err(ImageError::NotElf(..)) => return Ok(Vec::new()),
+        Err(ImageError::Io(_, error)) => return Err(error.to_string()),
     };
     let rules = presets.iter().flat_map(|preset| &preset.probe);
     let patterns: Vec<_> = rules
@@ -39,35 +41,15 @@ pub(super) fn search(presets: &[Preset], path: &Path, notes: &mut Vec<String>) -
             .any(|(_, words)| words.iter().all(|word| symbol.contains(word)))
     };
     let wanted = |name: &str| patterns.iter().any(|(pattern, _)| pattern.matches(name));
-    let mut functions = Binary::functions(&file, maybe, wanted);
-    let is_stripped = object::Object::symbol_table(&file).is_none();
-    if functions.is_empty() && !is_stripped {
-        return Ok(Vec::new());
-    }
-    let debug_path = binary.debug_file(&file);
-    let separate = match &debug_path {
-        Some(debug) if debug != path => Some(Binary::open(debug).map_err(|error| error.to_string())?),
-        _ => None,
-    };
-    let debug_file = separate
-        .as_ref()
-        .unwrap_or(&binary)
-        .parse()
-        .map_err(|error| error.to_string())?;
-    if is_stripped && separate.is_some() {
-        functions.extend(Binary::functions(&debug_file, maybe, wanted));
-    }
+    let functions = functions(binary.symbol_image(), maybe, wanted);
     if functions.is_empty() {
         return Ok(Vec::new());
     }
-    let sections = match debug_path {
-        Some(_) => Sections::load(&debug_file),
-        None => Err(NO_DEBUG.to_owned()),
-    };
-    let debug = match &sections {
-        Ok(sections) => Debug::new(sections),
-        Err(what) => Err(what.clone()),
-    };
+    let sections = binary.debug_image().map(Image::dwarf_sections);
+    let debug = sections
+        .as_ref()
+        .ok_or_else(|| NO_DEBUG.to_owned())
+        .and_then(Debug::new);
     let mut found = Vec::new();
     for preset in presets {
         let mut failures = Failures::default();

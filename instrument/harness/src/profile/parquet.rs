@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use memloupe_attribute::LineSet;
 use parquet::basic::{Compression, ConvertedType, Repetition, Type as PhysicalType, ZstdLevel};
 use parquet::column::reader::ColumnReaderImpl;
 use parquet::column::writer::ColumnWriterImpl;
@@ -17,7 +18,6 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, Type};
-use roaring::RoaringTreemap;
 
 use super::ProfileError;
 
@@ -48,7 +48,7 @@ pub(super) enum Kind<R> {
     OptionalU32(Cell<R, Option<u32>>),
     U64(Cell<R, u64>),
     Text(Cell<R, String>),
-    Lines(Cell<R, RoaringTreemap>),
+    Lines(Cell<R, LineSet>),
     /// The row's own number: written for joins, not read back.
     Id,
 }
@@ -146,7 +146,7 @@ fn write_to<R>(file: &File, fields: &[Field<R>], rows: &[R]) -> Result<(), Parqu
                 Kind::Lines(cell) => {
                     let serialize = |row| {
                         let lines = (cell.get)(row);
-                        let mut bytes = Vec::with_capacity(lines.serialized_size());
+                        let mut bytes = Vec::new();
                         lines.serialize_into(&mut bytes)?;
                         Ok(bytes.into())
                     };
@@ -258,9 +258,9 @@ fn read_from<R>(file: File, fields: &[Field<R>], empty: impl Fn() -> R) -> Resul
                 }
                 Kind::Lines(cell) => {
                     let (values, _) = take::<ByteArrayType>(ColumnReaderImpl::new(column, pages), count)?;
-                    let sets: Vec<RoaringTreemap> = values
+                    let sets: Vec<LineSet> = values
                         .iter()
-                        .map(|bytes| RoaringTreemap::deserialize_from(bytes.data()))
+                        .map(|bytes| LineSet::deserialize_from(bytes.data()))
                         .collect::<io::Result<_>>()?;
                     fill(rows, sets, |row, value| (cell.set)(row, value))?;
                 }

@@ -94,7 +94,7 @@ pub(super) fn group(profile: &Profile, by: &[Key], filters: &[Filter], order: Or
             groups.len() - 1
         });
         groups[group].measures += &row.measures;
-        groups[group].lines |= &row.lines;
+        row.lines.add_to(&mut groups[group].lines);
     }
 
     sort(&mut groups, by, &values, order);

@@ -3,6 +3,7 @@
 use memloupe::profile::{
     Context, LevelCounts, Measures, Object, Profile, Site, Summary, TimelineBin, Traffic,
 };
+use memloupe_attribute::LineSet;
 
 /// Names as a hostile target could choose them.
 pub(crate) const HOSTILE: [&str; 5] = [
@@ -360,8 +361,8 @@ pub(crate) fn transformer(layers: u64, decodes: u64) -> Profile {
             measures.row_conflicts = (requests - measures.row_hits) * 3 / 4;
             measures.row_misses = requests - measures.row_hits - measures.row_conflicts;
             measures.est_cycles = executions / 2 + dram * 90;
-            let mut lines = roaring::RoaringTreemap::new();
-            lines.insert_range(home..home + dram.max(executions / 40).min(1 << 16) + 1);
+            let mut lines = LineSet::default();
+            lines.insert(home, home + dram.max(executions / 40).min(1 << 16));
             profile.traffic.push(Traffic {
                 context,
                 site: site as u32,
