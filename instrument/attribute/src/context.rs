@@ -1,6 +1,7 @@
 //! Contexts: who is executing. A context is a thread, a phase and an operator; each is interned once.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use crate::probe::{OperatorId, Phase};
 
@@ -13,6 +14,20 @@ pub type PhaseId = u32;
 pub const LOAD_PHASE: &str = "load";
 /// The phase between and after those that probes announce.
 pub const OTHER_PHASE: &str = "other";
+
+/// Numbered phases that are kept apart. A run may decode thousands of tokens; their rows must not fill the memory.
+const PHASES_APART: u32 = 16;
+
+/// The numbers that share a phase with `index`: itself alone for the first 16, octaves (16 to 31, 32 to 63…) after
+/// that. A phase goes by the first of them.
+#[must_use]
+pub fn phase_span(index: u32) -> RangeInclusive<u32> {
+    if index < PHASES_APART {
+        return index..=index;
+    }
+    let first = 1 << index.ilog2();
+    first..=first + (first - 1)
+}
 
 /// Who executes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,8 +60,12 @@ impl Contexts {
         })
     }
 
-    /// The id of a phase, made if it is new.
+    /// The id of a phase, made if it is new. Numbered phases share one by [`phase_span`].
     pub fn intern_phase(&mut self, phase: &Phase) -> PhaseId {
+        let phase = &Phase {
+            name: phase.name.clone(),
+            index: phase.index.map(|index| *phase_span(index).start()),
+        };
         if let Some(id) = self.phase_index.get(phase) {
             return *id;
         }
@@ -76,5 +95,26 @@ impl Contexts {
     /// Every context with the number of times its operator was entered.
     pub fn iter(&self) -> impl Iterator<Item = (&Context, u64)> {
         self.contexts.iter().zip(self.calls.iter().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_are_kept_apart_then_share_octaves() {
+        let mut contexts = Contexts::default();
+        let mut id = |index| {
+            contexts.intern_phase(&Phase {
+                name: "decode".to_owned(),
+                index: Some(index),
+            })
+        };
+        assert_ne!(id(14), id(15));
+        assert_eq!(id(16), id(31));
+        assert_ne!(id(31), id(32));
+        assert_eq!((phase_span(15), phase_span(40)), (15..=15, 32..=63));
+        assert_eq!(phase_span(u32::MAX), 1 << 31..=u32::MAX);
     }
 }

@@ -25,7 +25,7 @@ mod symbol;
 pub use attribution::{Attribution, Parts};
 pub use batch::AttributedBatch;
 pub use class::Class;
-pub use context::{Context, ContextId, Contexts, LOAD_PHASE, OTHER_PHASE, PhaseId};
+pub use context::{Context, ContextId, Contexts, LOAD_PHASE, OTHER_PHASE, PhaseId, phase_span};
 pub use ledger::{FOOTPRINT_LINE_BYTES, Ledger, Row, RowId, RowKey};
 pub use line_set::LineSet;
 pub use module::{CodeAddress, Module, ModuleId, Modules, Region};

@@ -86,8 +86,10 @@ fn memory_is_named_after_who_wanted_it() {
     assert_eq!(name(Vec::new(), &[]), heap("heap: unknown caller"));
     assert_eq!(name(Vec::new(), &[0x10, main]), heap("heap: [unknown] < main"));
 
-    let rule = |pattern: &str, name: &str| StackRule {
-        function: Pattern::try_from(pattern.to_owned()).expect("a valid pattern"),
+    let pattern = |text: &str| Pattern::try_from(text.to_owned()).expect("a valid pattern");
+    let rule = |function: &str, name: &str| StackRule {
+        function: pattern(function),
+        within: None,
         class: Class::Workspace,
         name: name.to_owned(),
     };
@@ -102,4 +104,24 @@ fn memory_is_named_after_who_wanted_it() {
         "innermost first"
     );
     assert_eq!(name(rules, &[main]), (Class::Workspace, "everything".to_owned()));
+
+    let for_caller = |caller: &str, label: &str| StackRule {
+        within: Some(pattern(caller)),
+        ..rule("app::Vocabulary::load", label)
+    };
+    let rules = vec![
+        for_caller("app::Vocabulary::load", "called by itself"),
+        for_caller("std::*", "called by what it calls"),
+        for_caller("main", "called indirectly by main"),
+        rule("app::load_model<*", "further out"),
+    ];
+    assert_eq!(
+        name(rules.clone(), &frames),
+        (Class::Workspace, "called indirectly by main".to_owned())
+    );
+    assert_eq!(
+        name(rules, &[load_tokens, load_model]),
+        (Class::Workspace, "further out".to_owned()),
+        "no such caller"
+    );
 }

@@ -39,7 +39,7 @@ pub struct Context {
     pub thread: u32,
     /// Name of the phase ("prefill", "decode"…).
     pub phase: String,
-    /// Number of the phase among those of its name, if they are numbered.
+    /// Number of the phase among those of its name, if they are numbered; from 16 on, the first of the octave that it stands for.
     pub phase_index: Option<u32>,
     /// Operator kind ("MUL_MAT"); empty outside operators.
     pub kind: String,

@@ -117,10 +117,8 @@ const SHOWN_FRAMES: usize = 2;
 /// rule matches decides; of several rules for it, the first.
 fn name(frames: &[u64], rules: &[StackRule], modules: &Modules) -> (Class, String) {
     let functions: Vec<Option<&str>> = frames.iter().map(|ip| modules.function_name(*ip)).collect();
-    let rule = functions
-        .iter()
-        .flatten()
-        .find_map(|name| rules.iter().find(|rule| rule.function.matches(name)));
+    let rule = (0..functions.len())
+        .find_map(|innermost| rules.iter().find(|rule| rule.matches(&functions[innermost..])));
     if let Some(rule) = rule {
         return (rule.class, rule.name.clone());
     }

@@ -41,10 +41,25 @@ pub struct Preset {
 pub struct StackRule {
     /// Matched against function names, demangled, without parameters.
     pub function: Pattern,
+    /// Matched against the functions further out on the call stack: one of them must be the caller that is meant.
+    #[serde(default)]
+    pub within: Option<Pattern>,
     /// The memory's class.
     pub class: Class,
     /// The object's name.
     pub name: String,
+}
+
+impl StackRule {
+    /// Whether it names what the first of these functions allocates on behalf of the others, its callers.
+    #[must_use]
+    pub fn matches(&self, functions: &[Option<&str>]) -> bool {
+        let Some((Some(allocator), callers)) = functions.split_first() else {
+            return false;
+        };
+        let is_within = |pattern: &Pattern| callers.iter().flatten().any(|caller| pattern.matches(caller));
+        self.function.matches(allocator) && self.within.as_ref().is_none_or(is_within)
+    }
 }
 
 /// Layer numbers in names.

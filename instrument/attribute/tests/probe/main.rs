@@ -520,15 +520,28 @@ fn mistakes_in_presets_are_named() {
 #[test]
 fn stack_rules_of_the_presets() {
     let rules = Probes::new(Preset::list()).stack_rules();
-    let class = |function: &str| {
+    let buffer_for = |caller: &str| {
+        let stack = [
+            Some("ggml_backend_cpu_buffer_type_alloc_buffer"),
+            None,
+            Some(caller),
+            Some("main"),
+        ];
         rules
             .iter()
-            .find(|rule| rule.function.matches(function))
+            .find(|rule| rule.matches(&stack))
             .map(|rule| rule.class)
     };
-    assert_eq!(class("llama_kv_cache::llama_kv_cache"), Some(Class::KvCache));
-    assert_eq!(class("ggml_gallocr_reserve_n"), Some(Class::Activation));
-    assert_eq!(class("main"), None);
+    assert_eq!(
+        buffer_for("llama_kv_cache::llama_kv_cache"),
+        Some(Class::KvCache)
+    );
+    assert_eq!(buffer_for("llama_model_base::load_tensors"), Some(Class::Weight));
+    assert_eq!(buffer_for("llama_model::load_tensors"), Some(Class::Weight));
+    assert_eq!(buffer_for("ggml_gallocr_reserve_n"), Some(Class::Activation));
+    assert_eq!(buffer_for("llama_context::llama_context"), None);
+    let table = [Some("llama_kv_cache::llama_kv_cache"), Some("main")];
+    assert!(rules.iter().all(|rule| !rule.matches(&table)), "no tensors");
 }
 
 /// The real thing: `MEMLOUPE_LLAMA` names a llama.cpp program with debug information.

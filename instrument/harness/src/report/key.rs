@@ -1,5 +1,7 @@
 //! What a report can group by.
 
+use memloupe_attribute::phase_span;
+
 use crate::profile::{Context, Object, Profile, Site};
 
 /// Which table of a profile a key is a function of.
@@ -204,7 +206,15 @@ fn or(value: &str, otherwise: &str) -> String {
 /// A phase instance as it is written everywhere: "prefill", "decode[3]".
 pub(crate) fn phase_name(phase: &str, index: Option<u32>) -> String {
     match index {
-        Some(index) => format!("{}[{index}]", or(phase, "(no phase)")),
+        Some(index) => {
+            let (first, last) = phase_span(index).into_inner();
+            let numbers = if first == last {
+                first.to_string()
+            } else {
+                format!("{first}..{last}")
+            };
+            format!("{}[{numbers}]", or(phase, "(no phase)"))
+        }
         None => or(phase, "(no phase)"),
     }
 }
