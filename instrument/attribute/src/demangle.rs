@@ -113,6 +113,9 @@ mod tests {
         ] {
             assert_eq!(copied(symbol), expected, "{symbol}");
         }
-        assert_eq!(demangle("f._omp_fn.0.constprop.1", Parameters::Omitted), "f._omp_fn.0");
+        assert_eq!(
+            demangle("f._omp_fn.0.constprop.1", Parameters::Omitted),
+            "f._omp_fn.0"
+        );
     }
 }

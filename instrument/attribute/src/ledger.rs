@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use memloupe_stream::SiteId;
+
 use crate::context::ContextId;
 use crate::line_set::LineSet;
 use crate::object::ObjectId;
@@ -135,7 +136,6 @@ impl Ledger {
             );
         }
     }
-
 
     /// Accesses of a row so far.
     #[must_use]

@@ -26,7 +26,9 @@ impl LineSet {
         }
         match &mut self.0 {
             Repr::Empty => self.0 = Repr::Interval(first, last),
-            Repr::Interval(low, high) if first <= high.saturating_add(1) && last.saturating_add(1) >= *low => {
+            Repr::Interval(low, high)
+                if first <= high.saturating_add(1) && last.saturating_add(1) >= *low =>
+            {
                 *low = first.min(*low);
                 *high = last.max(*high);
             }
@@ -123,7 +125,9 @@ impl LineSet {
 impl FromIterator<u64> for LineSet {
     fn from_iter<I: IntoIterator<Item = u64>>(numbers: I) -> Self {
         let mut lines = Self::default();
-        numbers.into_iter().for_each(|number| lines.insert(number, number));
+        numbers
+            .into_iter()
+            .for_each(|number| lines.insert(number, number));
         lines.compact();
         lines
     }

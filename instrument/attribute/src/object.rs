@@ -15,14 +15,16 @@
 
 mod allocation;
 mod answers;
+mod mapping;
 mod model_files;
 mod static_data;
 mod table;
 
-use memloupe_stream::{Event, MapKind};
+use memloupe_stream::Event;
 
 use allocation::CallStacks;
 use answers::Answers;
+use mapping::{Backing, Mapping};
 use model_files::{FileId, ModelFiles};
 use table::ObjectTable;
 pub use table::{Object, ObjectId};
@@ -51,25 +53,6 @@ struct Piece {
     /// It is part of a mapped model file, whose word is final. Memory that a file was read into may be used for
     /// something else later.
     is_mapped: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Backing {
-    Anonymous,
-    /// Memory that an allocator hands out from: the program break's area, or anonymous memory seen to be so used.
-    Arena,
-    Stack,
-    /// A file; `shift` is the file offset less the address.
-    File {
-        file: FileId,
-        shift: u64,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mapping {
-    object: ObjectId,
-    backing: Backing,
 }
 
 /// All objects, and where they are now.
@@ -165,9 +148,7 @@ impl Objects {
                 parent,
                 stack_pointer,
                 ..
-            } if thread != parent => {
-                self.start_thread(*thread, *stack_pointer);
-            }
+            } if thread != parent => self.start_thread(*thread, *stack_pointer),
             Event::Exec { .. } => {
                 self.unmap(0, u64::MAX);
                 self.stacks.clear();
@@ -228,54 +209,25 @@ impl Objects {
 
     /// The answer, and whether it lasts until the generation changes.
     fn find(&mut self, address: u64, modules: &Modules) -> (Extent, bool) {
+        let lasting = |object, (start, end)| (Extent { object, start, end }, true);
         let mut bounds = match self.tensors.at(address) {
-            Place::In(Entry { start, end, value }) => {
-                return (
-                    Extent {
-                        object: value.object,
-                        start,
-                        end,
-                    },
-                    true,
-                );
-            }
+            Place::In(piece) => return lasting(piece.value.object, (piece.start, piece.end)),
             Place::Gap { start, end } => (start, end),
         };
         match self.heap.at(address) {
-            Place::In(entry) => {
-                let (start, end) = intersect(bounds, (entry.start, entry.end));
-                return (
-                    Extent {
-                        object: entry.value,
-                        start,
-                        end,
-                    },
-                    true,
-                );
-            }
+            Place::In(block) => return lasting(block.value, intersect(bounds, (block.start, block.end))),
             Place::Gap { start, end } => bounds = intersect(bounds, (start, end)),
         }
         let mapping = match self.mappings.at(address) {
             Place::In(entry) => entry,
-            Place::Gap { start, end } => {
-                let (start, end) = intersect(bounds, (start, end));
-                return (
-                    Extent {
-                        object: self.unmapped,
-                        start,
-                        end,
-                    },
-                    true,
-                );
-            }
+            Place::Gap { start, end } => return lasting(self.unmapped, intersect(bounds, (start, end))),
         };
         bounds = intersect(bounds, (mapping.start, mapping.end));
         if let Some((module, start, end)) = modules.span_at(address) {
             bounds = intersect(bounds, (start, end));
             let (object, around) =
                 static_data::find(&mut self.table, address, modules.get(module), (start, end));
-            let (start, end) = intersect(bounds, around);
-            return (Extent { object, start, end }, true);
+            return lasting(object, intersect(bounds, around));
         }
         // Next to a module, the mapping may reach into its span.
         let (below, above) = modules.gap_at(address);
@@ -286,118 +238,6 @@ impl Objects {
             end,
         };
         (extent, mapping.value.backing != Backing::Arena)
-    }
-
-    fn map(&mut self, start: u64, end: u64, kind: MapKind, file_offset: u64, path: &str) {
-        self.unmap(start, end);
-        if start >= end {
-            return;
-        }
-        let (object, backing) = match kind {
-            MapKind::File => {
-                let file = self.files.id(path, &mut self.table);
-                let shift = file_offset.wrapping_sub(start);
-                (
-                    self.table.intern(Class::File, &format!("file: {path}")),
-                    Backing::File { file, shift },
-                )
-            }
-            MapKind::Brk => (self.arena, Backing::Arena),
-            MapKind::Stack => (self.main_stack, Backing::Stack),
-            MapKind::Anonymous => (self.anonymous, Backing::Anonymous),
-        };
-        self.table.count_allocation(object);
-        self.put_mapping(start, end, Mapping { object, backing });
-        self.answers.changes(start, end);
-        if let Backing::File { file, shift } = backing {
-            self.put_file_tensors(start, end, file, shift, true);
-        }
-    }
-
-    fn put_mapping(&mut self, start: u64, end: u64, mapping: Mapping) {
-        self.table.grow(mapping.object, end - start);
-        if mapping.backing == Backing::Arena {
-            self.mappings.join(start, end, mapping);
-        } else {
-            // Apart from its neighbours: threads' stacks are found by their mapping.
-            self.mappings.put(start, end, mapping);
-        }
-    }
-
-    fn unmap(&mut self, start: u64, end: u64) {
-        let table = &mut self.table;
-        self.mappings
-            .remove(start, end, |lost| table.shrink(lost.value.object, lost.bytes()));
-        self.heap
-            .remove(start, end, |lost| table.shrink(lost.value, lost.bytes()));
-        self.remove_tensors(start, end);
-    }
-
-    fn remap(&mut self, from: u64, from_bytes: u64, to: u64, to_bytes: u64) {
-        let from_end = from.saturating_add(from_bytes);
-        let to_end = to.saturating_add(to_bytes);
-        let move_by = to.wrapping_sub(from);
-        let mut mapping = match self.mappings.at(from) {
-            Place::In(entry) => entry.value,
-            Place::Gap { .. } => Mapping {
-                object: self.anonymous,
-                backing: Backing::Anonymous,
-            },
-        };
-        if let Backing::File { shift, .. } = &mut mapping.backing {
-            *shift = shift.wrapping_sub(move_by);
-        }
-        let kept_end = from.saturating_add(from_bytes.min(to_bytes));
-        let pieces: Vec<_> = self.tensors.cut(from, kept_end).collect();
-        let allocations: Vec<_> = self.heap.cut(from, kept_end).collect();
-        self.unmap(from, from_end);
-        self.unmap(to, to_end);
-        if to < to_end {
-            self.put_mapping(to, to_end, mapping);
-        }
-        self.answers.changes(to, to_end);
-        for Entry { start, end, value } in allocations {
-            self.table.grow(value, end - start);
-            self.heap
-                .put(start.wrapping_add(move_by), end.wrapping_add(move_by), value);
-        }
-        for Entry { start, end, value } in pieces {
-            self.table.grow(value.object, end - start);
-            self.tensors
-                .join(start.wrapping_add(move_by), end.wrapping_add(move_by), value);
-        }
-        if let Backing::File { file, shift } = mapping.backing {
-            let grown = to.saturating_add(from_bytes).min(to_end);
-            self.put_file_tensors(grown, to_end, file, shift, true);
-        }
-    }
-
-    fn start_thread(&mut self, thread: u32, stack_pointer: u64) {
-        let Place::In(entry) = self.mappings.at(stack_pointer) else {
-            return;
-        };
-        if !matches!(entry.value.backing, Backing::Anonymous | Backing::Stack) {
-            return;
-        }
-        let object = self
-            .table
-            .intern(Class::Stack, &format!("stack of thread {thread}"));
-        self.table.count_allocation(object);
-        self.change_mapping(
-            entry,
-            Mapping {
-                object,
-                backing: Backing::Stack,
-            },
-        );
-    }
-
-    /// Replaces a mapping by another of the same extent; what lies in it stays.
-    fn change_mapping(&mut self, entry: Entry<Mapping>, mapping: Mapping) {
-        self.mappings.remove(entry.start, entry.end, |_| ());
-        self.table.shrink(entry.value.object, entry.bytes());
-        self.put_mapping(entry.start, entry.end, mapping);
-        self.answers.withdraw(entry.start, entry.end, entry.value.object);
     }
 
     fn allocate(&mut self, address: u64, bytes: u64, stack: u64, modules: &Modules) {

@@ -120,14 +120,7 @@ fn attribute(sizes: &[u64], batches: &[(Vec<RunOperand>, u64)]) -> (Vec<(u64, St
 fn content(rows: &[Row]) -> Vec<(u32, u32, u64, Vec<u64>)> {
     let mut content: Vec<_> = rows
         .iter()
-        .map(|row| {
-            (
-                row.key.site,
-                row.key.object,
-                row.accesses,
-                row.lines.to_vec(),
-            )
-        })
+        .map(|row| (row.key.site, row.key.object, row.accesses, row.lines.to_vec()))
         .collect();
     content.sort();
     content

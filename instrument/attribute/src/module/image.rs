@@ -352,8 +352,9 @@ impl Image {
     /// Its DWARF, with what it shares with others.
     pub(crate) fn dwarf(&self, supplementary: Option<&Self>) -> gimli::Dwarf<Reader> {
         let shared = supplementary.map(Self::dwarf_sections);
-        self.dwarf_sections()
-            .borrow_with_sup(shared.as_ref(), |section| Reader::new(section.clone(), LittleEndian))
+        self.dwarf_sections().borrow_with_sup(shared.as_ref(), |section| {
+            Reader::new(section.clone(), LittleEndian)
+        })
     }
 
     /// The sections of its DWARF; those that it lacks are empty.

@@ -532,10 +532,7 @@ fn stack_rules_of_the_presets() {
             .find(|rule| rule.matches(&stack))
             .map(|rule| rule.class)
     };
-    assert_eq!(
-        buffer_for("llama_kv_cache::llama_kv_cache"),
-        Some(Class::KvCache)
-    );
+    assert_eq!(buffer_for("llama_kv_cache::llama_kv_cache"), Some(Class::KvCache));
     assert_eq!(buffer_for("llama_model_base::load_tensors"), Some(Class::Weight));
     assert_eq!(buffer_for("llama_model::load_tensors"), Some(Class::Weight));
     assert_eq!(buffer_for("ggml_gallocr_reserve_n"), Some(Class::Activation));
