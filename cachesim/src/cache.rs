@@ -2,7 +2,6 @@
 //!
 //! Models LRU replacement over sets × ways with a dirty bit per line. Does not model the data, nor time.
 
-use crate::lru_set::{self, Form};
 use crate::set_index::SetIndex;
 
 /// A dirty line that was replaced.
@@ -42,7 +41,6 @@ pub(crate) fn line_address(line: u64, line_shift: u32) -> u64 {
 pub(crate) struct Cache {
     index: SetIndex,
     ways: usize,
-    form: Form,
     // Where the line number starts in a tag.
     line_at: u32,
     tags: Vec<u64>,
@@ -69,7 +67,6 @@ impl Cache {
         Self {
             index: SetIndex::new(sets),
             ways: ways as usize,
-            form: Form::of_host(),
             line_at: line_at(line_bytes),
             tags: vec![0; lines],
             writers: vec![0; lines],
@@ -97,7 +94,7 @@ impl Cache {
 
     #[inline(never)]
     fn access_behind_front(&mut self, front: usize, line: u64, write: bool, owner: u32) -> Outcome {
-        // The usual associativities get code of fixed length.
+        // The usual associativities get code of fixed length, which the compiler turns into vector moves.
         match self.ways {
             8 => self.access_fixed::<8>(front, line, write, owner),
             12 => self.access_fixed::<12>(front, line, write, owner),
@@ -115,42 +112,37 @@ impl Cache {
         write: bool,
         owner: u32,
     ) -> Outcome {
-        let (wanted, compared) = (line << self.line_at | VALID, self.compared());
+        let slot_and_dirty = (1 << self.line_at) - 1 - VALID;
+        let wanted = line << self.line_at | VALID;
         let set: &mut [u64; WAYS] = self.tags[front..]
             .first_chunk_mut()
             .expect("a set has as many tags as ways");
-        let (hit, tag) = lru_set::make_front(self.form, set, wanted, compared);
-        self.fill_front(front, hit, tag, line, write, owner)
-    }
-
-    fn access_any(&mut self, front: usize, line: u64, write: bool, owner: u32) -> Outcome {
-        let (wanted, compared) = (line << self.line_at | VALID, self.compared());
-        let set = &mut self.tags[front..front + self.ways];
-        let (hit, tag) = lru_set::make_front_portable(set, wanted, compared);
-        self.fill_front(front, hit, tag, line, write, owner)
-    }
-
-    /// Writes the front, which was made free of the line's own tag if `hit`, otherwise of a victim.
-    #[inline(always)]
-    fn fill_front(&mut self, front: usize, hit: bool, tag: u64, line: u64, write: bool, owner: u32) -> Outcome {
-        if hit {
-            self.bring_to_front(front, tag, write, owner)
-        } else {
-            self.replace(front, line, write, owner, tag)
+        match set.iter().position(|&tag| tag & !slot_and_dirty == wanted) {
+            Some(way) => {
+                let tag = set[way];
+                set.copy_within(..way, 1);
+                self.bring_to_front(front, tag, write, owner)
+            }
+            None => {
+                let victim = set[WAYS - 1];
+                set.copy_within(..WAYS - 1, 1);
+                self.replace(front, line, write, owner, victim)
+            }
         }
     }
 
-    /// The bits of a tag that tell lines apart.
-    #[inline(always)]
-    fn compared(&self) -> u64 {
-        u64::MAX << self.line_at | VALID
-    }
-
-    /// Fetches the set of `line` into the host's cache: it will be accessed soon.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, line: u64) {
-        let front = self.front(line);
-        lru_set::prefetch(&self.tags[front..front + self.ways]);
+    fn access_any(&mut self, front: usize, line: u64, write: bool, owner: u32) -> Outcome {
+        let slot_and_dirty = (1 << self.line_at) - 1 - VALID;
+        let wanted = line << self.line_at | VALID;
+        let set = &mut self.tags[front..front + self.ways];
+        let found = set.iter().position(|&tag| tag & !slot_and_dirty == wanted);
+        let way = found.unwrap_or(set.len() - 1);
+        let tag = set[way];
+        set.copy_within(..way, 1);
+        match found {
+            Some(_) => self.bring_to_front(front, tag, write, owner),
+            None => self.replace(front, line, write, owner, tag),
+        }
     }
 
     #[inline(always)]
@@ -210,7 +202,8 @@ impl Cache {
 
     #[inline(always)]
     fn is(&self, tag: u64, line: u64) -> bool {
-        tag & self.compared() == line << self.line_at | VALID
+        let slot_and_dirty = (1 << self.line_at) - 1 - VALID;
+        tag & !slot_and_dirty == line << self.line_at | VALID
     }
 
     #[inline]

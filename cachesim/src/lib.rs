@@ -34,12 +34,13 @@
 //! # Ok::<(), memloupe_cachesim::ConfigError>(())
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod cache;
 mod caches;
 mod config;
 mod ledger;
 mod levels;
-mod lru_set;
 mod memory;
 mod run;
 mod set_index;
