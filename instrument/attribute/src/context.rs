@@ -1,7 +1,8 @@
 //! Contexts: who is executing. A context is a thread, a phase and an operator; each is interned once.
 
-use std::collections::HashMap;
 use std::ops::RangeInclusive;
+
+use rustc_hash::FxHashMap;
 
 use crate::probe::{OperatorId, Phase};
 
@@ -43,11 +44,11 @@ pub struct Context {
 /// All contexts and phases that occurred.
 #[derive(Debug, Default)]
 pub struct Contexts {
-    index: HashMap<Context, ContextId>,
+    index: FxHashMap<Context, ContextId>,
     contexts: Vec<Context>,
     calls: Vec<u64>,
     phases: Vec<Phase>,
-    phase_index: HashMap<Phase, PhaseId>,
+    phase_index: FxHashMap<Phase, PhaseId>,
 }
 
 impl Contexts {

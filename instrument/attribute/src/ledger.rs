@@ -4,9 +4,8 @@
 //! counts executions of its site and keeps the exact set of 64-byte lines that they touched; everything else
 //! (loads, stores, bytes, instructions, FLOPs) follows from the site.
 
-use std::collections::HashMap;
-
 use memloupe_stream::SiteId;
+use rustc_hash::FxHashMap;
 
 use crate::context::ContextId;
 use crate::line_set::LineSet;
@@ -54,7 +53,7 @@ pub struct Row {
 /// All rows.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    index: HashMap<RowKey, RowId>,
+    index: FxHashMap<RowKey, RowId>,
     keys: Vec<RowKey>,
     hot: Vec<Hot>,
     lines: Vec<LineSet>,

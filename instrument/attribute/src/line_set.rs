@@ -1,8 +1,12 @@
-//! Sets of lines, for exact footprints. Most rows touch one stretch of memory, so that case takes no allocation.
+//! Sets of lines, for exact footprints.
+//!
+//! Most rows touch one stretch of memory: that case takes no allocation. Scattered lines are gathered in pages of 64, one hash
+//! look-up each, while the set grows, and become a Roaring bitmap when it is complete.
 
 use std::io;
 
 use roaring::RoaringTreemap;
+use rustc_hash::FxHashMap;
 
 /// Numbers of lines touched.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,8 +18,25 @@ enum Repr {
     Empty,
     /// All lines from the first to the last.
     Interval(u64, u64),
-    /// Anything else.
+    /// Anything else, while it grows: a bit for each line, by number of the page of 64 lines.
+    Pages(Box<FxHashMap<u64, u64>>),
+    /// Anything else, complete.
     Many(Box<RoaringTreemap>),
+}
+
+const PAGE_SHIFT: u32 = 6;
+
+/// Adds the lines from `first` to `last`, page by page.
+fn insert_pages(pages: &mut FxHashMap<u64, u64>, first: u64, last: u64) {
+    for page in first >> PAGE_SHIFT..=last >> PAGE_SHIFT {
+        let start = if page == first >> PAGE_SHIFT {
+            first & 63
+        } else {
+            0
+        };
+        let end = if page == last >> PAGE_SHIFT { last & 63 } else { 63 };
+        *pages.entry(page).or_default() |= (u64::MAX >> (63 - end)) & (u64::MAX << start);
+    }
 }
 
 impl LineSet {
@@ -33,11 +54,12 @@ impl LineSet {
                 *high = last.max(*high);
             }
             Repr::Interval(low, high) => {
-                let mut set = RoaringTreemap::new();
-                set.insert_range(*low..=*high);
-                set.insert_range(first..=last);
-                self.0 = Repr::Many(Box::new(set));
+                let mut pages = FxHashMap::default();
+                insert_pages(&mut pages, *low, *high);
+                insert_pages(&mut pages, first, last);
+                self.0 = Repr::Pages(Box::new(pages));
             }
+            Repr::Pages(pages) => insert_pages(pages, first, last),
             Repr::Many(set) => {
                 set.insert_range(first..=last);
             }
@@ -51,6 +73,19 @@ impl LineSet {
             Repr::Interval(first, last) => {
                 set.insert_range(*first..=*last);
             }
+            Repr::Pages(pages) => {
+                let mut pages: Vec<(u64, u64)> = pages.iter().map(|(page, lines)| (*page, *lines)).collect();
+                pages.sort_unstable();
+                for (page, mut lines) in pages {
+                    while lines != 0 {
+                        let start = lines.trailing_zeros();
+                        let length = (lines >> start).trailing_ones();
+                        let first = (page << PAGE_SHIFT) + u64::from(start);
+                        set.insert_range(first..first + u64::from(length));
+                        lines &= !((u64::MAX >> (64 - length)) << start);
+                    }
+                }
+            }
             Repr::Many(lines) => *set |= &**lines,
         }
     }
@@ -61,6 +96,7 @@ impl LineSet {
         match &self.0 {
             Repr::Empty => 0,
             Repr::Interval(first, last) => last - first + 1,
+            Repr::Pages(pages) => pages.values().map(|lines| u64::from(lines.count_ones())).sum(),
             Repr::Many(lines) => lines.len(),
         }
     }
@@ -79,6 +115,9 @@ impl LineSet {
 
     /// The smallest form: equal sets become equal values, and stretches are stored as such.
     pub fn compact(&mut self) {
+        if matches!(self.0, Repr::Pages(_)) {
+            self.0 = Repr::Many(Box::new(self.to_treemap()));
+        }
         if let Repr::Many(set) = &mut self.0 {
             set.optimize();
             if let (Some(first), Some(last)) = (set.min(), set.max())
