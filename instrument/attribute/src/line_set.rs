@@ -90,6 +90,15 @@ impl LineSet {
         }
     }
 
+    /// The first and the last line, if it is all lines from one to the other.
+    #[must_use]
+    pub fn as_stretch(&self) -> Option<(u64, u64)> {
+        match self.0 {
+            Repr::Interval(first, last) => Some((first, last)),
+            _ => None,
+        }
+    }
+
     /// Number of lines.
     #[must_use]
     pub fn len(&self) -> u64 {

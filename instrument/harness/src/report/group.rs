@@ -3,7 +3,9 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
+use memloupe_attribute::LineSet;
 use roaring::RoaringTreemap;
+use rustc_hash::FxHashMap;
 
 use super::filter::Filter;
 use super::{Dimension, Key, Order, Report, Row};
@@ -53,7 +55,45 @@ type Ids = [u32; Key::ALL.len()];
 struct Group {
     ids: Ids,
     measures: Measures,
-    lines: RoaringTreemap,
+    lines: LineUnion,
+}
+
+/// A union of line sets in the making: stretches are gathered and merged once.
+#[derive(Default)]
+struct LineUnion {
+    stretches: Vec<(u64, u64)>,
+    set: RoaringTreemap,
+}
+
+impl LineUnion {
+    fn add(&mut self, lines: &LineSet) {
+        match lines.as_stretch() {
+            Some(stretch) => self.stretches.push(stretch),
+            None => lines.add_to(&mut self.set),
+        }
+    }
+
+    /// The union, once everything is added.
+    fn finish(&mut self) -> &RoaringTreemap {
+        self.stretches.sort_unstable();
+        let mut stretches = std::mem::take(&mut self.stretches).into_iter();
+        if let Some(mut open) = stretches.next() {
+            for (first, last) in stretches {
+                if first <= open.1.saturating_add(1) {
+                    open.1 = open.1.max(last);
+                } else {
+                    self.set.insert_range(open.0..=open.1);
+                    open = (first, last);
+                }
+            }
+            self.set.insert_range(open.0..=open.1);
+        }
+        &self.set
+    }
+
+    fn len(&self) -> u64 {
+        self.set.len()
+    }
 }
 
 pub(super) fn group(profile: &Profile, by: &[Key], filters: &[Filter], order: Order) -> Report {
@@ -72,8 +112,10 @@ pub(super) fn group(profile: &Profile, by: &[Key], filters: &[Filter], order: Or
         })
         .collect();
 
-    let mut of_ids: HashMap<Ids, usize> = HashMap::new();
+    let mut of_ids: FxHashMap<Ids, usize> = FxHashMap::default();
     let mut groups: Vec<Group> = Vec::new();
+    // Neighbouring rows are mostly of one group.
+    let mut last = (Ids::default(), usize::MAX);
     for row in &profile.traffic {
         if !passes
             .iter()
@@ -85,31 +127,38 @@ pub(super) fn group(profile: &Profile, by: &[Key], filters: &[Filter], order: Or
         for (place, values) in ids.iter_mut().zip(&values) {
             *place = values.id(row);
         }
-        let group = *of_ids.entry(ids).or_insert_with(|| {
-            groups.push(Group {
-                ids,
-                measures: Measures::new(levels),
-                lines: RoaringTreemap::new(),
+        if last.0 != ids || last.1 == usize::MAX {
+            let group = *of_ids.entry(ids).or_insert_with(|| {
+                groups.push(Group {
+                    ids,
+                    measures: Measures::new(levels),
+                    lines: LineUnion::default(),
+                });
+                groups.len() - 1
             });
-            groups.len() - 1
-        });
-        groups[group].measures += &row.measures;
-        row.lines.add_to(&mut groups[group].lines);
+            last = (ids, group);
+        }
+        let group = &mut groups[last.1];
+        group.measures += &row.measures;
+        group.lines.add(&row.lines);
     }
 
+    let mut all_lines = RoaringTreemap::new();
+    for group in &mut groups {
+        all_lines |= group.lines.finish();
+    }
     sort(&mut groups, by, &values, order);
     let measures = profile.summary.measures();
-    let numbers = |sums: &Measures, lines: &RoaringTreemap| {
+    let numbers = |sums: &Measures, lines: u64| {
         measures
             .iter()
-            .map(|measure| measure.value(sums, lines.len()))
+            .map(|measure| measure.value(sums, lines))
             .collect::<Vec<u64>>()
     };
-    let mut total = (Measures::new(levels), RoaringTreemap::new());
+    let mut total = Measures::new(levels);
     let mut rows = Vec::with_capacity(groups.len());
     for group in &groups {
-        total.0 += &group.measures;
-        total.1 |= &group.lines;
+        total += &group.measures;
         let keys = values
             .iter()
             .zip(group.ids)
@@ -117,7 +166,7 @@ pub(super) fn group(profile: &Profile, by: &[Key], filters: &[Filter], order: Or
             .collect();
         rows.push(Row {
             keys,
-            values: numbers(&group.measures, &group.lines),
+            values: numbers(&group.measures, group.lines.len()),
         });
     }
     Report {
@@ -126,7 +175,7 @@ pub(super) fn group(profile: &Profile, by: &[Key], filters: &[Filter], order: Or
             .iter()
             .map(|measure| measure.name(&profile.summary.levels))
             .collect(),
-        total: numbers(&total.0, &total.1),
+        total: numbers(&total, all_lines.len()),
         measures,
         order,
         rows,
