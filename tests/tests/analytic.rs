@@ -61,11 +61,21 @@ const EXPECTED: [Expected; 6] = [
 ];
 
 #[test]
-fn accesses_per_site_are_exact() {
+fn accesses_per_site_are_exact_under_valgrind() {
+    assert_sites_are_exact("valgrind");
+}
+
+#[test]
+fn accesses_per_site_are_exact_natively() {
+    assert_sites_are_exact("native");
+}
+
+fn assert_sites_are_exact(engine: &str) {
     let program = Program::compile("kernels", &[]);
     for expected in &EXPECTED {
         let arguments = [expected.kernel.to_owned(), expected.n.to_string()];
-        let capture = Capture::success(&["--check", "--machine", "embedded"], program.path(), &arguments);
+        let options = ["--check", "--machine", "embedded", "--engine", engine];
+        let capture = Capture::success(&options, program.path(), &arguments);
         let rows = capture
             .report("function,access,site")
             .matching(&[("function", expected.kernel)]);

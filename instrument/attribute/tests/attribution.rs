@@ -11,7 +11,7 @@ const HEAP_BYTES: u64 = 0x10000;
 fn sites() -> SiteTable {
     let mut entry = Vec::new();
     let operands = [0u8, 1, 0];
-    let words = (32 + 24 * operands.len()) / 8;
+    let words = (32 + 32 * operands.len()) / 8;
     entry.extend((words as u32).to_le_bytes());
     entry.extend(0u32.to_le_bytes());
     entry.extend(0x1000u64.to_le_bytes());
@@ -26,7 +26,7 @@ fn sites() -> SiteTable {
         entry.extend(8u16.to_le_bytes());
         entry.extend([kind, 0]);
         entry.extend(slot.to_le_bytes());
-        entry.extend([0; 14]);
+        entry.extend([0; 22]);
     }
     let mut table = SiteTable::default();
     table.extend(&entry).expect("a sound entry");

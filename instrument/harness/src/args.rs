@@ -31,7 +31,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Run {
     /// How to capture
-    #[arg(long, value_enum, default_value_t = EngineChoice::Valgrind)]
+    #[arg(long, value_enum, default_value_t = EngineChoice::DEFAULT)]
     pub engine: EngineChoice,
     /// The memory hierarchy to simulate: a preset (see `memloupe machine list`), a TOML file, or `none` to count only
     #[arg(long, value_name = "NAME|FILE", default_value = "host")]
@@ -59,8 +59,15 @@ pub struct Run {
 /// Capture engines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EngineChoice {
+    /// In-process translator: all threads at once, AVX-512, JIT code; dynamically linked programs
+    Native,
     /// Our Valgrind tool: every access, serial, no AVX-512
     Valgrind,
+}
+
+impl EngineChoice {
+    /// The most trusted one.
+    pub const DEFAULT: Self = Self::Valgrind;
 }
 
 /// When to show progress.

@@ -272,7 +272,11 @@ fn summary(capture: &Capture<'_>) -> Summary {
     let incomplete_reason = capture
         .stream_error
         .clone()
-        .or_else(|| capture.ending.incompleteness(capture.interrupted))
+        .or_else(|| {
+            capture
+                .ending
+                .incompleteness(capture.interrupted, capture.consumer.engine())
+        })
         .or_else(|| {
             (!capture.consumer.finished()).then(|| "the capture engine did not end its stream".to_owned())
         });

@@ -1,14 +1,16 @@
 //! Starts the target under a capture engine and keeps hold of it.
 
+use std::fs;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
-use std::process::{Child, ExitStatus};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::args::EngineChoice;
 use crate::failure::{Failure, Kind};
 use crate::target::Target;
 
@@ -45,31 +47,41 @@ pub struct Launched {
     ending: Option<Ending>,
     interrupted: Arc<AtomicBool>,
     forwarded: bool,
-    tool: memloupe_valgrind::Tool,
+    tool: Option<memloupe_valgrind::Tool>,
     /// Holds the engine's files until the target is gone.
     _engine_folder: tempfile::TempDir,
 }
 
 impl Launched {
-    /// Starts `target` under our Valgrind tool with the stream's descriptor inherited.
+    /// Starts `target` under an engine with the stream's descriptor inherited.
     ///
     /// # Errors
-    /// [`Kind::Engine`] if Valgrind or the tool is missing or can't be started.
-    pub fn valgrind(target: &Target, arguments: &[String], stream: BorrowedFd<'_>) -> Result<Self, Failure> {
-        let engine_folder = tempfile::Builder::new()
+    /// [`Kind::Engine`] if the engine is missing, can't be started or can't observe this target.
+    pub fn start(
+        engine: EngineChoice,
+        target: &Target,
+        arguments: &[String],
+        stream: BorrowedFd<'_>,
+    ) -> Result<Self, Failure> {
+        let folder = tempfile::Builder::new()
             .prefix("memloupe-")
             .tempdir()
             .map_err(|error| {
                 Failure::new(
                     Kind::Engine,
                     format!(
-                        "cannot make a folder for the Valgrind tool in {}: {error}",
+                        "cannot make a folder for the engine in {}: {error}",
                         std::env::temp_dir().display()
                     ),
                 )
             })?;
-        let tool = memloupe_valgrind::install(engine_folder.path()).map_err(Failure::of(Kind::Engine))?;
-        let mut command = tool.command(target.path.as_os_str(), arguments);
+        let (mut command, tool) = match engine {
+            EngineChoice::Native => (native(target, arguments, folder.path())?, None),
+            EngineChoice::Valgrind => {
+                let tool = memloupe_valgrind::install(folder.path()).map_err(Failure::of(Kind::Engine))?;
+                (tool.command(target.path.as_os_str(), arguments), Some(tool))
+            }
+        };
         command.env(memloupe_stream::FD_VARIABLE, stream.as_raw_fd().to_string());
         let interrupted = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
@@ -89,14 +101,19 @@ impl Launched {
             interrupted,
             forwarded: false,
             tool,
-            _engine_folder: engine_folder,
+            _engine_folder: folder,
         })
     }
 
     /// What the engine had to say, line by line.
     #[must_use]
     pub fn messages(&self) -> Vec<String> {
-        self.tool.messages().lines().map(str::to_owned).collect()
+        let messages = self
+            .tool
+            .as_ref()
+            .map(memloupe_valgrind::Tool::messages)
+            .unwrap_or_default();
+        messages.lines().map(str::to_owned).collect()
     }
 
     /// How it ended, if it has.
@@ -142,3 +159,34 @@ impl Launched {
         }
     }
 }
+
+/// The native engine's library, which the build script made.
+pub(crate) static NATIVE_ENGINE: &[u8] = include_bytes!(env!("MEMLOUPE_ENGINE"));
+
+/// The target with the native engine preloaded, before whatever it preloads itself.
+fn native(target: &Target, arguments: &[String], folder: &Path) -> Result<Command, Failure> {
+    if target.is_static {
+        let what = "is statically linked: the native engine can't be loaded into it; use --engine valgrind";
+        return Err(Failure::new(
+            Kind::Engine,
+            format!("{} {what}", target.executable.display()),
+        ));
+    }
+    let library = folder.join("libmemloupe.so");
+    fs::write(&library, NATIVE_ENGINE).map_err(|error| {
+        Failure::new(
+            Kind::Engine,
+            format!("cannot write {}: {error}", library.display()),
+        )
+    })?;
+    let mut preload = library.into_os_string();
+    if let Some(others) = std::env::var_os(PRELOAD).filter(|others| !others.is_empty()) {
+        preload.push(":");
+        preload.push(others);
+    }
+    let mut command = Command::new(&target.path);
+    command.args(arguments).env(PRELOAD, preload);
+    Ok(command)
+}
+
+const PRELOAD: &str = "LD_PRELOAD";

@@ -123,7 +123,7 @@ impl Sink for Pipeline {
             instructions += sites
                 .block(run.block)
                 .map_or(0, |block| u64::from(block.instructions))
-                * run.iterations;
+                * run.executions();
         }
         self.timeline.advance(
             self.attribution.phase(),

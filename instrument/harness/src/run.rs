@@ -8,7 +8,7 @@ use memloupe_attribute::{Attribution, Preset};
 use memloupe_hierarchy::{Machine, System};
 use memloupe_stream::{Checker, Consumer, Engine, Geometry, Progress as Polled, Sink, StreamError};
 
-use crate::args::{EngineChoice, Run};
+use crate::args::Run;
 use crate::collect::{self, Capture};
 use crate::failure::{Failure, Kind};
 use crate::launch::{Ending, Launched};
@@ -56,9 +56,12 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     let mut consumer = Consumer::create(&Geometry::default()).map_err(Failure::of(Kind::Stream))?;
     let started = SystemTime::now();
     let progress = Progress::new(arguments.progress);
-    let launched = match arguments.engine {
-        EngineChoice::Valgrind => Launched::valgrind(&target, program_arguments, consumer.descriptor())?,
-    };
+    let launched = Launched::start(
+        arguments.engine,
+        &target,
+        program_arguments,
+        consumer.descriptor(),
+    )?;
     let pipeline = new_pipeline(presets, system);
     let mut session = Session {
         launched,
@@ -181,15 +184,15 @@ impl Session {
 impl Ending {
     /// Why a profile of a target that ended so is incomplete, if it is.
     #[must_use]
-    pub fn incompleteness(self, interrupted: bool) -> Option<String> {
+    pub fn incompleteness(self, interrupted: bool, engine: Engine) -> Option<String> {
         match self {
             Self::Killed(signal) if interrupted => Some(format!(
                 "interrupted; the target was ended by {}",
                 signal_name(signal)
             )),
-            Self::Killed(signal_hook::consts::SIGILL) => Some(
+            Self::Killed(signal_hook::consts::SIGILL) if engine == Engine::Valgrind => Some(
                 "the target was killed by SIGILL: Valgrind has no AVX-512 and no AMX; build the target for x86-64-v3 \
-                 (-march=haswell)"
+                 (-march=haswell), or use --engine native"
                     .to_owned(),
             ),
             Self::Killed(signal) => Some(format!("the target was killed by {}", signal_name(signal))),

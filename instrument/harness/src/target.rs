@@ -5,7 +5,8 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use object::elf;
+use object::read::elf::{FileHeader as _, ProgramHeader as _};
+use object::{Endianness, elf};
 
 use crate::failure::{Failure, Kind};
 
@@ -16,6 +17,8 @@ pub struct Target {
     pub path: PathBuf,
     /// The program the kernel will really execute: the script's interpreter, else the file itself.
     pub executable: PathBuf,
+    /// Whether it has no dynamic loader, so that nothing can be preloaded into it.
+    pub is_static: bool,
 }
 
 /// Finds and checks a program.
@@ -53,7 +56,12 @@ pub fn resolve(program: &str) -> Result<Target, Failure> {
             path.clone()
         }
     };
-    Ok(Target { path, executable })
+    let is_static = !has_interpreter(&executable);
+    Ok(Target {
+        path,
+        executable,
+        is_static,
+    })
 }
 
 fn find(program: &str) -> Result<PathBuf, Failure> {
@@ -96,6 +104,22 @@ fn read_head(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::new();
     File::open(path)?.take(HEAD_BYTES).read_to_end(&mut head)?;
     Ok(head)
+}
+
+/// Whether an ELF program names a dynamic loader. One that can't be parsed is left to the kernel to refuse.
+fn has_interpreter(executable: &Path) -> bool {
+    let Ok(data) = fs::read(executable) else {
+        return true;
+    };
+    let Ok(header) = elf::FileHeader64::<Endianness>::parse(&*data) else {
+        return true;
+    };
+    let Ok(endian) = header.endian() else { return true };
+    header.program_headers(endian, &*data).is_ok_and(|segments| {
+        segments
+            .iter()
+            .any(|segment| segment.p_type(endian) == elf::PT_INTERP)
+    })
 }
 
 fn interpreter(head: &[u8]) -> Option<PathBuf> {

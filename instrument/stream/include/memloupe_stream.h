@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define ML_MAGIC 0x31304d4145525453ull /* "STREAM01" read as bytes S T R E A M 0 1 */
-#define ML_VERSION 1u
+#define ML_VERSION 2u
 
 /* The environment variable that names the inherited descriptor of the shared file (decimal). */
 #define ML_FD_VARIABLE "MEMLOUPE_STREAM_FD"
@@ -93,7 +93,7 @@ struct ml_ring {
     uint32_t reserved3[13];
 };
 
-#define ML_RING_HEADER_BYTES 4096u
+#define ML_RING_HEADER_BYTES 4096u /* what lies behind struct ml_ring is the producer's own */
 
 enum ml_ring_state {
     ML_RING_FREE = 0,  /* the producer may claim it (compare-and-swap to LIVE) */
@@ -121,19 +121,45 @@ struct ml_block {
     uint32_t flops;        /* floating-point operations of one execution, an FMA counted as two */
     uint16_t instructions; /* that start in the block */
     uint16_t operands;
-    uint16_t slots;        /* address words in a block record */
+    uint16_t slots;        /* words in a block record after its first */
+    uint16_t flags;        /* ML_BLOCK_… */
+};
+
+/* The block is a loop onto itself: each record stands for several executions and ends with one more word, their
+ * number. The slots hold what they held in the first; an operand's address grows by `stride` each time. */
+#define ML_BLOCK_LOOP 1u
+
+/* One memory operand: address = slot value (none: 0) + index slot value * scale + displacement. */
+struct ml_operand {
+    int32_t ip_offset; /* of its instruction from the block's address; may be negative, see PROTOCOL.md */
+    uint16_t bytes;    /* of one access; of one lane in the forms that have lanes */
+    uint8_t kind;      /* enum ml_kind */
+    uint8_t flags;     /* ML_OPERAND_… */
+    uint16_t slot;
+    uint16_t index_slot;
+    uint16_t mask_slot;
+    uint8_t form;  /* enum ml_form */
+    uint8_t scale; /* 0: no index */
+    int64_t displacement;
+    int32_t stride; /* in a loop block */
+    uint8_t lanes;
+    uint8_t index_bytes; /* width of one lane of a vector index */
     uint16_t reserved;
 };
 
-/* One memory operand: address = slot value + displacement. */
-struct ml_operand {
-    int32_t ip_offset; /* of its instruction from the block's address; may be negative, see PROTOCOL.md */
-    uint16_t bytes;
-    uint8_t kind;  /* enum ml_kind */
-    uint8_t flags; /* ML_OPERAND_… */
-    uint16_t slot;
-    uint16_t reserved[3];
-    int64_t displacement;
+/* No base register: the displacement is the address. */
+#define ML_NO_SLOT 0xffffu
+
+/* How an operand becomes accesses; see PROTOCOL.md, "Forms". */
+enum ml_form {
+    ML_FORM_PLAIN = 0,    /* one access */
+    ML_FORM_GATHER = 1,   /* one access for each active lane: vector index in the words from index_slot on */
+    ML_FORM_MASKED = 2,   /* `lanes` lanes side by side: one access for each row of active ones */
+    ML_FORM_ANY_LANE = 3, /* one access if any lane is active (a broadcast) */
+    ML_FORM_COMPRESS = 4, /* one access of as many lanes as are active */
+    ML_FORM_STRING = 5,   /* a `rep` string from the slot's value on; length: index slot's value - mask slot's value */
+    ML_FORM_TABLE = 6,    /* xlat: the index is the low byte of the index slot */
+    ML_FORM_TILE = 7,     /* AMX tile `lanes`: one access for each row; tile configuration in 8 words from mask_slot on */
 };
 
 enum ml_kind {
@@ -147,11 +173,17 @@ enum ml_kind {
 /* The access happens only if the slot's value is not ML_ABSENT. Such an operand has a slot of its own. */
 #define ML_OPERAND_CONDITIONAL 1u
 #define ML_ABSENT 0xffffffffffffffffull
+/* The address is relative to the thread's FS base (ML_EVENT_SEGMENT_BASE). */
+#define ML_OPERAND_FS 2u
+/* The sum is cut to 32 bits before the segment's base is added. */
+#define ML_OPERAND_ADDRESS_32 4u
+/* The mask is the sign bit of each lane of a vector; without this flag, the low bits of one word. */
+#define ML_OPERAND_VECTOR_MASK 8u
 
 /* ---- records ------------------------------------------------------------------------------------ */
 
 /* First word of a record: bits 63-56 type, low 32 bits argument.
- * ML_RECORD_BLOCK: argument = block id; `slots` address words follow.
+ * ML_RECORD_BLOCK: argument = block id; `slots` words follow, and the count of a loop block.
  * ML_RECORD_EVENT: argument = event type | payload words << 8; the payload follows. */
 #define ML_RECORD_BLOCK 0x00u
 #define ML_RECORD_EVENT 0x01u
@@ -175,6 +207,7 @@ enum ml_event {
     ML_EVENT_EXEC = 14,        /* text path: mappings, threads and objects are gone; the stream goes on */
     ML_EVENT_EXIT = 15,        /* exit code, fatal signal (0 if none) */
     ML_EVENT_UNOBSERVED = 16,  /* instructions, text cause */
+    ML_EVENT_SEGMENT_BASE = 17, /* the thread's FS base from here on */
 };
 
 enum ml_map { ML_MAP_ANONYMOUS = 0, ML_MAP_FILE = 1, ML_MAP_STACK = 2, ML_MAP_BRK = 3 };
@@ -218,7 +251,7 @@ ML_ASSERT(ring_head, offsetof(struct ml_ring, head) == 64);
 ML_ASSERT(ring_tail, offsetof(struct ml_ring, tail) == 128);
 ML_ASSERT(chunk, sizeof(struct ml_chunk) == ML_CHUNK_HEADER_BYTES);
 ML_ASSERT(block, sizeof(struct ml_block) == 32);
-ML_ASSERT(operand, sizeof(struct ml_operand) == 24);
+ML_ASSERT(operand, sizeof(struct ml_operand) == 32);
 ML_ASSERT(fetch, sizeof(struct ml_fetch) == 24);
 ML_ASSERT(probe, sizeof(struct ml_probe) == 1024);
 

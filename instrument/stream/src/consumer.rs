@@ -10,7 +10,10 @@ use rustix::thread::futex;
 use crate::decode::{Decoder, Sink};
 use crate::layout::{CHUNK_HEADER_BYTES, RING_ENDED, RING_FREE, RING_HEADER_BYTES};
 use crate::shared::{Counters, Geometry, Shared, low_half};
-use crate::{Engine, SiteTable, StreamError};
+use crate::{Engine, SiteTable, StreamError, layout};
+
+/// First word of a SYNC event: one word of payload.
+const SYNC_HEAD: u64 = layout::RECORD_EVENT << layout::RECORD_SHIFT | 1 << 8 | 12;
 
 /// What a call of [`Consumer::poll`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +105,47 @@ impl Consumer {
         }
         self.wait(timeout);
         Ok(Progress::Idle)
+    }
+
+    /// Drops the oldest closed chunk undecoded; waits up to `timeout` for one. For measuring what capture alone costs: the
+    /// sink is only asked for probes.
+    ///
+    /// # Errors
+    /// [`StreamError::ProbeTableFull`] if the sink's probes don't fit.
+    pub fn discard(&mut self, sink: &mut impl Sink, timeout: Duration) -> Result<Progress, StreamError> {
+        let finished = self.finished();
+        let Some(ring) = self.oldest_closed() else {
+            if !finished {
+                self.wait(timeout);
+            }
+            return Ok(if finished {
+                Progress::Finished
+            } else {
+                Progress::Idle
+            });
+        };
+        let state = self.shared.ring(ring);
+        let tail = state.tail.load(Relaxed);
+        let mut chunk_header = [0u64; 2];
+        self.shared.copy_chunk(ring, tail, &mut chunk_header);
+        let used_bytes = (chunk_header[1] as u32 as usize).min(self.words.len() * 8);
+        self.bytes_consumed += used_bytes as u64;
+        // A producer closes its chunk behind a SYNC, and waits.
+        let words = used_bytes / 8;
+        let expected = self.shared.header().sync_ack.load(Relaxed) + 1;
+        let answered = if self
+            .shared
+            .chunk_ends_with(ring, tail, words, [SYNC_HEAD, expected])
+        {
+            self.answer(expected, sink)
+        } else {
+            Ok(())
+        };
+        state.tail.store(tail + 1, SeqCst);
+        if state.producer_waiting.load(SeqCst) != 0 {
+            wake(low_half(&state.tail));
+        }
+        answered.map(|()| Progress::Chunk)
     }
 
     /// Decodes whatever is left after the target is gone: closed chunks, then what the open ones hold.

@@ -3,7 +3,7 @@
 use crate::event::Event;
 use crate::run::{RunBatch, RunOperand};
 use crate::site::SiteTable;
-use crate::{StreamError, layout};
+use crate::{StreamError, form, layout};
 
 /// What receives a decoded stream. Calls for one thread come in program order.
 pub trait Sink {
@@ -26,6 +26,8 @@ const BATCH_RUNS: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Decoder {
     batch: RunBatch,
+    /// Of each thread that has told it.
+    fs_bases: Vec<u64>,
 }
 
 impl Decoder {
@@ -43,16 +45,21 @@ impl Decoder {
     ) -> Result<Option<u64>, StreamError> {
         self.batch.clear();
         let mut sync = None;
+        let mut fs_base = self.fs_bases.get(thread as usize).copied().unwrap_or(0);
         let mut at = 0;
         while at < words.len() {
             let head = words[at];
             let step = match head >> layout::RECORD_SHIFT {
-                layout::RECORD_BLOCK => self.block(head as u32, &words[at + 1..], sites),
+                layout::RECORD_BLOCK => self.block(head as u32, &words[at + 1..], sites, fs_base),
                 layout::RECORD_EVENT => {
                     self.flush(thread, sites, sink);
                     Self::event(head as u32, &words[at + 1..]).map(|(event, length)| {
                         match event {
                             Event::Sync { number } => sync = Some(number),
+                            Event::SegmentBase { fs } => {
+                                fs_base = fs;
+                                self.keep_fs_base(thread, fs);
+                            }
                             event => sink.event(thread, event),
                         }
                         length
@@ -77,36 +84,38 @@ impl Decoder {
     }
 
     #[inline]
-    fn block(&mut self, id: u32, rest: &[u64], sites: &SiteTable) -> Result<usize, String> {
+    fn block(&mut self, id: u32, rest: &[u64], sites: &SiteTable, fs_base: u64) -> Result<usize, String> {
         let block = sites
             .block(id)
             .ok_or_else(|| format!("block {id} is not in the site table"))?;
-        let slots = rest
-            .get(..block.slots as usize)
-            .ok_or_else(|| format!("block {id} needs {} slots, the chunk ends", block.slots))?;
-        let mut site_id = block.first_site;
-        for site in sites.sites_of(block) {
-            let address = match site.kind {
-                crate::AccessKind::Fetch => site.ip,
-                _ => match slots[usize::from(site.slot)] {
-                    layout::ABSENT if site.conditional => {
-                        site_id += 1;
-                        continue;
-                    }
-                    slot => slot.wrapping_add_signed(site.displacement),
-                },
-            };
+        let length = block.slots as usize + usize::from(block.is_loop);
+        let words = rest
+            .get(..length)
+            .ok_or_else(|| format!("block {id} needs {length} words, the chunk ends"))?;
+        let (slots, count) = words.split_at(block.slots as usize);
+        if !block.is_plain {
+            form::expand(&mut self.batch, id, block, sites, slots, fs_base);
+            return Ok(length);
+        }
+        let (fetch, operands) = sites.sites_of(block).split_first().expect("a fetch site");
+        self.batch.push_operand(RunOperand {
+            address: fetch.ip,
+            stride: 0,
+            site: block.first_site,
+            bytes: fetch.bytes,
+            kind: fetch.kind,
+        });
+        for (site_id, site) in (block.first_site + 1..).zip(operands) {
             self.batch.push_operand(RunOperand {
-                address,
-                stride: 0,
+                address: form::address(&site.operand, slots, fs_base),
+                stride: i64::from(site.operand.stride),
                 site: site_id,
                 bytes: site.bytes,
                 kind: site.kind,
             });
-            site_id += 1;
         }
-        self.batch.end_run(id, 1);
-        Ok(slots.len())
+        self.batch.end_run(id, count.first().copied().unwrap_or(1));
+        Ok(length)
     }
 
     fn event(argument: u32, rest: &[u64]) -> Result<(Event, usize), String> {
@@ -115,6 +124,14 @@ impl Decoder {
             .get(..length)
             .ok_or_else(|| format!("event of {length} words, the chunk ends"))?;
         Ok((Event::parse(argument & 0xff, payload)?, length))
+    }
+
+    fn keep_fs_base(&mut self, thread: u32, fs_base: u64) {
+        let index = thread as usize;
+        if self.fs_bases.len() <= index {
+            self.fs_bases.resize(index + 1, 0);
+        }
+        self.fs_bases[index] = fs_base;
     }
 
     fn flush(&mut self, thread: u32, sites: &SiteTable, sink: &mut impl Sink) {

@@ -147,6 +147,11 @@ pub enum Event {
         /// Why, for a person.
         cause: String,
     },
+    /// The thread's FS base from here on. The decoder keeps it to itself.
+    SegmentBase {
+        /// The base.
+        fs: u64,
+    },
 }
 
 impl Event {
@@ -226,6 +231,7 @@ impl Event {
                 instructions: words.u64()?,
                 cause: words.text()?,
             },
+            17 => Self::SegmentBase { fs: words.u64()? },
             other => return Err(format!("unknown event {other}")),
         };
         Ok(event)

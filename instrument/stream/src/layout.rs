@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"STREAM01");
 /// Version of the protocol; see `PROTOCOL.md`, "Changes".
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The environment variable that tells the engine which inherited descriptor is the shared file.
 pub const FD_VARIABLE: &str = "MEMLOUPE_STREAM_FD";
 pub(crate) const HEADER_BYTES: usize = 4096;
@@ -18,7 +18,7 @@ pub(crate) const PROBE_BYTES: usize = 1024;
 pub(crate) const PROBE_STEPS: usize = 4;
 pub(crate) const PROBE_FETCHES: usize = 40;
 pub(crate) const BLOCK_BYTES: usize = 32;
-pub(crate) const OPERAND_BYTES: usize = 24;
+pub(crate) const OPERAND_BYTES: usize = 32;
 /// No record is longer.
 pub const MAX_RECORD_BYTES: usize = 16384;
 pub(crate) const RECORD_SHIFT: u32 = 56;
@@ -28,6 +28,11 @@ pub(crate) const NO_RING: u32 = u32::MAX;
 /// Slot value of a conditional operand whose access did not happen.
 pub(crate) const ABSENT: u64 = u64::MAX;
 pub(crate) const OPERAND_CONDITIONAL: u8 = 1;
+pub(crate) const OPERAND_FS: u8 = 2;
+pub(crate) const OPERAND_ADDRESS_32: u8 = 4;
+pub(crate) const OPERAND_VECTOR_MASK: u8 = 8;
+pub(crate) const NO_SLOT: u16 = u16::MAX;
+pub(crate) const BLOCK_LOOP: u16 = 1;
 pub(crate) const FETCH_REGISTER: u8 = 0xff;
 
 pub(crate) const RING_FREE: u32 = 0;

@@ -14,6 +14,7 @@ mod checker;
 mod consumer;
 mod decode;
 mod event;
+mod form;
 mod layout;
 mod probe;
 mod run;

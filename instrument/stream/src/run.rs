@@ -37,8 +37,20 @@ pub struct Run<'a> {
     pub block: BlockId,
     /// How often, in a row.
     pub iterations: u64,
-    /// The block's fetch, then its accesses in program order; an access that did not happen is left out.
+    /// The block's fetch, then its accesses in program order; an access that did not happen is left out. A run without
+    /// a fetch goes on with the execution that the run before it began: it counts no instructions.
     pub operands: &'a [RunOperand],
+}
+
+impl Run<'_> {
+    /// How many executions of the block begin with it.
+    #[must_use]
+    pub fn executions(&self) -> u64 {
+        match self.operands.first() {
+            Some(operand) if operand.kind == AccessKind::Fetch => self.iterations,
+            _ => 0,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +100,14 @@ impl RunBatch {
             end: self.operands.len() as u32,
             iterations,
         });
+    }
+
+    /// Closes a run of one iteration if operands were pushed since the last one.
+    #[inline]
+    pub(crate) fn end_run_if_open(&mut self, block: BlockId) {
+        if self.heads.last().map_or(0, |head| head.end) as usize != self.operands.len() {
+            self.end_run(block, 1);
+        }
     }
 
     /// The runs, in order.

@@ -77,12 +77,133 @@ pub struct Site {
     pub bytes: u32,
     /// What it does.
     pub kind: AccessKind,
-    /// The access happens only if its slot is present.
-    pub(crate) conditional: bool,
-    pub(crate) slot: u16,
     /// The block it belongs to.
     pub block: BlockId,
+    pub(crate) operand: Operand,
+}
+
+/// How an operand becomes accesses; `PROTOCOL.md`, "Forms".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Form {
+    Plain,
+    Gather,
+    Masked,
+    AnyLane,
+    Compress,
+    String,
+    Table,
+    Tile,
+}
+
+impl Form {
+    const ALL: [Self; 8] = [
+        Self::Plain,
+        Self::Gather,
+        Self::Masked,
+        Self::AnyLane,
+        Self::Compress,
+        Self::String,
+        Self::Table,
+        Self::Tile,
+    ];
+}
+
+/// How an operand's address is found in a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Operand {
+    pub(crate) form: Form,
+    /// `OPERAND_…` bits.
+    pub(crate) flags: u8,
+    pub(crate) slot: u16,
+    pub(crate) index_slot: u16,
+    pub(crate) mask_slot: u16,
+    pub(crate) scale: u8,
+    pub(crate) lanes: u8,
+    pub(crate) index_bytes: u8,
+    pub(crate) stride: i32,
     pub(crate) displacement: i64,
+}
+
+impl Operand {
+    /// Of a block's instruction fetch, which no record describes.
+    const FETCH: Self = Self {
+        form: Form::Plain,
+        flags: 0,
+        slot: layout::NO_SLOT,
+        index_slot: 0,
+        mask_slot: 0,
+        scale: 0,
+        lanes: 0,
+        index_bytes: 0,
+        stride: 0,
+        displacement: 0,
+    };
+
+    /// Reads an operand of the site table.
+    ///
+    /// # Errors
+    /// What breaks the protocol: an unknown form, or words outside the record.
+    fn parse(bytes: &[u8], slots: u16, access_bytes: u16) -> Result<Self, String> {
+        let operand = Self {
+            form: *Form::ALL
+                .get(usize::from(bytes[14]))
+                .ok_or_else(|| format!("has an operand of form {}", bytes[14]))?,
+            flags: bytes[7],
+            slot: u16_at(bytes, 8),
+            index_slot: u16_at(bytes, 10),
+            mask_slot: u16_at(bytes, 12),
+            scale: bytes[15],
+            displacement: u64_at(bytes, 16).cast_signed(),
+            stride: u32_at(bytes, 24).cast_signed(),
+            lanes: bytes[28],
+            index_bytes: bytes[29],
+        };
+        let inside = |slot: u16, bytes: usize| usize::from(slot) * 8 + bytes <= usize::from(slots) * 8;
+        if operand.slot != layout::NO_SLOT && !inside(operand.slot, 8) {
+            return Err(format!("has an operand in slot {} of {slots}", operand.slot));
+        }
+        let lanes = usize::from(operand.lanes);
+        let index_bytes = match operand.form {
+            Form::Gather => lanes * usize::from(operand.index_bytes),
+            Form::String | Form::Table => 8,
+            _ if operand.scale != 0 => 8,
+            _ => 0,
+        };
+        let mask_bytes = match operand.form {
+            Form::Gather | Form::Masked | Form::AnyLane | Form::Compress => {
+                if operand.flags & layout::OPERAND_VECTOR_MASK == 0 {
+                    8
+                } else {
+                    lanes * usize::from(access_bytes)
+                }
+            }
+            Form::String => 8,
+            Form::Tile => 64,
+            Form::Plain | Form::Table => 0,
+        };
+        if (index_bytes > 0 && !inside(operand.index_slot, index_bytes))
+            || (mask_bytes > 0 && !inside(operand.mask_slot, mask_bytes))
+        {
+            return Err(format!(
+                "has an operand whose index or mask lies outside the record's {slots} slots"
+            ));
+        }
+        let lanes_are_sound = match operand.form {
+            Form::Gather => lanes <= 64 && matches!(operand.index_bytes, 4 | 8) && access_bytes > 0,
+            Form::Masked | Form::AnyLane | Form::Compress => lanes <= 64 && access_bytes > 0,
+            Form::String => access_bytes > 0,
+            Form::Tile => lanes < 8,
+            Form::Plain | Form::Table => true,
+        };
+        if !lanes_are_sound {
+            return Err(format!(
+                "has an operand of {:?} form with {lanes} lanes of {access_bytes} bytes",
+                operand.form
+            ));
+        }
+        Ok(operand)
+    }
 }
 
 /// Contiguous code that executes as a whole.
@@ -101,6 +222,10 @@ pub struct Block {
     /// Number of memory operands, the fetch not included.
     pub operands: u32,
     pub(crate) slots: u32,
+    /// A record stands for several executions; their number follows the slots.
+    pub(crate) is_loop: bool,
+    /// All operands are plain ones without conditions: each yields exactly one access.
+    pub(crate) is_plain: bool,
 }
 
 /// The consumer's copy of the site table.
@@ -183,13 +308,15 @@ impl SiteTable {
                 "is {entry_bytes} bytes long with {operands} operands"
             )));
         }
-        let block = Block {
+        let mut block = Block {
             address: u64_at(bytes, 8),
             code_bytes: u32_at(bytes, 16),
             flops: u32_at(bytes, 20),
             instructions: u32::from(u16_at(bytes, 24)),
             operands: u32::from(operands),
             slots: u32::from(slots),
+            is_loop: u16_at(bytes, 30) & layout::BLOCK_LOOP != 0,
+            is_plain: true,
             first_site: SiteId::try_from(self.sites.len()).map_err(|_| broken("more than 2^32 sites"))?,
         };
         let block_id = id as BlockId;
@@ -197,29 +324,28 @@ impl SiteTable {
             ip: block.address,
             bytes: block.code_bytes,
             kind: AccessKind::Fetch,
-            conditional: false,
-            slot: 0,
             block: block_id,
-            displacement: 0,
+            operand: Operand::FETCH,
         });
         for operand in bytes[layout::BLOCK_BYTES..entry_bytes].chunks_exact(layout::OPERAND_BYTES) {
-            let slot = u16_at(operand, 8);
             let kind = AccessKind::from_code(operand[6])
                 .ok_or_else(|| broken(&format!("has an operand of kind {}", operand[6])))?;
-            if slot >= slots {
-                return Err(broken(&format!("has an operand in slot {slot} of {slots}")));
-            }
+            let access_bytes = u16_at(operand, 4);
+            let place = Operand::parse(operand, slots, access_bytes).map_err(|what| broken(&what))?;
+            block.is_plain &= place.form == Form::Plain
+                && place.flags & (layout::OPERAND_CONDITIONAL | layout::OPERAND_ADDRESS_32) == 0;
             self.sites.push(Site {
                 ip: block
                     .address
                     .wrapping_add_signed(i64::from(u32_at(operand, 0).cast_signed())),
-                bytes: u32::from(u16_at(operand, 4)),
+                bytes: u32::from(access_bytes),
                 kind,
-                conditional: operand[7] & layout::OPERAND_CONDITIONAL != 0,
-                slot,
                 block: block_id,
-                displacement: u64_at(operand, 16).cast_signed(),
+                operand: place,
             });
+        }
+        if block.is_loop && !block.is_plain {
+            return Err(broken("is a loop with operands that are not plain"));
         }
         self.blocks.push(block);
         Ok(entry_bytes)

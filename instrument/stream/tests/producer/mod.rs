@@ -12,6 +12,7 @@ pub(crate) struct Producer {
     blocks: u32,
 }
 
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Operand {
     pub(crate) ip_offset: i32,
     pub(crate) bytes: u16,
@@ -19,6 +20,15 @@ pub(crate) struct Operand {
     pub(crate) conditional: bool,
     pub(crate) slot: u16,
     pub(crate) displacement: i64,
+    /// Flags beside `conditional`.
+    pub(crate) flags: u8,
+    pub(crate) index_slot: u16,
+    pub(crate) mask_slot: u16,
+    pub(crate) form: u8,
+    pub(crate) scale: u8,
+    pub(crate) stride: i32,
+    pub(crate) lanes: u8,
+    pub(crate) index_bytes: u8,
 }
 
 /// One thread's ring.
@@ -49,7 +59,7 @@ impl Producer {
             blocks: 0,
         };
         assert_eq!(producer.read::<[u8; 8]>(0), *b"STREAM01");
-        assert_eq!(producer.read::<u32>(8), 1, "version");
+        assert_eq!(producer.read::<u32>(8), 2, "version");
         producer.write(196, std::process::id());
         producer.write(200, 2u32);
         producer
@@ -72,9 +82,20 @@ impl Producer {
         slots: u16,
         operands: &[Operand],
     ) -> u32 {
+        self.add_block_with_flags(address, code_bytes, slots, 0, operands)
+    }
+
+    pub(crate) fn add_block_with_flags(
+        &mut self,
+        address: u64,
+        code_bytes: u32,
+        slots: u16,
+        flags: u16,
+        operands: &[Operand],
+    ) -> u32 {
         let published: u64 = self.read(208);
         let at = self.read::<u64>(24) as usize + published as usize;
-        let bytes = 32 + operands.len() * 24;
+        let bytes = 32 + operands.len() * 32;
         self.write(at, (bytes / 8) as u32);
         self.write(at + 4, self.blocks);
         self.write(at + 8, address);
@@ -83,14 +104,22 @@ impl Producer {
         self.write(at + 24, 3u16);
         self.write(at + 26, operands.len() as u16);
         self.write(at + 28, slots);
+        self.write(at + 30, flags);
         for (index, operand) in operands.iter().enumerate() {
-            let place = at + 32 + index * 24;
+            let place = at + 32 + index * 32;
             self.write(place, operand.ip_offset);
             self.write(place + 4, operand.bytes);
             self.write(place + 6, operand.kind);
-            self.write(place + 7, u8::from(operand.conditional));
+            self.write(place + 7, u8::from(operand.conditional) | operand.flags);
             self.write(place + 8, operand.slot);
+            self.write(place + 10, operand.index_slot);
+            self.write(place + 12, operand.mask_slot);
+            self.write(place + 14, operand.form);
+            self.write(place + 15, operand.scale);
             self.write(place + 16, operand.displacement);
+            self.write(place + 24, operand.stride);
+            self.write(place + 28, operand.lanes);
+            self.write(place + 29, operand.index_bytes);
         }
         self.write(208, published + bytes as u64);
         self.blocks += 1;

@@ -1,0 +1,303 @@
+//! The code cache: zones of memory near the code they hold translations of, the translated blocks, the links between
+//! them, and how they are forgotten when the target's code changes. Cache memory is never reused: a thread may still be
+//! on its way through a forgotten block.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Release;
+
+use crate::translator::assembler::Assembler;
+use crate::{stream, system};
+
+const ZONE_BYTES: usize = 64 << 20;
+/// A zone with less than this left is full: no block's translation is longer.
+const ZONE_RESERVE_BYTES: usize = 64 << 10;
+/// Zones lie so close to the code that RIP-relative operands reach from them what they reach from the code, as long as
+/// it is not more than 250 MB away from the code.
+const ZONE_REACH: i64 = 0x7000_0000;
+/// Nothing is mapped below: that is where null pointers lead.
+const LOWEST: i64 = 0x20_0000;
+const PAGE_SHIFT: u32 = 12;
+
+/// A multiplicative hash for addresses.
+#[derive(Default)]
+pub(crate) struct AddressHash(u64);
+
+impl Hasher for AddressHash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0 ^ value)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(26);
+    }
+}
+
+/// A map keyed by addresses.
+pub(crate) type AddressMap<T> = HashMap<u64, T, BuildHasherDefault<AddressHash>>;
+
+pub(crate) const fn address_map<T>() -> AddressMap<T> {
+    HashMap::with_hasher(BuildHasherDefault::new())
+}
+
+struct Zone {
+    start: usize,
+    next: usize,
+    end: usize,
+}
+
+/// What the dispatcher does when translated code leaves a block through it.
+#[derive(Clone, Copy)]
+pub(crate) enum Cause {
+    /// Goes on at `target`, linking the two from then on if there is a place to patch.
+    Branch,
+    /// Runs the system call whose instruction lies at `plain` (goes on by itself) and at `watched` (comes back).
+    SystemCall { plain: usize, watched: usize },
+    /// A watched system call has returned.
+    AfterSystemCall,
+    /// The code at `target` is not what was translated.
+    Stale,
+    /// A probed or hooked function is entered; goes on at `resume` in its block.
+    Enter { resume: usize },
+    /// A call of a probed or hooked function returns to `target`.
+    Leave,
+}
+
+/// A way out of a block.
+#[derive(Clone, Copy)]
+pub(crate) struct Exit {
+    pub(crate) cause: Cause,
+    /// In the target's addresses.
+    pub(crate) target: u64,
+    /// The rel32 to patch with the translation of `target`; 0 for none.
+    pub(crate) patch: usize,
+    /// Where the rel32 leads before.
+    pub(crate) stub: usize,
+}
+
+struct Block {
+    code: std::ops::Range<u64>,
+    entry: usize,
+    incoming: Vec<usize>,
+}
+
+/// A place in the target's code that translated code stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) address: u64,
+    /// The register that holds the record pointer instead of the target's value.
+    pub(crate) pointer: Option<u8>,
+}
+
+/// The cache.
+pub(crate) struct Cache {
+    zones: Vec<Zone>,
+    blocks: AddressMap<Block>,
+    /// Starts of the blocks that touch a page.
+    pages: AddressMap<Vec<u64>>,
+    exits: Vec<Exit>,
+    /// Stubs of places that calls of probed functions return to.
+    pub(crate) leave_stubs: AddressMap<usize>,
+    /// By address in the cache: where an instruction of the target begins to run.
+    places: AddressMap<Place>,
+}
+
+impl Cache {
+    pub(crate) const fn new() -> Self {
+        Self {
+            zones: Vec::new(),
+            blocks: address_map(),
+            pages: address_map(),
+            exits: Vec::new(),
+            leave_stubs: address_map(),
+            places: address_map(),
+        }
+    }
+
+    /// Where the translation of code at `pc` begins to be written.
+    pub(crate) fn open(&mut self, pc: u64) -> Assembler {
+        let index = self.zone_near(pc);
+        Assembler::new(self.zones[index].next.next_multiple_of(16))
+    }
+
+    /// Ends what [`Cache::open`] began.
+    pub(crate) fn close(&mut self, assembler: &Assembler) {
+        let at = assembler.position();
+        let zone = self
+            .zones
+            .iter_mut()
+            .find(|zone| zone.start <= at && at <= zone.end)
+            .expect("code is written in a zone");
+        zone.next = at;
+    }
+
+    fn zone_near(&mut self, pc: u64) -> usize {
+        let pc = pc.cast_signed();
+        let reaches = |start: usize, end: usize| {
+            (start as i64 - pc).abs() < ZONE_REACH && (end as i64 - pc).abs() < ZONE_REACH
+        };
+        if let Some(index) = self
+            .zones
+            .iter()
+            .position(|zone| reaches(zone.start, zone.end) && zone.end - zone.next > ZONE_RESERVE_BYTES)
+        {
+            return index;
+        }
+        // Below the code first: above it, a program's heap or other libraries may want to grow. In a crowded
+        // neighbourhood, smaller zones.
+        for shift in 0..5 {
+            let bytes = ZONE_BYTES >> shift;
+            let step = bytes as i64;
+            let page = pc >> PAGE_SHIFT << PAGE_SHIFT;
+            let places = ZONE_REACH / step;
+            let below = (1..places).map(|k| page - k * step);
+            let above = (4..places).map(|k| page + k * step);
+            let found = below
+                .chain(above)
+                .filter(|&start| start >= LOWEST && reaches(start as usize, start as usize + bytes))
+                .find(|&start| system::map_code(start as usize, bytes));
+            if let Some(start) = found {
+                let start = start as usize;
+                self.zones.push(Zone {
+                    start,
+                    next: start,
+                    end: start + bytes,
+                });
+                return self.zones.len() - 1;
+            }
+        }
+        system::fatal(format_args!(
+            "no room for translated code within 1.8 GB of {pc:#x}"
+        ));
+    }
+
+    /// The translation of the block at `pc`.
+    pub(crate) fn find(&self, pc: u64) -> Option<usize> {
+        self.blocks.get(&pc).map(|block| block.entry)
+    }
+
+    /// Adds a translation.
+    pub(crate) fn insert(&mut self, code: std::ops::Range<u64>, entry: usize) {
+        let start = code.start;
+        for page in code.start >> PAGE_SHIFT..=(code.end - 1) >> PAGE_SHIFT {
+            self.pages.entry(page).or_default().push(start);
+        }
+        self.blocks.insert(
+            start,
+            Block {
+                code,
+                entry,
+                incoming: Vec::new(),
+            },
+        );
+    }
+
+    /// Notes which instruction of the target begins to run at an address of the cache.
+    pub(crate) fn note_place(&mut self, at: usize, place: Place) {
+        self.places.insert(at as u64, place);
+    }
+
+    /// The place in the target's code that an address of the cache stands for.
+    pub(crate) fn place(&self, at: usize) -> Option<Place> {
+        self.places.get(&(at as u64)).copied()
+    }
+
+    pub(crate) fn new_exit(&mut self, exit: Exit) -> usize {
+        self.exits.push(exit);
+        self.exits.len() - 1
+    }
+
+    pub(crate) fn exit(&self, index: usize) -> Exit {
+        self.exits[index]
+    }
+
+    pub(crate) fn set_cause(&mut self, index: usize, cause: Cause) {
+        self.exits[index].cause = cause;
+    }
+
+    /// Lets an exit go straight to the translation of its target from now on.
+    pub(crate) fn link(&mut self, index: usize) {
+        let exit = self.exits[index];
+        let Some(block) = self.blocks.get_mut(&exit.target) else {
+            return;
+        };
+        if exit.patch == 0 {
+            return;
+        }
+        block.incoming.push(index);
+        let entry = block.entry;
+        let distance = |to: usize| i32::try_from(to as i64 - (exit.patch as i64 + 4));
+        let distance = distance(entry).or_else(|_| distance(self.pad(exit.patch, entry)));
+        patch(
+            exit.patch,
+            distance.expect("a pad lies in the zone of its branch"),
+        );
+    }
+
+    /// A jump to far-away code, near the branch that needs it.
+    fn pad(&mut self, near: usize, entry: usize) -> usize {
+        let zone = self
+            .zones
+            .iter_mut()
+            .find(|zone| (zone.start..zone.end).contains(&near))
+            .expect("a branch lies in a zone");
+        let mut assembler = Assembler::new(zone.next);
+        let pad = assembler.position();
+        assembler.jump_absolute(entry as u64);
+        zone.next = assembler.position();
+        pad
+    }
+
+    /// Forgets the block at `pc`: no link and no look-up leads to it any more.
+    pub(crate) fn remove(&mut self, pc: u64) {
+        let Some(block) = self.blocks.remove(&pc) else {
+            return;
+        };
+        for index in block.incoming {
+            let exit = self.exits[index];
+            patch(exit.patch, (exit.stub as i64 - (exit.patch as i64 + 4)) as i32);
+        }
+        for thread in stream::claimed() {
+            // SAFETY: a claimed ring's state; the look-up table is atomic and stays mapped.
+            unsafe { (*thread).forget(pc) };
+        }
+        for page in block.code.start >> PAGE_SHIFT..=(block.code.end - 1) >> PAGE_SHIFT {
+            if let Some(starts) = self.pages.get_mut(&page) {
+                starts.retain(|&start| start != pc);
+            }
+        }
+    }
+
+    /// Forgets the blocks that touch a range of pages.
+    pub(crate) fn remove_range(&mut self, start: u64, bytes: u64) {
+        let pages = start >> PAGE_SHIFT..start.saturating_add(bytes).div_ceil(1 << PAGE_SHIFT);
+        let touched: Vec<u64> = if pages.end - pages.start > self.pages.len() as u64 {
+            self.pages
+                .keys()
+                .copied()
+                .filter(|page| pages.contains(page))
+                .collect()
+        } else {
+            pages.filter(|page| self.pages.contains_key(page)).collect()
+        };
+        for page in touched {
+            for pc in self.pages.remove(&page).unwrap_or_default() {
+                self.remove(pc);
+            }
+        }
+    }
+}
+
+/// Replaces a branch's distance while other threads may run it: an aligned store of four bytes.
+fn patch(at: usize, distance: i32) {
+    debug_assert!(at.is_multiple_of(4));
+    // SAFETY: `at` is the aligned rel32 of a branch in the cache.
+    unsafe { (*(at as *const AtomicU32)).store(distance.cast_unsigned(), Release) };
+}

@@ -1,0 +1,223 @@
+//! Between translated code and the engine: the switch of stacks and registers, and what to do at each exit.
+
+use std::arch::naked_asm;
+use std::hash::BuildHasherDefault;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::cache::{Cache, Cause};
+use crate::heap::Stacks;
+use crate::maps::Maps;
+use crate::probe::Entries;
+use crate::ring::Event;
+use crate::thread::{Thread, offset, register};
+use crate::translator::{self, Translator};
+use crate::{ENGINE, attach, probe, syscall, system};
+
+/// `Thread::exit` where it is not the index of a [`crate::cache::Exit`].
+pub(crate) const EXIT_START: i64 = -1;
+pub(crate) const EXIT_INDIRECT: i64 = -2;
+/// Goes on at `Thread::start`.
+pub(crate) const EXIT_RESUME: i64 = -4;
+pub(crate) const EXIT_CHUNK_FULL: i64 = -3;
+
+/// What all threads share.
+pub(crate) struct Engine {
+    pub(crate) cache: Cache,
+    pub(crate) maps: Maps,
+    pub(crate) entries: Entries,
+    pub(crate) stacks: Stacks,
+    pub(crate) translator: Option<Translator>,
+}
+
+impl Engine {
+    pub(crate) const fn new() -> Self {
+        Self {
+            cache: Cache::new(),
+            maps: Maps::new(),
+            entries: Entries::new(),
+            stacks: Stacks::with_hasher(BuildHasherDefault::new()),
+            translator: None,
+        }
+    }
+
+    /// The translation of the code at `pc`, made if need be. `Err` says why there is none.
+    fn entry(&mut self, pc: u64) -> Result<usize, String> {
+        match self.cache.find(pc) {
+            Some(entry) => Ok(entry),
+            None => translator::translate(self, pc),
+        }
+    }
+}
+
+/// Leaves translated code: stores all registers, switches to the engine's stack, calls [`dispatch`], restores, and goes
+/// on at `Thread::next`. The target's stack is not touched, not even its red zone.
+#[unsafe(naked)]
+pub(crate) extern "C" fn enter() {
+    naked_asm!(
+        "mov gs:[{registers}], rax",
+        "mov gs:[{registers}+8], rcx",
+        "mov gs:[{registers}+16], rdx",
+        "mov gs:[{registers}+24], rbx",
+        "mov gs:[{registers}+32], rsp",
+        "mov gs:[{registers}+40], rbp",
+        "mov gs:[{registers}+48], rsi",
+        "mov gs:[{registers}+56], rdi",
+        "mov gs:[{registers}+64], r8",
+        "mov gs:[{registers}+72], r9",
+        "mov gs:[{registers}+80], r10",
+        "mov gs:[{registers}+88], r11",
+        "mov gs:[{registers}+96], r12",
+        "mov gs:[{registers}+104], r13",
+        "mov gs:[{registers}+112], r14",
+        "mov gs:[{registers}+120], r15",
+        "mov rsp, gs:[{stack}]",
+        "pushfq",
+        "pop qword ptr gs:[{flags}]",
+        "cld",
+        "mov rdi, gs:[{extended}]",
+        "mov eax, gs:[{mask}]",
+        "xor edx, edx",
+        "xsave64 [rdi]",
+        "mov rdi, gs:[{this}]",
+        "call {dispatch}",
+        "mov rdi, gs:[{extended}]",
+        "mov eax, gs:[{mask}]",
+        "xor edx, edx",
+        "xrstor64 [rdi]",
+        "push qword ptr gs:[{flags}]",
+        "popfq",
+        "mov rax, gs:[{registers}]",
+        "mov rcx, gs:[{registers}+8]",
+        "mov rdx, gs:[{registers}+16]",
+        "mov rbx, gs:[{registers}+24]",
+        "mov rbp, gs:[{registers}+40]",
+        "mov rsi, gs:[{registers}+48]",
+        "mov rdi, gs:[{registers}+56]",
+        "mov r8, gs:[{registers}+64]",
+        "mov r9, gs:[{registers}+72]",
+        "mov r10, gs:[{registers}+80]",
+        "mov r11, gs:[{registers}+88]",
+        "mov r12, gs:[{registers}+96]",
+        "mov r13, gs:[{registers}+104]",
+        "mov r14, gs:[{registers}+112]",
+        "mov r15, gs:[{registers}+120]",
+        "mov rsp, gs:[{registers}+32]",
+        "jmp qword ptr gs:[{next}]",
+        registers = const offset::REGISTERS,
+        stack = const offset::STACK_END,
+        flags = const offset::FLAGS,
+        extended = const offset::EXTENDED_STATE,
+        mask = const offset::EXTENDED_MASK,
+        this = const offset::THIS,
+        next = const offset::NEXT,
+        dispatch = sym dispatch,
+    )
+}
+
+extern "C" fn dispatch(thread: *mut Thread) {
+    // SAFETY: GS points to the state of the calling thread, which nobody else changes but through atomics.
+    let thread = unsafe { &mut *thread };
+    match thread.exit {
+        EXIT_CHUNK_FULL => {
+            thread.next_chunk();
+            thread.next = thread.resume;
+        }
+        EXIT_START => {
+            begin(thread);
+            go_on(thread, thread.start, None);
+        }
+        EXIT_RESUME => go_on(thread, thread.start, None),
+        EXIT_INDIRECT => {
+            let target = thread.target;
+            go_on(thread, target, None);
+        }
+        index => leave_block(thread, index as usize),
+    }
+}
+
+fn begin(thread: &mut Thread) {
+    let tid = system::thread_id();
+    thread.ring.os_tid.store(tid, Relaxed);
+    thread.open_chunk();
+    let stack_pointer = thread.registers[register::RSP];
+    let start = [
+        u64::from(thread.index),
+        u64::from(tid),
+        u64::from(thread.parent),
+        stack_pointer,
+    ];
+    let is_first = attach::is_first_of_process(thread.index);
+    if is_first {
+        attach::report_exec(thread);
+    }
+    thread.event(Event::ThreadStart, &start);
+    thread.event(Event::SegmentBase, &[system::fs_base()]);
+    if is_first {
+        attach::report_mappings(thread);
+    }
+}
+
+fn leave_block(thread: &mut Thread, index: usize) {
+    let exit = ENGINE.lock().cache.exit(index);
+    match exit.cause {
+        Cause::Branch => go_on(thread, exit.target, Some(index)),
+        Cause::SystemCall { plain, watched } => {
+            thread.next = syscall::before(thread, exit.target, plain, watched);
+        }
+        Cause::AfterSystemCall => {
+            syscall::after(thread);
+            go_on(thread, exit.target, None);
+        }
+        Cause::Stale => {
+            let mut engine = ENGINE.lock();
+            engine.cache.remove(exit.target);
+            drop(engine);
+            go_on(thread, exit.target, None);
+        }
+        Cause::Enter { resume } => {
+            probe::enter(thread, exit.target);
+            thread.next = resume as u64;
+        }
+        Cause::Leave => {
+            probe::leave(thread);
+            let mut engine = ENGINE.lock();
+            resume_at(thread, &mut engine, exit.target);
+        }
+    }
+}
+
+/// Goes on at `pc`; `from` is the exit that led there directly, if one did.
+fn go_on(thread: &mut Thread, pc: u64, from: Option<usize>) {
+    let mut engine = ENGINE.lock();
+    if from.is_none()
+        && let Some(&stub) = engine.cache.leave_stubs.get(&pc)
+    {
+        thread.remember(pc, stub as u64);
+        thread.next = stub as u64;
+        return;
+    }
+    if !resume_at(thread, &mut engine, pc) {
+        return;
+    }
+    match from {
+        Some(index) => engine.cache.link(index),
+        None => thread.remember(pc, thread.next),
+    }
+}
+
+/// Sets the thread to go on at `pc`. Whether a translation was found; if not, the thread is let go.
+fn resume_at(thread: &mut Thread, engine: &mut Engine, pc: u64) -> bool {
+    match engine.entry(pc) {
+        Ok(entry) => {
+            thread.next = entry as u64;
+            true
+        }
+        Err(why) => {
+            // What the target does from here on is its own: a jump to nowhere must fault there, not here.
+            let cause = format!("thread {} runs natively from {pc:#x} on: {why}", thread.index);
+            thread.event_with_text(Event::Unobserved, &[0], Some(cause.as_bytes()));
+            thread.next = pc;
+            false
+        }
+    }
+}

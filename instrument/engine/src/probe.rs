@@ -1,0 +1,220 @@
+//! Operator probes: functions whose entry and return are told as events, with what the consumer wants to know of their
+//! arguments. A block begins at each such function; it comes to the dispatcher before anything else. So does the return:
+//! the thread's look-up table leads from the return address to a stub that comes here first.
+//!
+//! A frame that is left by an exception or a `longjmp` is noticed at the next watched entry or return, or system call, above
+//! it.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+
+use crate::cache::{AddressMap, Cause, Exit, address_map};
+use crate::dispatch::Engine;
+use crate::ring::Event;
+use crate::stream::{self, Probe};
+use crate::thread::{FRAMES, Frame, Thread, register};
+use crate::{ENGINE, heap, system};
+
+const FETCH_REGISTER: u8 = 0xff;
+
+/// Places in the target's code where a thread has to come to the dispatcher.
+pub(crate) struct Entries {
+    probes: AddressMap<Vec<u32>>,
+    taken_in: u32,
+    allocator: AddressMap<heap::Function>,
+}
+
+impl Entries {
+    pub(crate) const fn new() -> Self {
+        Self {
+            probes: address_map(),
+            taken_in: 0,
+            allocator: address_map(),
+        }
+    }
+
+    pub(crate) fn contains(&self, pc: u64) -> bool {
+        self.probes.contains_key(&pc) || self.allocator.contains_key(&pc)
+    }
+
+    /// Watches a function of the target's allocator.
+    pub(crate) fn watch_allocator(&mut self, address: u64, function: heap::Function) {
+        self.allocator.entry(address).or_insert(function);
+    }
+}
+
+/// Takes in what the consumer has added to the probe table.
+pub(crate) fn take_in(engine: &mut Engine) {
+    let published = stream::header().probe_count.load(Acquire);
+    for id in engine.entries.taken_in..published {
+        let address = stream::probe(id).address;
+        engine.entries.probes.entry(address).or_default().push(id);
+        engine.cache.remove_range(address, 1);
+    }
+    engine.entries.taken_in = published;
+}
+
+/// A probed function at `pc`, or one of the allocator, is entered.
+pub(crate) fn enter(thread: &mut Thread, pc: u64) {
+    let (probes, allocator) = {
+        let engine = ENGINE.lock();
+        (
+            engine.entries.probes.get(&pc).cloned().unwrap_or_default(),
+            engine.entries.allocator.get(&pc).copied(),
+        )
+    };
+    if let Some(function) = allocator {
+        heap::enter(thread, function);
+    }
+    if probes.is_empty() {
+        return;
+    }
+    let stack_pointer = thread.registers[register::RSP];
+    // SAFETY: the call that led here has stored its return address there.
+    let return_address = unsafe { (stack_pointer as *const u64).read_unaligned() };
+    for id in probes {
+        note(
+            thread,
+            Frame {
+                stack_pointer,
+                return_address,
+                probe: id,
+            },
+        );
+    }
+    watch_return(thread, return_address);
+}
+
+fn note(thread: &mut Thread, frame: Frame) {
+    leave_abandoned(thread, &frame);
+    if thread.frame_count == FRAMES {
+        stream::header().lost_records.fetch_add(1, Relaxed);
+        return;
+    }
+    thread.frames[thread.frame_count] = frame;
+    thread.frame_count += 1;
+    let probe = stream::probe(frame.probe);
+    let mut payload = vec![u64::from(frame.probe), frame.stack_pointer, 0];
+    for index in 0..usize::from(probe.fetches) {
+        let bytes = usize::from(probe.fetch[index].bytes);
+        let mut value = vec![0; bytes.next_multiple_of(8)];
+        if fetch(thread, probe, index, &mut value[..bytes]) {
+            payload[2] |= 1 << index;
+        }
+        let words = value
+            .chunks_exact(8)
+            .map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")));
+        payload.extend(words);
+    }
+    thread.event(Event::ProbeEnter, &payload);
+}
+
+fn fetch(thread: &Thread, probe: &Probe, index: usize, out: &mut [u8]) -> bool {
+    let fetch = &probe.fetch[index];
+    let mut pointer = thread.registers[usize::from(fetch.register & 15)];
+    if fetch.steps == FETCH_REGISTER {
+        let bytes = out.len().min(8);
+        out[..bytes].copy_from_slice(&pointer.to_le_bytes()[..bytes]);
+        return true;
+    }
+    let steps = usize::from(fetch.steps).min(fetch.offset.len() - 1);
+    for offset in &fetch.offset[..steps] {
+        let mut word = [0; 8];
+        if pointer == 0 || !system::read_memory(pointer.wrapping_add_signed(i64::from(*offset)), &mut word) {
+            return false;
+        }
+        pointer = u64::from_le_bytes(word);
+    }
+    pointer != 0 && system::read_memory(pointer.wrapping_add_signed(i64::from(fetch.offset[steps])), out)
+}
+
+/// A frame at or above which another begins: it was left by a non-local exit, or its function has jumped to the new one
+/// as its last act. Then the return address is the same, and the two stand at one place until both are left.
+fn leave_abandoned(thread: &mut Thread, entered: &Frame) {
+    leave_below(thread, entered.stack_pointer, false);
+    let same_place = |frame: &&Frame| frame.stack_pointer == entered.stack_pointer;
+    let abandoned = thread.frames[..thread.frame_count]
+        .iter()
+        .rev()
+        .take_while(same_place)
+        .any(|frame| frame.probe == entered.probe || frame.return_address != entered.return_address);
+    if abandoned {
+        leave_below(thread, entered.stack_pointer, true);
+    }
+}
+
+/// Leaves the frames entered below `stack_pointer`, those at it too if `inclusive`.
+fn leave_below(thread: &mut Thread, stack_pointer: u64, inclusive: bool) {
+    let mut outermost = None;
+    while let Some(frame) = thread.frame_count.checked_sub(1).map(|last| thread.frames[last]) {
+        let left = frame.stack_pointer < stack_pointer || inclusive && frame.stack_pointer == stack_pointer;
+        if !left {
+            break;
+        }
+        outermost = Some(frame.stack_pointer);
+        thread.frame_count -= 1;
+    }
+    if let Some(outermost) = outermost {
+        thread.event(Event::ProbeLeave, &[outermost]);
+    }
+}
+
+/// Control has come back to where a probed function was called from.
+pub(crate) fn leave(thread: &mut Thread) {
+    leave_passed(thread);
+    heap::leave(thread);
+}
+
+/// Leaves the frames that the stack pointer has passed, unless it is on another stack: a signal handler's or a
+/// coroutine's says nothing of theirs.
+pub(crate) fn leave_passed(thread: &mut Thread) {
+    let stack_pointer = thread.registers[register::RSP];
+    let Some(innermost) = thread
+        .frame_count
+        .checked_sub(1)
+        .map(|last| thread.frames[last].stack_pointer)
+    else {
+        return;
+    };
+    if stack_pointer <= innermost {
+        return;
+    }
+    let is_own_return = stack_pointer == innermost + 8;
+    let same_stack = || {
+        let mut engine = ENGINE.lock();
+        if engine.maps.find(innermost).is_none() {
+            // Stacks grow without a system call.
+            engine.maps.invalidate();
+        }
+        engine
+            .maps
+            .find(innermost)
+            .is_some_and(|stack| stack.range.contains(&stack_pointer))
+    };
+    if is_own_return || same_stack() {
+        leave_below(thread, stack_pointer, false);
+    }
+}
+
+/// Makes returns to `return_address` come to the dispatcher.
+pub(crate) fn watch_return(thread: &Thread, return_address: u64) {
+    let mut engine = ENGINE.lock();
+    let stub = match engine.cache.leave_stubs.get(&return_address) {
+        Some(&stub) => stub,
+        None => {
+            let exit = Exit {
+                cause: Cause::Leave,
+                target: return_address,
+                patch: 0,
+                stub: 0,
+            };
+            let index = engine.cache.new_exit(exit);
+            let mut assembler = engine.cache.open(return_address);
+            let stub = assembler.position();
+            assembler.leave(index as i32);
+            engine.cache.close(&assembler);
+            engine.cache.leave_stubs.insert(return_address, stub);
+            stub
+        }
+    };
+    thread.remember(return_address, stub as u64);
+}

@@ -1,0 +1,237 @@
+//! The producer's side of a thread's ring: opening and closing chunks, writing events. Block records are written by
+//! translated code.
+
+use std::arch::x86_64::_rdtsc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+use crate::stream::{self, CHUNK_HEADER_BYTES, RING_ENDED, RING_HEADER_BYTES};
+use crate::system;
+use crate::thread::Thread;
+
+/// The longest block record; translated code looks at the limit once for each.
+pub(crate) const RECORD_BYTES: usize = 2048;
+const EVENT_BYTES: u64 = 16384;
+const RECORD_EVENT: u64 = 1 << 56;
+
+/// Kinds of events, `enum ml_event`.
+#[derive(Clone, Copy)]
+#[repr(u64)]
+pub(crate) enum Event {
+    ThreadStart = 1,
+    ThreadEnd = 2,
+    Map = 3,
+    Unmap = 4,
+    Remap = 5,
+    Alloc = 6,
+    Free = 7,
+    Stack = 8,
+    FileRead = 9,
+    ProbeEnter = 10,
+    ProbeLeave = 11,
+    Sync = 12,
+    Fork = 13,
+    Exec = 14,
+    Exit = 15,
+    Unobserved = 16,
+    SegmentBase = 17,
+}
+
+/// The process is ending: threads stop instead of opening chunks.
+pub(crate) static STOPPING: AtomicBool = AtomicBool::new(false);
+/// memloupe is gone: what is recorded is thrown away.
+static UNREAD: AtomicBool = AtomicBool::new(false);
+
+impl Thread {
+    fn chunk_start(&self) -> u64 {
+        let header = stream::header();
+        let place = self.ring.closed.load(Acquire) % u64::from(header.chunk_count);
+        self.ring.base.load(Acquire) + RING_HEADER_BYTES + place * u64::from(header.chunk_bytes)
+    }
+
+    /// Opens the next chunk; waits for the consumer if it is behind.
+    pub(crate) fn open_chunk(&self) {
+        let header = stream::header();
+        let closed = self.ring.closed.load(Acquire);
+        let has_room = || closed - self.ring.tail.load(SeqCst) < u64::from(header.chunk_count);
+        if !has_room() && !UNREAD.load(Relaxed) {
+            self.parked.store(1, SeqCst);
+            while !has_room() && !UNREAD.load(Relaxed) {
+                self.ring.producer_waiting.store(1, SeqCst);
+                let tail = self.ring.tail.load(SeqCst);
+                if !has_room() {
+                    stream::wait(&self.ring.tail, tail);
+                }
+                if !has_room() && !stream::consumer_lives() {
+                    UNREAD.store(true, Relaxed);
+                }
+            }
+            self.ring.producer_waiting.store(0, SeqCst);
+            if !STOPPING.load(SeqCst) {
+                self.parked.store(0, SeqCst);
+            }
+        }
+        let start = self.chunk_start();
+        // SAFETY: the chunk is this thread's: the consumer is done with it, or gone. RDTSC has no preconditions.
+        unsafe { (start as *mut u64).write_volatile(_rdtsc()) };
+        self.ring.head.store(start + CHUNK_HEADER_BYTES, Release);
+        let room = u64::from(header.chunk_bytes) - 2 * RECORD_BYTES as u64;
+        self.limit.store(start + room, SeqCst);
+        if STOPPING.load(SeqCst) {
+            self.limit.store(0, SeqCst);
+        }
+    }
+
+    /// Closes the open chunk, if one is open.
+    pub(crate) fn close_chunk(&self) {
+        let start = self.chunk_start();
+        let used = self.ring.head.load(Acquire).wrapping_sub(start);
+        if !(CHUNK_HEADER_BYTES..=u64::from(stream::header().chunk_bytes)).contains(&used) {
+            return;
+        }
+        if UNREAD.load(Relaxed) {
+            return;
+        }
+        // SAFETY: the chunk's header; nobody else writes it.
+        unsafe { ((start + 8) as *mut u32).write_volatile(used as u32) };
+        self.ring.closed.fetch_add(1, SeqCst);
+        stream::ring_doorbell();
+    }
+
+    /// Closes the chunk that a former image of this process left open at another address.
+    pub(crate) fn close_abandoned_chunk(&self) {
+        let here = std::ptr::from_ref(self) as u64;
+        let moved = here.wrapping_sub(self.ring.base.load(Acquire));
+        self.ring
+            .head
+            .store(self.ring.head.load(Acquire).wrapping_add(moved), Release);
+        self.ring.base.store(here, Release);
+        self.close_chunk();
+    }
+
+    /// Goes on in a fresh chunk with the unfinished record that lies at `head`.
+    pub(crate) fn next_chunk(&self) {
+        let partial = self.ring.head.load(Acquire);
+        self.close_chunk();
+        if STOPPING.load(SeqCst) {
+            self.park();
+        }
+        self.open_chunk();
+        // SAFETY: both ranges lie in chunks of this ring; translated code never starts a record behind `limit`. Until
+        // the consumer overtakes a whole ring, the closed chunk's bytes stay.
+        unsafe {
+            std::ptr::copy(
+                partial as *const u8,
+                self.ring.head.load(Acquire) as *mut u8,
+                RECORD_BYTES,
+            );
+        }
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) fn park(&self) -> ! {
+        self.parked.store(1, SeqCst);
+        loop {
+            stream::wait(&self.limit, self.limit.load(SeqCst));
+        }
+    }
+
+    /// Writes an event.
+    pub(crate) fn event(&self, kind: Event, payload: &[u64]) {
+        self.event_with_text(kind, payload, None);
+    }
+
+    /// Writes an event that ends in a text.
+    pub(crate) fn event_with_text(&self, kind: Event, payload: &[u64], text: Option<&[u8]>) {
+        let text_words = text.map_or(0, |text| 1 + text.len().div_ceil(8));
+        let words = payload.len() + text_words;
+        let bytes = (words as u64 + 1) * 8;
+        debug_assert!(bytes <= EVENT_BYTES);
+        let mut head = self.ring.head.load(Acquire);
+        let end = self.chunk_start() + u64::from(stream::header().chunk_bytes);
+        if head + bytes > end {
+            self.close_chunk();
+            self.open_chunk();
+            head = self.ring.head.load(Acquire);
+        }
+        let record = head as *mut u64;
+        // SAFETY: the room was checked; the open chunk is this thread's alone.
+        unsafe {
+            record.write(RECORD_EVENT | (words as u64) << 8 | kind as u64);
+            record
+                .add(1)
+                .copy_from_nonoverlapping(payload.as_ptr(), payload.len());
+            if let Some(text) = text {
+                let out = record.add(1 + payload.len());
+                out.write(text.len() as u64);
+                if !text.is_empty() {
+                    out.add(text_words - 1).write(0);
+                }
+                out.add(1)
+                    .cast::<u8>()
+                    .copy_from_nonoverlapping(text.as_ptr(), text.len());
+            }
+        }
+        self.ring.head.store(head + bytes, Release);
+    }
+
+    /// Waits until the consumer has seen everything so far, which it answers with operator probes.
+    pub(crate) fn sync(&self) {
+        let header = stream::header();
+        let number = u64::from(header.next_sync.fetch_add(1, SeqCst) + 1);
+        self.event(Event::Sync, &[number]);
+        self.close_chunk();
+        self.open_chunk();
+        loop {
+            let acknowledged = header.sync_ack.load(SeqCst);
+            if acknowledged >= number || UNREAD.load(Relaxed) {
+                return;
+            }
+            stream::wait(&header.sync_ack, acknowledged);
+            if header.sync_ack.load(SeqCst) == acknowledged && !stream::consumer_lives() {
+                UNREAD.store(true, Relaxed);
+            }
+        }
+    }
+
+    /// Hands the ring back. The thread must not touch its state from then on.
+    pub(crate) fn end_ring(&self) {
+        self.close_chunk();
+        self.ring.state.store(RING_ENDED, Release);
+        stream::ring_doorbell();
+    }
+}
+
+/// Ends the stream from `thread`: stops the others, closes every chunk, says that it is over.
+pub(crate) fn finish(thread: &Thread, code: i32, signal: i32) {
+    /// Other threads are given this long to reach a safe place.
+    const PATIENCE_YIELDS: usize = 20_000;
+    if STOPPING.swap(true, SeqCst) {
+        thread.park();
+    }
+    let header = stream::header();
+    for other in stream::claimed() {
+        // SAFETY: a claimed ring; all that is touched is atomic.
+        let other = unsafe { &*other };
+        if std::ptr::eq(other, thread) || other.ring.state.load(Acquire) != stream::RING_LIVE {
+            continue;
+        }
+        other.limit.store(0, SeqCst);
+        let still = || other.parked.load(SeqCst) != 0 || other.in_kernel.load(SeqCst) != 0;
+        for _ in 0..PATIENCE_YIELDS {
+            if still() {
+                break;
+            }
+            system::yield_now();
+        }
+        other.end_ring();
+    }
+    thread.close_chunk();
+    STOPPING.store(false, SeqCst);
+    thread.open_chunk();
+    STOPPING.store(true, SeqCst);
+    thread.event(Event::Exit, &[code as u64, signal as u64]);
+    thread.end_ring();
+    header.finished.store(1, Release);
+    stream::ring_doorbell();
+}

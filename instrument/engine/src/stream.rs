@@ -1,0 +1,281 @@
+//! The shared file of the stream: header, site table, probe table, rings. `instrument/stream/include/memloupe_stream.h`
+//! is the layout; the offsets are asserted here against its numbers.
+
+use std::mem::{offset_of, size_of};
+use std::ptr;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+
+use crate::system;
+use crate::thread::Thread;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"STREAM01");
+const VERSION: u32 = 2;
+const ENGINE_NATIVE: u32 = 1;
+pub(crate) const RING_HEADER_BYTES: u64 = 4096;
+pub(crate) const CHUNK_HEADER_BYTES: u64 = 64;
+pub(crate) const RING_FREE: u32 = 0;
+pub(crate) const RING_LIVE: u32 = 1;
+pub(crate) const RING_ENDED: u32 = 2;
+/// The environment variable that names the shared file's descriptor.
+pub(crate) const FD_VARIABLE: &str = "MEMLOUPE_STREAM_FD";
+
+/// `struct ml_header`.
+#[repr(C)]
+pub(crate) struct Header {
+    magic: u64,
+    version: u32,
+    header_bytes: u32,
+    file_bytes: u64,
+    sites_offset: u64,
+    sites_bytes: u64,
+    probes_offset: u64,
+    probes_bytes: u64,
+    rings_offset: u64,
+    ring_bytes: u64,
+    pub(crate) ring_count: u32,
+    pub(crate) chunk_bytes: u32,
+    pub(crate) chunk_count: u32,
+    pub(crate) consumer_pid: u32,
+    reserved0: [u32; 10],
+    pub(crate) consumer_waiting: AtomicU32,
+    pub(crate) probe_count: AtomicU32,
+    pub(crate) sync_ack: AtomicU64,
+    reserved1: [u32; 12],
+    pub(crate) doorbell: AtomicU32,
+    target_pid: AtomicU32,
+    engine: AtomicU32,
+    pub(crate) finished: AtomicU32,
+    sites_published: AtomicU64,
+    active_ring: AtomicU32,
+    reserved2: u32,
+    active_head: AtomicU64,
+    next_order: AtomicU64,
+    pub(crate) next_thread: AtomicU32,
+    pub(crate) next_block: AtomicU32,
+    pub(crate) next_stack: AtomicU32,
+    pub(crate) next_sync: AtomicU32,
+    pub(crate) lost_records: AtomicU64,
+    pub(crate) unobserved_instructions: AtomicU64,
+    pub(crate) syscalls: AtomicU64,
+    pub(crate) kernel_read_bytes: AtomicU64,
+    pub(crate) kernel_written_bytes: AtomicU64,
+    pub(crate) unobserved_processes: AtomicU64,
+    pub(crate) signals_delivered: AtomicU64,
+    reserved4: u64,
+}
+
+/// `struct ml_ring`.
+#[repr(C)]
+pub(crate) struct Ring {
+    pub(crate) state: AtomicU32,
+    pub(crate) thread: AtomicU32,
+    pub(crate) os_tid: AtomicU32,
+    reserved0: u32,
+    pub(crate) base: AtomicU64,
+    reserved1: [u32; 10],
+    /// Translated code moves it: it is the engine's buffer pointer.
+    pub(crate) head: AtomicU64,
+    pub(crate) closed: AtomicU64,
+    reserved2: [u32; 12],
+    pub(crate) tail: AtomicU64,
+    pub(crate) producer_waiting: AtomicU32,
+    reserved3: [u32; 13],
+}
+
+/// `struct ml_fetch`.
+#[repr(C)]
+pub(crate) struct Fetch {
+    pub(crate) register: u8,
+    pub(crate) steps: u8,
+    pub(crate) bytes: u16,
+    pub(crate) offset: [i32; 5],
+}
+
+/// `struct ml_probe`.
+#[repr(C)]
+pub(crate) struct Probe {
+    pub(crate) address: u64,
+    pub(crate) id: u32,
+    pub(crate) fetches: u16,
+    reserved0: u16,
+    pub(crate) fetch: [Fetch; 40],
+    reserved1: [u64; 6],
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 320);
+    assert!(offset_of!(Header, consumer_waiting) == 128);
+    assert!(offset_of!(Header, doorbell) == 192);
+    assert!(offset_of!(Header, active_head) == 224);
+    assert!(offset_of!(Header, next_order) == 232);
+    assert!(offset_of!(Header, lost_records) == 256);
+    assert!(size_of::<Ring>() == 192);
+    assert!(offset_of!(Ring, head) == 64);
+    assert!(offset_of!(Ring, tail) == 128);
+    assert!(size_of::<Fetch>() == 24);
+    assert!(size_of::<Probe>() == 1024);
+};
+
+static HEADER: AtomicPtr<Header> = AtomicPtr::new(ptr::null_mut());
+
+/// What this process is to the stream that it inherited.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The target, at its start.
+    Target,
+    /// The target after `exec`.
+    Continuation,
+    /// A descendant of the target: it must not touch the stream.
+    Descendant,
+}
+
+/// Maps the stream behind `descriptor`.
+///
+/// # Errors
+/// A sentence for the person who runs the target.
+pub(crate) fn attach(descriptor: usize) -> Result<Role, String> {
+    let refused = |what: String| format!("{what}; the target runs without being recorded");
+    let page = system::map_shared(descriptor, RING_HEADER_BYTES as usize)
+        .ok_or_else(|| refused(format!("descriptor {descriptor} of {FD_VARIABLE} is no stream")))?;
+    // SAFETY: a page was mapped; the constant fields were written before this process began.
+    let (magic, version, bytes) = unsafe {
+        let header = &*page.cast::<Header>();
+        (header.magic, header.version, header.file_bytes as usize)
+    };
+    if magic != MAGIC || version != VERSION {
+        return Err(refused(format!(
+            "the stream has version {version}, this engine writes {VERSION}"
+        )));
+    }
+    let base = system::map_shared(descriptor, bytes)
+        .ok_or_else(|| refused(format!("the stream's {bytes} bytes can't be mapped")))?;
+    // SAFETY: the small mapping was made above and nothing refers to it.
+    unsafe {
+        system::call3(
+            system::number::MUNMAP,
+            page as usize,
+            RING_HEADER_BYTES as usize,
+            0,
+        )
+    };
+    HEADER.store(base.cast(), Release);
+    let own = system::process_id();
+    Ok(
+        match header().target_pid.compare_exchange(0, own, SeqCst, SeqCst) {
+            Ok(_) => {
+                header().engine.store(ENGINE_NATIVE, Release);
+                Role::Target
+            }
+            Err(pid) if pid == own => Role::Continuation,
+            Err(_) => Role::Descendant,
+        },
+    )
+}
+
+/// The mapped header.
+pub(crate) fn header() -> &'static Header {
+    let header = HEADER.load(Relaxed);
+    debug_assert!(!header.is_null());
+    // SAFETY: set by `attach` before any thread is taken over; the mapping stays; what changes is atomic.
+    unsafe { &*header }
+}
+
+fn at(offset: u64) -> *mut u8 {
+    // SAFETY: offsets come from the header and lie in the mapping.
+    unsafe { HEADER.load(Relaxed).cast::<u8>().add(offset as usize) }
+}
+
+/// Where the shared file is mapped.
+pub(crate) fn range() -> std::ops::Range<u64> {
+    let start = at(0) as u64;
+    start..start + header().file_bytes
+}
+
+/// The thread state in ring `index`'s header page.
+pub(crate) fn thread(index: u32) -> *mut Thread {
+    at(header().rings_offset + u64::from(index) * header().ring_bytes).cast()
+}
+
+/// Rings that have had an owner.
+pub(crate) fn claimed() -> impl Iterator<Item = *mut Thread> {
+    (0..header().ring_count).map(thread).take_while(|&thread| {
+        // SAFETY: a ring of the mapping.
+        unsafe { (*thread).ring.base.load(Acquire) != 0 }
+    })
+}
+
+/// Entry `id` of the probe table.
+pub(crate) fn probe(id: u32) -> &'static Probe {
+    debug_assert!(id < header().probe_count.load(Acquire));
+    // SAFETY: an entry that is complete and constant from then on.
+    unsafe { &*at(header().probes_offset + u64::from(id) * size_of::<Probe>() as u64).cast() }
+}
+
+/// Appends an entry to the site table. One thread at a time.
+pub(crate) fn publish_site(words: &[u64]) {
+    let header = header();
+    let published = header.sites_published.load(Relaxed);
+    let bytes = words.len() as u64 * 8;
+    if published + bytes > header.sites_bytes {
+        system::fatal(format_args!(
+            "the site table's {} bytes are full",
+            header.sites_bytes
+        ));
+    }
+    // SAFETY: the range lies in the table behind what is published: nobody else touches it.
+    unsafe {
+        ptr::copy_nonoverlapping(
+            words.as_ptr(),
+            at(header.sites_offset + published).cast(),
+            words.len(),
+        );
+    }
+    header.sites_published.store(published + bytes, Release);
+}
+
+const FUTEX_WAIT: usize = 0;
+const FUTEX_WAKE: usize = 1;
+
+/// Sleeps until the word's low half may have changed from `seen`, a second at most.
+pub(crate) fn wait(word: &AtomicU64, seen: u64) {
+    let timeout = [1u64, 0];
+    // SAFETY: the kernel reads the word and the time.
+    unsafe {
+        system::call(
+            system::number::FUTEX,
+            [
+                ptr::from_ref(word) as usize,
+                FUTEX_WAIT,
+                seen as u32 as usize,
+                timeout.as_ptr() as usize,
+                0,
+                0,
+            ],
+        );
+    }
+}
+
+/// Tells the consumer that a chunk is closed.
+pub(crate) fn ring_doorbell() {
+    let header = header();
+    header.doorbell.fetch_add(1, SeqCst);
+    if header.consumer_waiting.load(SeqCst) != 0 {
+        // SAFETY: wakes sleepers on the word.
+        unsafe {
+            system::call3(
+                system::number::FUTEX,
+                ptr::from_ref(&header.doorbell) as usize,
+                FUTEX_WAKE,
+                usize::MAX >> 33,
+            );
+        }
+    }
+}
+
+/// Whether memloupe is still there to read.
+pub(crate) fn consumer_lives() -> bool {
+    const NO_SUCH_PROCESS: isize = -3;
+    // SAFETY: signal 0 only asks.
+    unsafe { system::call3(system::number::KILL, header().consumer_pid as usize, 0, 0) != NO_SUCH_PROCESS }
+}

@@ -1,0 +1,120 @@
+//! Finding a block: contiguous instructions from an address up to the first that may go elsewhere.
+
+use iced_x86::{Code as Opcode, FlowControl, Instruction, InstructionInfoFactory};
+
+use super::code::Code;
+use super::operand::{Recording, is_repeated};
+use crate::ring::RECORD_BYTES;
+
+/// Enough for the unrolled body of a kernel's inner loop: split, it could not be recorded as one affine loop.
+const INSTRUCTIONS: usize = 512;
+/// Room for what one more instruction may store: two vectors, a mask, a few words.
+const WORDS: u16 = (RECORD_BYTES / 8) as u16 - 32;
+/// Operands in one block: an entry of the site table counts them in 16 bits, and a decoder wants short runs.
+const OPERANDS: usize = 512;
+
+/// A block of the target's code, analysed.
+pub(super) struct Block {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) instructions: Vec<Instruction>,
+    /// The last instruction goes elsewhere; otherwise the block goes on at `end`.
+    pub(super) terminated: bool,
+    /// General registers that it uses, one bit each.
+    pub(super) used: u16,
+    pub(super) recording: Recording,
+}
+
+/// Whether a block can't contain it: privileged or obsolete control transfers.
+fn is_refused(instruction: &Instruction) -> bool {
+    matches!(
+        instruction.code(),
+        Opcode::Iretq
+            | Opcode::Iretd
+            | Opcode::Iretw
+            | Opcode::Sysenter
+            | Opcode::Sysexitd
+            | Opcode::Sysexitq
+            | Opcode::Jmp_m1616
+            | Opcode::Jmp_m1632
+            | Opcode::Jmp_m1664
+            | Opcode::Call_m1616
+            | Opcode::Call_m1632
+            | Opcode::Call_m1664
+            | Opcode::Retfw
+            | Opcode::Retfd
+            | Opcode::Retfq
+            | Opcode::Wrgsbase_r32
+            | Opcode::Wrgsbase_r64
+            | Opcode::Wrfsbase_r32
+            | Opcode::Wrfsbase_r64
+    )
+}
+
+/// The block at `pc` with at most `limit` instructions. `is_entry` tells places where a block has to begin.
+///
+/// # Errors
+/// Why there is none.
+pub(super) fn discover(
+    code: &Code,
+    factory: &mut InstructionInfoFactory,
+    pc: u64,
+    limit: usize,
+    is_entry: impl Fn(u64) -> bool,
+) -> Result<Block, String> {
+    let mut block = Block {
+        start: pc,
+        end: pc,
+        instructions: Vec::new(),
+        terminated: false,
+        used: 1 << crate::thread::register::RSP,
+        recording: Recording::new(),
+    };
+    while block.instructions.len() < limit.min(INSTRUCTIONS) {
+        let first = block.instructions.is_empty();
+        let at = block.end;
+        let Some(instruction) = code.decode(at).filter(|instruction| !is_refused(instruction)) else {
+            if first {
+                return Err("the instruction there can't be translated".to_owned());
+            }
+            break;
+        };
+        if !first && (is_entry(at) || is_repeated(&instruction)) {
+            break;
+        }
+        let info = factory.info(&instruction);
+        let used = info
+            .used_registers()
+            .iter()
+            .map(|used| used.register().full_register())
+            .filter(|register| register.is_gpr64())
+            .fold(block.used, |used, register| used | 1 << register.number());
+        // One register must be left for the record pointer.
+        if used == u16::MAX {
+            if first {
+                return Err("the instruction there uses all general registers".to_owned());
+            }
+            break;
+        }
+        block
+            .recording
+            .add(block.instructions.len(), &instruction, info)?;
+        block.used = used;
+        block.instructions.push(instruction);
+        block.end = instruction.next_ip();
+        if !matches!(
+            instruction.flow_control(),
+            FlowControl::Next | FlowControl::Interrupt | FlowControl::Exception
+        ) {
+            block.terminated = true;
+            break;
+        }
+        if is_repeated(&instruction)
+            || block.recording.words > WORDS
+            || block.recording.operands.len() >= OPERANDS
+        {
+            break;
+        }
+    }
+    Ok(block)
+}

@@ -1,0 +1,285 @@
+//! The end of a translation: how control leaves the block. The recording is done, all registers are the target's.
+//!
+//! Direct branches are linked to the next block's translation as soon as there is one. Calls push the *original* return
+//! address, so the stack is what it would be natively: unwinding, exceptions and backtraces need nothing. Returns and
+//! indirect branches look their target up in the thread's table without touching flags.
+
+use iced_x86::{Code as Opcode, FlowControl, Instruction, MemoryOperand, Mnemonic, OpKind, Register};
+
+use super::assembler::{Assembler, RAX, RCX, RDX, Rel32};
+use super::block::Block;
+use crate::cache::{Cause, Exit, Place};
+use crate::dispatch::{EXIT_INDIRECT, Engine};
+use crate::system;
+use crate::thread::offset;
+
+const JMP: [u8; 1] = [0xe9];
+const JRCXZ: [u8; 1] = [0xe3];
+/// `push qword ptr [rip + rel32]`
+const PUSH_RIP: [u8; 2] = [0xff, 0x35];
+
+/// What is written behind the block.
+#[derive(Default)]
+struct Tail {
+    /// Branches to code that may not be translated yet.
+    exits: Vec<(Rel32, u64)>,
+    /// Constants that instructions load.
+    constants: Vec<(Rel32, u64)>,
+}
+
+/// The first two bytes of `jcc rel32`.
+pub(super) fn conditional(branch: &Instruction) -> [u8; 2] {
+    let mut near = *branch;
+    near.as_near_branch();
+    // Opcodes 0f 80 … 0f 8f follow the condition codes' hardware numbers; the short forms 70 … 7f do so too.
+    let number = match near.code() {
+        Opcode::Jo_rel32_64 => 0,
+        Opcode::Jno_rel32_64 => 1,
+        Opcode::Jb_rel32_64 => 2,
+        Opcode::Jae_rel32_64 => 3,
+        Opcode::Je_rel32_64 => 4,
+        Opcode::Jne_rel32_64 => 5,
+        Opcode::Jbe_rel32_64 => 6,
+        Opcode::Ja_rel32_64 => 7,
+        Opcode::Js_rel32_64 => 8,
+        Opcode::Jns_rel32_64 => 9,
+        Opcode::Jp_rel32_64 => 10,
+        Opcode::Jnp_rel32_64 => 11,
+        Opcode::Jl_rel32_64 => 12,
+        Opcode::Jge_rel32_64 => 13,
+        Opcode::Jle_rel32_64 => 14,
+        Opcode::Jg_rel32_64 => 15,
+        _ => system::fatal(format_args!(
+            "the branch at {:#x} is of an unknown kind",
+            branch.ip()
+        )),
+    };
+    [0x0f, 0x80 | number]
+}
+
+/// Writes the control flow of `block`, whose translation is in the cache already so that it can be linked to.
+pub(super) fn emit(engine: &mut Engine, assembler: &mut Assembler, block: &Block) {
+    let mut tail = Tail::default();
+    match block.instructions.last() {
+        Some(last) if block.terminated => terminator(engine, assembler, &mut tail, last),
+        _ => jump(assembler, &mut tail, block.end),
+    }
+    for (place, value) in tail.constants {
+        assembler.align(8, 0);
+        assembler.lead_here(place);
+        assembler.bytes(&value.to_le_bytes());
+    }
+    for (branch, target) in tail.exits {
+        let stub = assembler.position();
+        let index = engine.cache.new_exit(Exit {
+            cause: Cause::Branch,
+            target,
+            patch: branch.0,
+            stub,
+        });
+        assembler.lead(branch, stub);
+        assembler.leave(index as i32);
+        engine.cache.link(index);
+    }
+}
+
+fn jump(assembler: &mut Assembler, tail: &mut Tail, target: u64) {
+    tail.exits.push((assembler.branch_patchable(&JMP), target));
+}
+
+fn push(assembler: &mut Assembler, tail: &mut Tail, value: u64) {
+    tail.constants.push((assembler.branch(&PUSH_RIP), value));
+}
+
+fn terminator(engine: &mut Engine, assembler: &mut Assembler, tail: &mut Tail, last: &Instruction) {
+    engine.cache.note_place(
+        assembler.position(),
+        Place {
+            address: last.ip(),
+            pointer: None,
+        },
+    );
+    match last.flow_control() {
+        FlowControl::UnconditionalBranch => jump(assembler, tail, last.near_branch_target()),
+        FlowControl::ConditionalBranch if last.is_jcc_short_or_near() => {
+            let branch = assembler.branch_patchable(&conditional(last));
+            tail.exits.push((branch, last.near_branch_target()));
+            jump(assembler, tail, last.next_ip());
+        }
+        FlowControl::ConditionalBranch => {
+            // loop, jrcxz: there are short forms only.
+            // SAFETY: decoded from there a moment ago.
+            let opcode = unsafe { std::slice::from_raw_parts(last.ip() as *const u8, last.len() - 1) };
+            let taken = assembler.branch_short(opcode);
+            jump(assembler, tail, last.next_ip());
+            assembler.lead_short_here(taken);
+            jump(assembler, tail, last.near_branch_target());
+        }
+        FlowControl::Return => {
+            let dropped = if last.op_count() > 0 {
+                i32::from(last.immediate16())
+            } else {
+                0
+            };
+            assembler.store_state(offset::RCX, RCX);
+            engine.cache.note_place(
+                assembler.position(),
+                Place {
+                    address: last.ip(),
+                    pointer: None,
+                },
+            );
+            assembler.load(RCX, 4, 0);
+            assembler.lea(4, 4, 8 + dropped);
+            look_up(assembler);
+        }
+        FlowControl::Call if last.mnemonic() == Mnemonic::Call => {
+            push(assembler, tail, last.next_ip());
+            jump(assembler, tail, last.near_branch_target());
+        }
+        FlowControl::Call if last.mnemonic() == Mnemonic::Syscall => {
+            system_call(engine, assembler, tail, last);
+        }
+        FlowControl::IndirectBranch | FlowControl::IndirectCall => {
+            assembler.store_state(offset::RCX, RCX);
+            engine.cache.note_place(
+                assembler.position(),
+                Place {
+                    address: last.ip(),
+                    pointer: None,
+                },
+            );
+            load_target(engine, assembler, last);
+            if last.flow_control() == FlowControl::IndirectCall {
+                push(assembler, tail, last.next_ip());
+            }
+            look_up(assembler);
+        }
+        FlowControl::XbeginXabortXend if last.mnemonic() == Mnemonic::Xbegin => {
+            // A transaction may always abort; this one does so at once, for no reason that asks for a retry.
+            assembler.bytes(&[0xb8, 0, 0, 0, 0]); // mov eax, 0
+            jump(assembler, tail, last.near_branch_target());
+        }
+        _ => {
+            // Whatever it is, it does not fall through: it faults or traps, as it does natively.
+            // SAFETY: decoded from there a moment ago.
+            assembler.bytes(unsafe { std::slice::from_raw_parts(last.ip() as *const u8, last.len()) });
+            jump(assembler, tail, last.next_ip());
+        }
+    }
+}
+
+/// Loads the target of an indirect branch into rcx, which is spilled.
+fn load_target(engine: &mut Engine, assembler: &mut Assembler, last: &Instruction) {
+    if last.op0_kind() == OpKind::Register {
+        assembler.copy(RCX, last.op0_register().number() as u8);
+        return;
+    }
+    if last.is_ip_rel_memory_operand() {
+        assembler.constant(RCX, last.memory_displacement64());
+        assembler.load(RCX, RCX, 0);
+        return;
+    }
+    let segment = if last.has_segment_prefix() {
+        last.segment_prefix()
+    } else {
+        Register::None
+    };
+    let memory = MemoryOperand::new(
+        last.memory_base(),
+        last.memory_index(),
+        last.memory_index_scale(),
+        last.memory_displacement64().cast_signed(),
+        last.memory_displ_size(),
+        false,
+        segment,
+    );
+    let load = Instruction::with2(Opcode::Mov_r64_rm64, Register::RCX, memory).expect("a load");
+    let encoder = &mut engine
+        .translator
+        .as_mut()
+        .expect("made before the first translation")
+        .encoder;
+    let result = encoder.encode(&load, assembler.position() as u64);
+    let bytes = encoder.take_buffer();
+    if let Err(error) = result {
+        system::fatal(format_args!(
+            "cannot re-encode the branch at {:#x}: {error}",
+            last.ip()
+        ));
+    }
+    assembler.bytes(&bytes);
+}
+
+/// Goes to the translation of the target in rcx; the target's rcx is spilled. The hit path touches no flags: `lea` adds
+/// the negated tag, `jrcxz` tests the sum.
+fn look_up(assembler: &mut Assembler) {
+    assembler.store_state(offset::RAX, RAX);
+    assembler.store_state(offset::RDX, RDX);
+    assembler.store_state(offset::TARGET, RCX);
+    assembler.bytes(&[0x0f, 0xb7, 0xc1]); // movzx eax, cx
+    assembler.load_state(RDX, offset::LOOKUP);
+    assembler.bytes(&[0x48, 0x8d, 0x14, 0xc2]); // lea rdx, [rdx + rax*8]
+    assembler.bytes(&[0x48, 0x8d, 0x14, 0xc2]); // entries are 16 bytes long
+    assembler.load(RAX, RDX, 0);
+    assembler.bytes(&[0x48, 0x8d, 0x0c, 0x01]); // lea rcx, [rcx + rax]
+    let hit = assembler.branch_short(&JRCXZ);
+    restore_looked_up(assembler);
+    assembler.leave(EXIT_INDIRECT as i32);
+    assembler.lead_short_here(hit);
+    assembler.load(RAX, RDX, 8);
+    assembler.store_state(offset::NEXT, RAX);
+    restore_looked_up(assembler);
+    assembler.jump_state(offset::NEXT);
+}
+
+fn restore_looked_up(assembler: &mut Assembler) {
+    assembler.load_state(RAX, offset::RAX);
+    assembler.load_state(RDX, offset::RDX);
+    assembler.load_state(RCX, offset::RCX);
+}
+
+/// A system call: the dispatcher looks at it first and goes on at one of two places. Both give rcx the value that the
+/// kernel would have left there.
+fn system_call(engine: &mut Engine, assembler: &mut Assembler, tail: &mut Tail, last: &Instruction) {
+    let next = last.next_ip();
+    let to_dispatcher = assembler.branch(&JMP);
+    let mut call = |assembler: &mut Assembler| {
+        let at = assembler.position();
+        // A call that is interrupted is begun again or has returned.
+        engine.cache.note_place(
+            at,
+            Place {
+                address: last.ip(),
+                pointer: None,
+            },
+        );
+        assembler.bytes(&[0x0f, 0x05]); // syscall
+        engine.cache.note_place(
+            assembler.position(),
+            Place {
+                address: next,
+                pointer: None,
+            },
+        );
+        assembler.store_state_immediate(offset::IN_KERNEL, 0);
+        assembler.constant(RCX, next);
+        at
+    };
+    let plain = call(assembler);
+    jump(assembler, tail, next);
+    let watched = call(assembler);
+    let exit = |cause, target| Exit {
+        cause,
+        target,
+        patch: 0,
+        stub: 0,
+    };
+    let after = engine.cache.new_exit(exit(Cause::AfterSystemCall, next));
+    assembler.leave(after as i32);
+    assembler.lead_here(to_dispatcher);
+    let before = engine
+        .cache
+        .new_exit(exit(Cause::SystemCall { plain, watched }, next));
+    assembler.leave(before as i32);
+}

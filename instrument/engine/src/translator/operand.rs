@@ -1,0 +1,576 @@
+//! The memory operands of an instruction: which accesses they are, and what the record must hold to rebuild the
+//! addresses. `PROTOCOL.md`, "Forms".
+
+use iced_x86::{
+    Code, Instruction, InstructionInfo, MemorySize, Mnemonic, OpAccess, OpKind, Register, UsedMemory,
+};
+
+use super::roots::{Roots, Store};
+
+pub(super) const NO_SLOT: u16 = u16::MAX;
+const WORD_BYTES: u16 = 8;
+const TILE_CONFIGURATION_WORDS: u16 = 8;
+const LINE_BYTES: u16 = 64;
+
+/// `enum ml_kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Load = 0,
+    Store = 1,
+    ReadModifyWrite = 2,
+    Prefetch = 3,
+    NonTemporalStore = 4,
+}
+
+/// `enum ml_form`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Form {
+    Plain = 0,
+    Gather = 1,
+    Masked = 2,
+    AnyLane = 3,
+    Compress = 4,
+    String = 5,
+    Table = 6,
+    Tile = 7,
+}
+
+pub(super) const FLAG_FS: u8 = 2;
+pub(super) const FLAG_ADDRESS_32: u8 = 4;
+pub(super) const FLAG_VECTOR_MASK: u8 = 8;
+
+/// An operand as the site table will hold it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Operand {
+    pub(super) ip: u64,
+    pub(super) bytes: u16,
+    pub(super) kind: Kind,
+    pub(super) flags: u8,
+    pub(super) slot: u16,
+    pub(super) index_slot: u16,
+    pub(super) mask_slot: u16,
+    pub(super) form: Form,
+    pub(super) scale: u8,
+    pub(super) displacement: i64,
+    pub(super) lanes: u8,
+    pub(super) index_bytes: u8,
+}
+
+/// Something to be stored in the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Snapshot {
+    /// A general register.
+    General { register: u8, slot: u16 },
+    /// A vector or mask register.
+    Wide { register: Register, slot: u16 },
+    /// The tile configuration.
+    Tiles { slot: u16 },
+}
+
+/// What recording a block takes.
+pub(super) struct Recording {
+    pub(super) roots: Roots,
+    pub(super) operands: Vec<Operand>,
+    /// Words of a record behind its first.
+    pub(super) words: u16,
+    pub(super) at_entry: Vec<Snapshot>,
+    /// Snapshots right before the instruction with this index.
+    pub(super) before: Vec<(usize, Snapshot)>,
+    /// Snapshots right after it.
+    pub(super) after: Vec<(usize, Snapshot)>,
+}
+
+impl Recording {
+    pub(super) fn new() -> Self {
+        Self {
+            roots: Roots::new(),
+            operands: Vec::new(),
+            words: 0,
+            at_entry: Vec::new(),
+            before: Vec::new(),
+            after: Vec::new(),
+        }
+    }
+
+    /// Takes in instruction number `index` of the block.
+    ///
+    /// # Errors
+    /// What can't be recorded.
+    pub(super) fn add(
+        &mut self,
+        index: usize,
+        instruction: &Instruction,
+        info: &InstructionInfo,
+    ) -> Result<(), &'static str> {
+        let first = self.operands.len();
+        if !matches!(
+            instruction.mnemonic(),
+            Mnemonic::Lea | Mnemonic::Nop | Mnemonic::Invlpg
+        ) {
+            for memory in info.used_memory() {
+                self.operand(index, instruction, memory)?;
+            }
+            if is_prefetch(instruction.mnemonic()) {
+                self.operand(index, instruction, &addressed(instruction))?;
+            }
+        }
+        // What an instruction stores depends on what it loads.
+        self.operands[first..].sort_by_key(|operand| operand.kind != Kind::Load);
+        if is_repeated(instruction) && self.operands.len() > first {
+            // All pointers advance alike: how far one got tells it for all. A string has a block to itself, so the
+            // record holds its registers as they are.
+            let pointer = string_pointer(instruction);
+            let (before, _) = self.general(index, pointer);
+            let after = self.new_words(1);
+            let register = pointer.number() as u8;
+            self.after.push((
+                index,
+                Snapshot::General {
+                    register,
+                    slot: after,
+                },
+            ));
+            for operand in &mut self.operands[first..] {
+                operand.form = Form::String;
+                operand.index_slot = after;
+                operand.mask_slot = before;
+            }
+        }
+        self.roots.advance(instruction, info);
+        Ok(())
+    }
+
+    fn new_words(&mut self, words: u16) -> u16 {
+        let slot = self.words;
+        self.words += words;
+        slot
+    }
+
+    fn general(&mut self, index: usize, register: Register) -> (u16, i64) {
+        let number = register.full_register().number() as u8;
+        let (place, store) = self.roots.place(number, &mut self.words);
+        if let Some(Store {
+            register,
+            slot,
+            at_entry,
+        }) = store
+        {
+            let snapshot = Snapshot::General { register, slot };
+            if at_entry {
+                self.at_entry.push(snapshot);
+            } else {
+                self.before.push((index, snapshot));
+            }
+        }
+        (place.slot.unwrap_or(NO_SLOT), place.displacement)
+    }
+
+    fn wide(&mut self, index: usize, register: Register) -> u16 {
+        let slot = self.new_words((register.size() as u16).div_ceil(WORD_BYTES));
+        self.before.push((index, Snapshot::Wide { register, slot }));
+        slot
+    }
+
+    fn operand(
+        &mut self,
+        index: usize,
+        instruction: &Instruction,
+        memory: &UsedMemory,
+    ) -> Result<(), &'static str> {
+        let Some(kind) = kind(instruction, memory) else {
+            return Ok(());
+        };
+        let mut operand = Operand {
+            ip: instruction.ip(),
+            bytes: access_bytes(instruction, memory.memory_size()),
+            kind,
+            flags: 0,
+            slot: NO_SLOT,
+            index_slot: 0,
+            mask_slot: 0,
+            form: Form::Plain,
+            scale: 0,
+            displacement: memory.displacement().cast_signed(),
+            lanes: 0,
+            index_bytes: 0,
+        };
+        match memory.segment() {
+            Register::FS => operand.flags |= FLAG_FS,
+            Register::GS => {
+                return Err("it uses the GS segment, which the native engine needs; use --engine valgrind");
+            }
+            _ => {}
+        }
+        let base = memory.base();
+        if base.is_gpr() {
+            if base.is_gpr32() {
+                operand.flags |= FLAG_ADDRESS_32;
+            }
+            let (slot, displacement) = self.general(index, base);
+            operand.slot = slot;
+            operand.displacement = operand.displacement.wrapping_add(displacement);
+        }
+        let vector_index = memory.index();
+        if vector_index.is_vector_register() {
+            self.gather(index, instruction, memory, &mut operand);
+        } else if vector_index == Register::AL {
+            operand.form = Form::Table;
+            let slot = self.new_words(1);
+            self.before.push((index, Snapshot::General { register: 0, slot }));
+            operand.index_slot = slot;
+        } else if vector_index.is_gpr() && tile(instruction).is_none() {
+            if vector_index.is_gpr32() {
+                operand.flags |= FLAG_ADDRESS_32;
+            }
+            self.index(index, memory, &mut operand);
+        }
+        if let Some(tile) = tile(instruction) {
+            operand.form = Form::Tile;
+            operand.lanes = tile;
+            let stride = instruction.memory_index();
+            if stride != Register::None {
+                let slot = self.new_words(1);
+                self.before.push((
+                    index,
+                    Snapshot::General {
+                        register: stride.number() as u8,
+                        slot,
+                    },
+                ));
+                operand.index_slot = slot;
+                operand.scale = instruction.memory_index_scale() as u8;
+            }
+            operand.mask_slot = self.new_words(TILE_CONFIGURATION_WORDS);
+            self.before.push((
+                index,
+                Snapshot::Tiles {
+                    slot: operand.mask_slot,
+                },
+            ));
+        } else if operand.form == Form::Plain {
+            self.mask(index, instruction, memory, &mut operand);
+        }
+        self.operands.push(operand);
+        Ok(())
+    }
+
+    fn index(&mut self, index: usize, memory: &UsedMemory, operand: &mut Operand) {
+        let scale = memory.scale() as u8;
+        let (slot, displacement) = self.general(index, memory.index());
+        operand.displacement = operand
+            .displacement
+            .wrapping_add(displacement.wrapping_mul(i64::from(scale)));
+        if slot != NO_SLOT {
+            operand.index_slot = slot;
+            operand.scale = scale;
+        }
+    }
+
+    fn gather(
+        &mut self,
+        index: usize,
+        instruction: &Instruction,
+        memory: &UsedMemory,
+        operand: &mut Operand,
+    ) {
+        let vector = memory.index();
+        operand.form = Form::Gather;
+        operand.scale = memory.scale() as u8;
+        operand.index_bytes = memory.vsib_size() as u8;
+        operand.bytes = instruction.memory_size().element_size() as u16;
+        operand.index_slot = self.wide(index, vector);
+        let indices = vector.size() / usize::from(operand.index_bytes);
+        let data = [instruction.op0_register(), instruction.op1_register()]
+            .into_iter()
+            .find(|register| register.is_vector_register())
+            .unwrap_or(vector);
+        operand.lanes = indices.min(data.size() / usize::from(operand.bytes)) as u8;
+        if instruction.op_mask() == Register::None {
+            operand.flags |= FLAG_VECTOR_MASK;
+            operand.mask_slot = self.wide(index, instruction.op2_register());
+        } else {
+            operand.mask_slot = self.wide(index, instruction.op_mask());
+        }
+    }
+
+    fn mask(&mut self, index: usize, instruction: &Instruction, memory: &UsedMemory, operand: &mut Operand) {
+        let size = memory.memory_size();
+        if let Some(lane_bytes) = vector_masked_lane_bytes(instruction) {
+            // The mask is the first source; of MASKMOVDQU the second operand.
+            let mask = instruction.op1_register();
+            let mask = if mask.is_vector_register() && instruction.op0_kind() != OpKind::MemorySegRDI {
+                mask
+            } else {
+                instruction.op2_register()
+            };
+            operand.form = Form::Masked;
+            operand.flags |= FLAG_VECTOR_MASK;
+            operand.bytes = lane_bytes;
+            operand.lanes = (mask.size() as u16 / lane_bytes) as u8;
+            operand.mask_slot = self.wide(index, mask);
+            return;
+        }
+        if instruction.op_mask() == Register::None || reads_all_lanes(instruction.mnemonic()) {
+            return;
+        }
+        operand.mask_slot = self.wide(index, instruction.op_mask());
+        if instruction.is_broadcast() {
+            operand.form = Form::AnyLane;
+            operand.lanes = broadcast_lanes(instruction);
+            return;
+        }
+        let lane_bytes = masked_lane_bytes(instruction, size);
+        operand.lanes = (operand.bytes / lane_bytes) as u8;
+        operand.bytes = lane_bytes;
+        operand.form = if is_compressing(instruction.mnemonic()) {
+            Form::Compress
+        } else {
+            Form::Masked
+        };
+        if is_replicating(instruction.mnemonic()) {
+            operand.form = Form::AnyLane;
+            operand.bytes *= u16::from(operand.lanes);
+            let destination = instruction.op0_register();
+            operand.lanes = (destination.size() / size.element_size().max(1)).min(64) as u8;
+        }
+    }
+}
+
+fn kind(instruction: &Instruction, memory: &UsedMemory) -> Option<Kind> {
+    match instruction.mnemonic() {
+        mnemonic if is_prefetch(mnemonic) => return Some(Kind::Prefetch),
+        Mnemonic::Clflush | Mnemonic::Clflushopt | Mnemonic::Clwb | Mnemonic::Cldemote => return None,
+        Mnemonic::Movnti
+        | Mnemonic::Movntdq
+        | Mnemonic::Movntps
+        | Mnemonic::Movntpd
+        | Mnemonic::Movntq
+        | Mnemonic::Vmovntdq
+        | Mnemonic::Vmovntps
+        | Mnemonic::Vmovntpd
+        | Mnemonic::Maskmovdqu
+        | Mnemonic::Vmaskmovdqu
+        | Mnemonic::Maskmovq
+        | Mnemonic::Movdir64b
+        | Mnemonic::Movdiri
+            if matches!(
+                memory.access(),
+                OpAccess::Write | OpAccess::CondWrite | OpAccess::ReadCondWrite
+            ) =>
+        {
+            return Some(Kind::NonTemporalStore);
+        }
+        _ => {}
+    }
+    match memory.access() {
+        OpAccess::Read | OpAccess::CondRead => Some(Kind::Load),
+        OpAccess::Write | OpAccess::CondWrite => Some(Kind::Store),
+        OpAccess::ReadWrite | OpAccess::ReadCondWrite => Some(Kind::ReadModifyWrite),
+        OpAccess::None | OpAccess::NoMemAccess => None,
+    }
+}
+
+fn is_prefetch(mnemonic: Mnemonic) -> bool {
+    matches!(
+        mnemonic,
+        Mnemonic::Prefetcht0
+            | Mnemonic::Prefetcht1
+            | Mnemonic::Prefetcht2
+            | Mnemonic::Prefetchnta
+            | Mnemonic::Prefetchw
+            | Mnemonic::Prefetchwt1
+            | Mnemonic::Prefetch
+    )
+}
+
+/// The memory that an instruction names but does not access.
+fn addressed(instruction: &Instruction) -> UsedMemory {
+    UsedMemory::new(
+        instruction.memory_segment(),
+        instruction.memory_base(),
+        instruction.memory_index(),
+        instruction.memory_index_scale(),
+        instruction.memory_displacement64(),
+        MemorySize::Unknown,
+        OpAccess::NoMemAccess,
+    )
+}
+
+fn access_bytes(instruction: &Instruction, size: MemorySize) -> u16 {
+    let mnemonic = instruction.mnemonic();
+    match mnemonic {
+        // All state components that are turned on, in the standard form: what is in its initial state is counted too.
+        Mnemonic::Xsave
+        | Mnemonic::Xsave64
+        | Mnemonic::Xsavec
+        | Mnemonic::Xsavec64
+        | Mnemonic::Xsaveopt
+        | Mnemonic::Xsaveopt64
+        | Mnemonic::Xrstor
+        | Mnemonic::Xrstor64 => extended_state_bytes(),
+        _ if instruction.is_string_instruction() => instruction.memory_size().size() as u16,
+        _ if size.size() > 0 => size.size() as u16,
+        _ => LINE_BYTES,
+    }
+}
+
+fn extended_state_bytes() -> u16 {
+    std::arch::x86_64::__cpuid_count(0xd, 0).ebx as u16
+}
+
+/// A string instruction with a repeat prefix.
+pub(super) fn is_repeated(instruction: &Instruction) -> bool {
+    instruction.is_string_instruction() && (instruction.has_rep_prefix() || instruction.has_repne_prefix())
+}
+
+/// A pointer that a string instruction advances.
+fn string_pointer(instruction: &Instruction) -> Register {
+    match instruction.mnemonic() {
+        Mnemonic::Lodsb | Mnemonic::Lodsw | Mnemonic::Lodsd | Mnemonic::Lodsq => Register::RSI,
+        _ => Register::RDI,
+    }
+}
+
+fn tile(instruction: &Instruction) -> Option<u8> {
+    let register = match instruction.code() {
+        Code::VEX_Tileloadd_tmm_sibmem | Code::VEX_Tileloaddt1_tmm_sibmem => instruction.op0_register(),
+        Code::VEX_Tilestored_sibmem_tmm => instruction.op1_register(),
+        _ => return None,
+    };
+    Some(register.number() as u8)
+}
+
+fn vector_masked_lane_bytes(instruction: &Instruction) -> Option<u16> {
+    match instruction.mnemonic() {
+        Mnemonic::Vmaskmovps | Mnemonic::Vpmaskmovd => Some(4),
+        Mnemonic::Vmaskmovpd | Mnemonic::Vpmaskmovq => Some(8),
+        Mnemonic::Maskmovdqu | Mnemonic::Vmaskmovdqu | Mnemonic::Maskmovq => Some(1),
+        _ => None,
+    }
+}
+
+/// Instructions that read their whole memory operand whatever the mask says (Intel SDM, exception classes "NF").
+fn reads_all_lanes(mnemonic: Mnemonic) -> bool {
+    matches!(
+        mnemonic,
+        Mnemonic::Vpermb
+            | Mnemonic::Vpermd
+            | Mnemonic::Vpermi2b
+            | Mnemonic::Vpermi2d
+            | Mnemonic::Vpermi2pd
+            | Mnemonic::Vpermi2ps
+            | Mnemonic::Vpermi2q
+            | Mnemonic::Vpermi2w
+            | Mnemonic::Vpermpd
+            | Mnemonic::Vpermps
+            | Mnemonic::Vpermq
+            | Mnemonic::Vpermt2b
+            | Mnemonic::Vpermt2d
+            | Mnemonic::Vpermt2pd
+            | Mnemonic::Vpermt2ps
+            | Mnemonic::Vpermt2q
+            | Mnemonic::Vpermt2w
+            | Mnemonic::Vpermw
+            | Mnemonic::Vpermilps
+            | Mnemonic::Vpermilpd
+            | Mnemonic::Vpshufb
+            | Mnemonic::Vpshufd
+            | Mnemonic::Vpshufhw
+            | Mnemonic::Vpshuflw
+            | Mnemonic::Vshufps
+            | Mnemonic::Vshufpd
+            | Mnemonic::Vshuff32x4
+            | Mnemonic::Vshuff64x2
+            | Mnemonic::Vshufi32x4
+            | Mnemonic::Vshufi64x2
+            | Mnemonic::Valignd
+            | Mnemonic::Valignq
+            | Mnemonic::Vpalignr
+            | Mnemonic::Vunpckhps
+            | Mnemonic::Vunpckhpd
+            | Mnemonic::Vunpcklps
+            | Mnemonic::Vunpcklpd
+            | Mnemonic::Vpunpckhbw
+            | Mnemonic::Vpunpckhwd
+            | Mnemonic::Vpunpckhdq
+            | Mnemonic::Vpunpckhqdq
+            | Mnemonic::Vpunpcklbw
+            | Mnemonic::Vpunpcklwd
+            | Mnemonic::Vpunpckldq
+            | Mnemonic::Vpunpcklqdq
+            | Mnemonic::Vpacksswb
+            | Mnemonic::Vpackssdw
+            | Mnemonic::Vpackuswb
+            | Mnemonic::Vpackusdw
+            | Mnemonic::Vdbpsadbw
+            | Mnemonic::Vpmultishiftqb
+            | Mnemonic::Vpmaddubsw
+            | Mnemonic::Vpmaddwd
+            | Mnemonic::Vpmulhrsw
+    )
+}
+
+fn is_compressing(mnemonic: Mnemonic) -> bool {
+    matches!(
+        mnemonic,
+        Mnemonic::Vcompressps
+            | Mnemonic::Vcompresspd
+            | Mnemonic::Vpcompressd
+            | Mnemonic::Vpcompressq
+            | Mnemonic::Vpcompressb
+            | Mnemonic::Vpcompressw
+            | Mnemonic::Vexpandps
+            | Mnemonic::Vexpandpd
+            | Mnemonic::Vpexpandd
+            | Mnemonic::Vpexpandq
+            | Mnemonic::Vpexpandb
+            | Mnemonic::Vpexpandw
+    )
+}
+
+/// Loads of a short piece that every lane of the destination gets.
+fn is_replicating(mnemonic: Mnemonic) -> bool {
+    matches!(
+        mnemonic,
+        Mnemonic::Vbroadcastss
+            | Mnemonic::Vbroadcastsd
+            | Mnemonic::Vpbroadcastb
+            | Mnemonic::Vpbroadcastw
+            | Mnemonic::Vpbroadcastd
+            | Mnemonic::Vpbroadcastq
+            | Mnemonic::Vbroadcastf32x2
+            | Mnemonic::Vbroadcastf32x4
+            | Mnemonic::Vbroadcastf32x8
+            | Mnemonic::Vbroadcastf64x2
+            | Mnemonic::Vbroadcastf64x4
+            | Mnemonic::Vbroadcasti32x2
+            | Mnemonic::Vbroadcasti32x4
+            | Mnemonic::Vbroadcasti32x8
+            | Mnemonic::Vbroadcasti64x2
+            | Mnemonic::Vbroadcasti64x4
+    )
+}
+
+/// Bytes that one mask bit stands for. Dot products mask by their 32-bit result.
+fn masked_lane_bytes(instruction: &Instruction, size: MemorySize) -> u16 {
+    match instruction.mnemonic() {
+        Mnemonic::Vpdpbusd
+        | Mnemonic::Vpdpbusds
+        | Mnemonic::Vpdpwssd
+        | Mnemonic::Vpdpwssds
+        | Mnemonic::Vdpbf16ps => 4,
+        _ => (size.element_size().max(1) as u16).min(size.size().max(1) as u16),
+    }
+}
+
+fn broadcast_lanes(instruction: &Instruction) -> u8 {
+    let destination = instruction.op0_register();
+    if destination.is_vector_register() {
+        (destination.size() / instruction.memory_size().element_size().max(1)) as u8
+    } else {
+        // A comparison into a mask: the other source has the width.
+        (instruction.op1_register().size() / instruction.memory_size().element_size().max(1)) as u8
+    }
+}

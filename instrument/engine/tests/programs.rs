@@ -1,0 +1,185 @@
+//! Whole programs: what they print and return is what they do natively; what they did is recorded to the last access.
+
+mod recording;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use memloupe_stream::Event;
+use recording::{Recording, compile};
+
+const KERNELS: &str = "../../tests/programs/kernels.c";
+const LIFECYCLE: &str = "../../tests/programs/lifecycle.c";
+
+/// Runs a program natively and recorded; output and exit code must be the same, the stream sound and complete.
+fn same_as_native(program: &str, arguments: &[&str]) -> Recording {
+    let recording = same_as_native_on_threads(program, arguments);
+    assert_eq!(
+        recording.violations,
+        Vec::<String>::new(),
+        "{program} {arguments:?}"
+    );
+    recording
+}
+
+/// The same for a program whose threads hand memory to one another: events of different threads are ordered by chunk
+/// only, so one thread may seem to allocate what another has not freed yet.
+fn same_as_native_on_threads(program: &str, arguments: &[&str]) -> Recording {
+    let native = Command::new(program)
+        .args(arguments)
+        .output()
+        .expect("the program runs");
+    let recording = Recording::of(program, arguments, false);
+    assert_eq!(recording.output, native.stdout, "{program} {arguments:?}");
+    assert_eq!(recording.code(), native.status.code(), "{program} {arguments:?}");
+    let unsound = recording
+        .violations
+        .iter()
+        .find(|violation| !violation.contains("overlaps"));
+    assert_eq!(unsound, None, "{program} {arguments:?}");
+    assert!(recording.finished, "{program} {arguments:?}");
+    recording
+}
+
+fn loads_and_stores(kernels: &str, name: &str, n: u64) -> (u64, u64) {
+    let recording = same_as_native(kernels, &[name, &n.to_string()]);
+    (recording.loads, recording.stores)
+}
+
+#[test]
+fn kernels_access_what_they_are_made_to() {
+    let kernels = compile(KERNELS, &["-O2"]);
+    let kernels = kernels.to_str().expect("a path of text");
+    // What the kernel adds when n grows; start-up and allocator are the same for both sizes, but for zeroing.
+    let growth = |name, small: u64, large: u64| {
+        let (loads, stores) = loads_and_stores(kernels, name, small);
+        let (more_loads, more_stores) = loads_and_stores(kernels, name, large);
+        (more_loads - loads, more_stores - stores)
+    };
+    // Large enough for calloc to take fresh pages from the system in both sizes.
+    let (small, large) = (100_000, 300_000);
+    let grown = large - small;
+    assert_eq!(growth("copy", small, large), (grown, grown));
+    assert_eq!(growth("increment", small, large), (grown, grown));
+    assert_eq!(growth("gather", small, large), (2 * grown, 2 * grown));
+    // Of the chase, the loads; it stores the cells beforehand.
+    assert_eq!(growth("chase", small, large), (grown, grown));
+    let (loads, stores) = growth("gemv", 300, 500);
+    assert_eq!(loads, 2 * (500 * 500 - 300 * 300));
+    // Beside the 200 of the kernel, calloc zeroes 1600 bytes more.
+    assert!((200..=200 + 2 * 1600 / 16).contains(&stores), "{stores}");
+}
+
+#[test]
+fn affine_loops_are_one_run() {
+    let kernels = compile(KERNELS, &["-O2"]);
+    let recording = same_as_native(kernels.to_str().expect("a path of text"), &["copy", "1000000"]);
+    assert!(recording.longest_run >= 999_000, "{}", recording.longest_run);
+}
+
+#[test]
+fn ways_to_live_and_die() {
+    let program = compile(LIFECYCLE, &["-O2", "-pthread"]);
+    let lifecycle = program.to_str().expect("a path of text");
+    let events = |recording: &Recording, wanted: fn(&Event) -> bool| {
+        recording.events.iter().filter(|event| wanted(event)).count()
+    };
+    let is_exit =
+        |code| move |event: &Event| matches!(event, Event::Exit { code: told, .. } if *told == code);
+    for (what, code) in [
+        ("", 0),
+        ("exit", 42),
+        ("fork", 7),
+        ("spawn", 5),
+        ("exec", 42),
+        ("threads", 0),
+    ] {
+        let recording = same_as_native(lifecycle, &[what]);
+        assert!(
+            recording.events.last().is_some_and(is_exit(code)),
+            "{what}: {:?}",
+            recording.events.last()
+        );
+        let starts = events(&recording, |event| matches!(event, Event::ThreadStart { .. }));
+        assert_eq!(
+            starts,
+            match what {
+                "threads" => 4,
+                "exec" => 2,
+                _ => 1,
+            },
+            "{what}"
+        );
+        let children = u64::from(matches!(what, "fork" | "spawn"));
+        assert_eq!(recording.counters.unobserved_processes, children, "{what}");
+        assert_eq!(
+            events(&recording, |event| matches!(event, Event::Exec { .. })),
+            usize::from(what == "exec")
+        );
+    }
+    for what in ["segv", "abort", "kill"] {
+        let recording = Recording::of(&program, &[what], false);
+        let native = Command::new(&program)
+            .arg(what)
+            .status()
+            .expect("the program runs");
+        assert_eq!(recording.status, Some(native), "{what}");
+        // Ten rounds over 4096 cells came before.
+        assert!(recording.loads >= 40_960 && recording.stores >= 40_960, "{what}");
+        assert!(!recording.finished, "{what}");
+    }
+}
+
+#[test]
+fn unwinding_and_rewritten_code() {
+    let program = compile("tests/programs/exceptions.cpp", &["-O2", "-pthread"]);
+    same_as_native_on_threads(program.to_str().expect("a path of text"), &[]);
+}
+
+#[test]
+fn signals_are_delivered() {
+    let program = compile("tests/programs/signals.c", &["-O2"]);
+    let recording = same_as_native(program.to_str().expect("a path of text"), &[]);
+    assert!(
+        recording.counters.signals_delivered > 100,
+        "{:?}",
+        recording.counters
+    );
+}
+
+#[test]
+fn unmodified_programs() {
+    let library = PathBuf::from("/usr/lib/x86_64-linux-gnu/libc.so.6");
+    let library = library.to_str().expect("a path of text");
+    let programs: [&[&str]; 6] = [
+        &["ls", "-l", "/usr/bin"],
+        &["gzip", "-c", library],
+        &["xz", "-T2", "-0", "-c", library],
+        &[
+            "perl",
+            "-e",
+            "my %h; $h{$_ % 97} += $_ for 1..20000; print map {\"$_=$h{$_}\\n\"} sort keys %h",
+        ],
+        &[
+            "sqlite3",
+            ":memory:",
+            "create table t(a); insert into t values(1),(2); select sum(a) from t;",
+        ],
+        &[
+            "python3",
+            "-c",
+            "import json, re, hashlib; print(json.dumps(re.findall('(.)a', 'banana')), hashlib.sha256(b'x').hexdigest())",
+        ],
+    ];
+    for program in programs {
+        let installed = Command::new("sh")
+            .args(["-c", &format!("command -v {}", program[0])])
+            .output()
+            .expect("a shell");
+        if installed.status.success() {
+            same_as_native_on_threads(program[0], &program[1..]);
+        } else {
+            println!("{} is not installed: not tested", program[0]);
+        }
+    }
+}
