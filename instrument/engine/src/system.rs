@@ -3,8 +3,8 @@
 use std::arch::asm;
 use std::fmt::{self, Write};
 
-/// Exit code of a target whose engine failed: outside what shells and `timeout` use for their own purposes.
-const FATAL_EXIT_CODE: usize = 120;
+/// Exit code of a target whose engine failed: the one that `env` and `timeout` use for failures of their own.
+const FATAL_EXIT_CODE: usize = 125;
 
 pub(crate) mod number {
     //! System call numbers of x86-64 Linux.

@@ -150,6 +150,7 @@ fn exit_statuses() -> String {
     for (_, code, what) in crate::failure::EXIT_STATUSES {
         let _ = write!(text, "\n  {code}  {what}");
     }
+    text.push_str("\n  125  the native engine failed inside the program; the profile holds what came before");
     text
 }
 
