@@ -112,7 +112,24 @@ impl Caches {
     /// If `core` is not below [`cores`](Caches::cores) or an owner was not reserved.
     #[inline]
     pub fn run<M: Memory>(&mut self, core: usize, run: Run<'_>, memory: &mut M) {
-        self.core(core, memory).run(run);
+        self.runs(core, [run], memory);
+    }
+
+    /// Simulates `runs` on `core`, one after the other.
+    ///
+    /// # Panics
+    /// If `core` is not below [`cores`](Caches::cores) or an owner was not reserved.
+    #[inline]
+    pub fn runs<'r, M: Memory>(
+        &mut self,
+        core: usize,
+        runs: impl IntoIterator<Item = Run<'r>>,
+        memory: &mut M,
+    ) {
+        let mut core = self.core(core, memory);
+        for run in runs {
+            core.run(run);
+        }
     }
 
     #[inline]

@@ -178,7 +178,9 @@ impl<'a, M: Memory> Core<'a, M> {
         self.state.ledger.miss(owner, level, cause);
         let outer = &path[1..];
         match outer.first() {
-            None => self.memory.read(line_address(line, self.state.line_shift), owner),
+            None => self
+                .memory
+                .read(line_address(line, self.state.line_shift), 1, owner),
             Some(next) => {
                 self.state.ledger.level_mut(owner, next.level).accesses[cause] += 1;
                 match self.state.caches[next.cache].access(line, false, owner) {
@@ -213,7 +215,7 @@ impl<'a, M: Memory> Core<'a, M> {
         }
         self.state.ledger.level_mut(victim.owner, level).writebacks += 1;
         self.memory
-            .write(line_address(victim.line, self.state.line_shift), victim.owner);
+            .write(line_address(victim.line, self.state.line_shift), 1, victim.owner);
     }
 
     fn non_temporal_store(&mut self, line: u64, owner: u32) {
@@ -228,15 +230,18 @@ impl<'a, M: Memory> Core<'a, M> {
         let pending = self.state.combining[self.paths.core].replace(Victim { line, owner });
         if let Some(other) = pending.filter(|pending| pending.line != line) {
             self.memory
-                .write(line_address(other.line, self.state.line_shift), other.owner);
+                .write(line_address(other.line, self.state.line_shift), 1, other.owner);
         }
     }
 
     /// Empties the write-combining buffer.
     pub(crate) fn drain(&mut self) {
         if let Some(pending) = self.state.combining[self.paths.core].take() {
-            self.memory
-                .write(line_address(pending.line, self.state.line_shift), pending.owner);
+            self.memory.write(
+                line_address(pending.line, self.state.line_shift),
+                1,
+                pending.owner,
+            );
         }
     }
 }

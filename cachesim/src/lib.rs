@@ -15,8 +15,8 @@
 //! #[derive(Default)]
 //! struct Traffic { reads: u64, writes: u64 }
 //! impl Memory for Traffic {
-//!     fn read(&mut self, _line_address: u64, _owner: u32) { self.reads += 1; }
-//!     fn write(&mut self, _line_address: u64, _owner: u32) { self.writes += 1; }
+//!     fn read(&mut self, _line_address: u64, lines: u64, _owner: u32) { self.reads += lines; }
+//!     fn write(&mut self, _line_address: u64, lines: u64, _owner: u32) { self.writes += lines; }
 //! }
 //!
 //! let config = Config {

@@ -6,8 +6,8 @@ use memloupe_cachesim::{
 
 struct Ignored;
 impl Memory for Ignored {
-    fn read(&mut self, _line_address: u64, _owner: u32) {}
-    fn write(&mut self, _line_address: u64, _owner: u32) {}
+    fn read(&mut self, _line_address: u64, _lines: u64, _owner: u32) {}
+    fn write(&mut self, _line_address: u64, _lines: u64, _owner: u32) {}
 }
 
 fn level(name: &str, contents: Contents, scope: Scope, bytes: u64, ways: u32) -> CacheConfig {

@@ -14,10 +14,12 @@ const OWNERS: u32 = 4;
 struct Recorder(Trace);
 
 impl Memory for Recorder {
-    fn read(&mut self, line_address: u64, owner: u32) {
+    fn read(&mut self, line_address: u64, lines: u64, owner: u32) {
+        assert_eq!(lines, 1);
         self.0.push((false, line_address, owner));
     }
-    fn write(&mut self, line_address: u64, owner: u32) {
+    fn write(&mut self, line_address: u64, lines: u64, owner: u32) {
+        assert_eq!(lines, 1);
         self.0.push((true, line_address, owner));
     }
 }

@@ -102,6 +102,15 @@ impl System {
         self.caches.run(core, run, &mut self.dram);
     }
 
+    /// Simulates `runs` on `core`, one after the other.
+    ///
+    /// # Panics
+    /// If `core` is not below [`cores`](System::cores) or an owner was not reserved.
+    #[inline]
+    pub fn runs<'r>(&mut self, core: usize, runs: impl IntoIterator<Item = Run<'r>>) {
+        self.caches.runs(core, runs, &mut self.dram);
+    }
+
     /// Writes everything dirty to DRAM, charged to the owners that wrote it.
     pub fn flush(&mut self) {
         self.caches.flush(&mut self.dram);

@@ -42,7 +42,7 @@ fn ddr4_3200_latencies_in_picoseconds() {
         (bank_bytes_between_rows + 128, (22 + 4) * 625),       // the first bank kept its row
     ] {
         let before = dram.counters(0).read_latency_ps;
-        dram.read(address, 0);
+        dram.read(address, 1, 0);
         assert_eq!(
             dram.counters(0).read_latency_ps - before,
             latency_ps,
@@ -62,7 +62,7 @@ fn a_sequential_stream_opens_each_row_once() {
             let lines_per_row = u64::from(device.row_bytes / LINE);
             let lines = rows_per_channel * lines_per_row * u64::from(channels);
             for line in 0..lines {
-                dram.read(line * u64::from(LINE), 0);
+                dram.read(line * u64::from(LINE), 1, 0);
             }
             let rows = rows_per_channel * u64::from(channels);
             // Rows go around the banks: the first time around the banks are closed.
@@ -89,7 +89,7 @@ fn a_stride_of_one_bank_conflicts_every_time() {
         let mut dram = dram(device.name, 1);
         let stride = u64::from(device.row_bytes * device.bank_groups * device.banks);
         for i in 0..1000 {
-            dram.write(i * stride, 1);
+            dram.write(i * stride, 1, 1);
         }
         let counters = dram.counters(1);
         assert_eq!(outcomes(counters), (0, 1, 999), "{}", device.name);
@@ -176,11 +176,11 @@ proptest! {
             }
             if write {
                 counters.write_bytes += 64;
-                dram.write(address & !63, owner);
+                dram.write(address & !63, 1, owner);
             } else {
                 counters.read_bytes += 64;
                 counters.read_latency_ps += latency_ps;
-                dram.read(address & !63, owner);
+                dram.read(address & !63, 1, owner);
             }
         }
         for owner in 0..2 {

@@ -134,19 +134,23 @@ impl Dram {
 
 impl Memory for Dram {
     #[inline]
-    fn read(&mut self, line_address: u64, owner: u32) {
-        self.read_lines += 1;
-        let latency_ps = self.open(line_address, owner);
+    fn read(&mut self, line_address: u64, lines: u64, owner: u32) {
+        self.read_lines += lines;
+        let latency_ps: u64 = (0..lines)
+            .map(|line| self.open(line_address + line * self.line_bytes, owner))
+            .sum();
         let counters = &mut self.owners[owner as usize];
-        counters.read_bytes += self.line_bytes;
+        counters.read_bytes += lines * self.line_bytes;
         counters.read_latency_ps += latency_ps;
     }
 
     #[inline]
-    fn write(&mut self, line_address: u64, owner: u32) {
-        self.write_lines += 1;
-        self.open(line_address, owner);
-        self.owners[owner as usize].write_bytes += self.line_bytes;
+    fn write(&mut self, line_address: u64, lines: u64, owner: u32) {
+        self.write_lines += lines;
+        for line in 0..lines {
+            self.open(line_address + line * self.line_bytes, owner);
+        }
+        self.owners[owner as usize].write_bytes += lines * self.line_bytes;
     }
 }
 

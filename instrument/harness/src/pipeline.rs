@@ -81,9 +81,7 @@ impl Pipeline {
         let Some(system) = &mut self.system else { return };
         system.reserve_owners(self.attribution.ledger().len());
         let core = thread as usize % system.cores();
-        for run in self.batch.runs() {
-            system.run(core, run);
-        }
+        system.runs(core, self.batch.runs());
     }
 
     fn phase_changed(&mut self, before: PhaseId) {
