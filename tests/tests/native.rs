@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use memloupe_tests::{Capture, Program, Rows, llama, model};
+use memloupe_tests::{Capture, Program, Rows, llama, memloupe, model};
 
 /// Accesses and instructions by function and kind of access, call and return and their like included.
 fn by_function(capture: &Capture, functions: &[&str]) -> BTreeMap<(String, String), (u64, u64, u64)> {
@@ -115,4 +115,38 @@ fn a_static_program_is_refused_with_the_alternative() {
         text.contains("statically linked") && text.contains("--engine valgrind"),
         "{text}"
     );
+}
+
+/// What counts without simulating, and what does not even decode.
+#[test]
+fn less_than_a_simulation_can_be_asked_for() {
+    let program = Program::compile("kernels", &[]);
+    let arguments = ["gemv", "70"];
+    for engine in ["native", "valgrind"] {
+        let capture = |options: &[&str]| {
+            let options = [&["--engine", engine], options].concat();
+            Capture::success(&options, program.path(), &arguments)
+        };
+        let counts = |capture: &Capture| by_function(capture, &["gemv", "main"]);
+        let simulated = capture(&["--machine", "embedded"]);
+        let counted = capture(&["--machine", "none"]);
+        assert_eq!(counts(&simulated), counts(&counted), "{engine}");
+        assert!(counted.summary().get("machine").is_null());
+
+        let discarded = capture(&["--discard"]);
+        let bytes = |capture: &Capture| capture.summary().get("stream_bytes").as_u64().expect("bytes");
+        // Probes aside, which a discarded stream has none of, the same was captured.
+        assert!(
+            bytes(&discarded).abs_diff(bytes(&counted)) * 20 < bytes(&counted),
+            "{engine}"
+        );
+        assert_eq!(discarded.summary().get("totals"), &serde_json::json!({}));
+        let report = std::process::Command::new(memloupe())
+            .arg("report")
+            .arg(discarded.profile())
+            .output()
+            .expect("memloupe report");
+        assert_eq!(report.status.code(), Some(124));
+        assert!(String::from_utf8_lossy(&report.stderr).contains("--discard"));
+    }
 }

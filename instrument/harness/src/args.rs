@@ -48,6 +48,10 @@ pub struct Run {
     /// Check the stream's invariants on the way and report what breaks them
     #[arg(long)]
     pub check: bool,
+    /// Drop the stream undecoded: what capture alone costs. The profile is profile.json only, with what the engine itself
+    /// counts; operators are not probed
+    #[arg(long, conflicts_with = "check")]
+    pub discard: bool,
     /// Print no table at the end, only where the profile is
     #[arg(short, long)]
     pub quiet: bool,

@@ -37,6 +37,17 @@ pub struct Capture<'a> {
     pub started: SystemTime,
     /// How long it took.
     pub wall: Duration,
+    /// Whether the stream was dropped undecoded.
+    pub discarded: bool,
+}
+
+/// What can be said of a run whose stream was dropped: no rows, no totals.
+#[must_use]
+pub fn summary_only(capture: &Capture<'_>) -> Profile {
+    Profile {
+        summary: summary(capture),
+        ..Profile::default()
+    }
 }
 
 /// The profile of a run.
@@ -297,6 +308,7 @@ fn summary(capture: &Capture<'_>) -> Summary {
     }
     Summary {
         command: capture.command.to_vec(),
+        executable: capture.executable.display().to_string(),
         exit_status,
         exit_signal,
         complete: incomplete_reason.is_none(),
@@ -321,11 +333,13 @@ fn summary(capture: &Capture<'_>) -> Summary {
         kernel_read_bytes: counters.kernel_read_bytes,
         kernel_written_bytes: counters.kernel_written_bytes,
         unobserved_processes: counters.unobserved_processes,
-        threads: capture.parts.threads as u32,
+        threads: capture.consumer.threads(),
         wall_seconds: capture.wall.as_secs_f64(),
         started: humantime::format_rfc3339_seconds(capture.started).to_string(),
         host: host(),
         dirty_lines_at_end: system.map_or(0, dirty_lines),
+        discarded: capture.discarded,
+        stream_bytes: capture.consumer.bytes_consumed(),
         notes,
         ..Summary::default()
     }

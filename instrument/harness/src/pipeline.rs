@@ -15,7 +15,6 @@ pub struct Pipeline {
     batch: AttributedBatch,
     accesses: u64,
     last_thread: u32,
-    threads: u64,
     notes: Vec<String>,
 }
 
@@ -30,7 +29,6 @@ impl Pipeline {
             batch: AttributedBatch::default(),
             accesses: 0,
             last_thread: 0,
-            threads: 0,
             notes: Vec::new(),
         }
     }
@@ -63,7 +61,6 @@ impl Pipeline {
             system,
             mut timeline,
             accesses,
-            threads,
             notes,
             ..
         } = self;
@@ -72,7 +69,6 @@ impl Pipeline {
             attribution: attribution.into_parts(),
             system,
             timeline,
-            threads,
             notes,
         }
     }
@@ -99,8 +95,6 @@ pub struct Parts {
     pub system: Option<System>,
     /// Traffic over time.
     pub timeline: Timeline,
-    /// Threads that ran.
-    pub threads: u64,
     /// What a reader of the results must know.
     pub notes: Vec<String>,
 }
@@ -133,7 +127,6 @@ impl Sink for Pipeline {
 
     fn event(&mut self, thread: u32, event: Event) {
         match &event {
-            Event::ThreadStart { .. } => self.threads += 1,
             Event::Exec { path } => {
                 self.notes.push(format!(
                     "the target called exec of {path}: what follows is that program"

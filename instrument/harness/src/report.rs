@@ -16,7 +16,7 @@ mod units;
 
 pub(crate) use key::phase_name;
 pub use key::{Dimension, Key};
-pub use overview::overview;
+pub use overview::{discarded, overview};
 pub use query::{Query, QueryError};
 pub use table::terminal_columns;
 pub(crate) use units::{human, percent};

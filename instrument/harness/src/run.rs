@@ -8,7 +8,7 @@ use memloupe_attribute::{Attribution, Preset};
 use memloupe_hierarchy::{Machine, System};
 use memloupe_stream::{Checker, Consumer, Engine, Geometry, Progress as Polled, Sink, StreamError};
 
-use crate::args::Run;
+use crate::args::{ProgressChoice, Run};
 use crate::collect::{self, Capture};
 use crate::failure::{Failure, Kind};
 use crate::launch::{Ending, Launched};
@@ -43,6 +43,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     let presets = ops::load(&arguments.ops)?;
     let machine = match arguments.machine.as_str() {
         NO_MACHINE => None,
+        _ if arguments.discard => None,
         name => Some(Machine::load(name).map_err(Failure::of(Kind::Machine))?),
     };
     let system = machine
@@ -55,7 +56,11 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
 
     let mut consumer = Consumer::create(&Geometry::default()).map_err(Failure::of(Kind::Stream))?;
     let started = SystemTime::now();
-    let progress = Progress::new(arguments.progress);
+    let progress = Progress::new(if arguments.discard {
+        ProgressChoice::Never // Nobody knows what passes by.
+    } else {
+        arguments.progress
+    });
     let launched = Launched::start(
         arguments.engine,
         &target,
@@ -69,7 +74,11 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         interrupted_at: None,
         stream_error: None,
     };
-    let (parts, violations) = if arguments.check {
+    let (parts, violations) = if arguments.discard {
+        let mut pipeline = pipeline;
+        session.discard(&mut consumer, &mut pipeline);
+        (pipeline.into_parts(), Vec::new())
+    } else if arguments.check {
         let mut checker = Checker::new(pipeline);
         session.follow(&mut consumer, &mut checker, |checker| checker.inner().status());
         let violations = checker
@@ -91,7 +100,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         let what = format!("the capture engine did not start the program: {said}");
         return Err(Failure::new(Kind::Engine, what.trim_end_matches([':', ' '])));
     }
-    let profile = collect::profile(Capture {
+    let capture = Capture {
         command: &arguments.command,
         executable: &target.executable,
         consumer: &consumer,
@@ -103,10 +112,18 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         violations,
         started,
         wall: session.progress.elapsed(),
-    });
+        discarded: arguments.discard,
+    };
+    let profile = if arguments.discard {
+        collect::summary_only(&capture)
+    } else {
+        collect::profile(capture)
+    };
     let folder = save(destination, &profile)?;
     if arguments.quiet {
         eprintln!("memloupe: profile in {}", folder.display());
+    } else if arguments.discard {
+        eprint!("{}", report::discarded(&profile.summary, &folder));
     } else {
         eprint!("{}", report::overview(&profile, &folder));
     }
@@ -135,6 +152,9 @@ fn save(destination: Destination, profile: &Profile) -> Result<PathBuf, Failure>
 /// The profile's tables and its page.
 fn write(destination: Destination, profile: &Profile) -> Result<PathBuf, ProfileError> {
     destination.write(profile)?;
+    if profile.summary.discarded {
+        return destination.commit();
+    }
     destination.write_file(PAGE_FILE, page::html(profile).as_bytes())?;
     destination.commit()
 }
@@ -154,16 +174,30 @@ struct Session {
 impl Session {
     /// Consumes the stream until the target is gone and everything it recorded has been decoded.
     fn follow<S: Sink>(&mut self, consumer: &mut Consumer, sink: &mut S, status: impl Fn(&S) -> Status) {
+        self.until_the_end(sink, |sink| consumer.poll(sink, POLL), status);
+        // Nothing can come any more; open chunks hold what a killed target had recorded.
+        if let Err(error) = consumer.drain(sink) {
+            self.stream_error.get_or_insert(error);
+        }
+    }
+
+    /// Drops the stream until the target is gone.
+    fn discard(&mut self, consumer: &mut Consumer, sink: &mut Pipeline) {
+        self.until_the_end(sink, |sink| consumer.discard(sink, POLL), Pipeline::status);
+        while let Ok(Polled::Chunk) = consumer.discard(sink, Duration::ZERO) {}
+    }
+
+    /// Polls until the engine has finished, or the target is gone.
+    fn until_the_end<S: Sink>(
+        &mut self,
+        sink: &mut S,
+        mut poll: impl FnMut(&mut S) -> Result<Polled, StreamError>,
+        status: impl Fn(&S) -> Status,
+    ) {
         loop {
-            match consumer.poll(sink, POLL) {
+            match poll(sink) {
                 Ok(Polled::Finished) => return,
-                Ok(Polled::Idle) if self.launched.ending().is_some() => {
-                    // Nothing can come any more; open chunks hold what a killed target had recorded.
-                    if let Err(error) = consumer.drain(sink) {
-                        self.stream_error.get_or_insert(error);
-                    }
-                    return;
-                }
+                Ok(Polled::Idle) if self.launched.ending().is_some() => return,
                 Ok(Polled::Chunk | Polled::Idle) => {}
                 Err(error) => {
                     self.stream_error.get_or_insert(error);

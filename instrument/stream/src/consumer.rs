@@ -34,6 +34,7 @@ pub struct Consumer {
     /// The chunk being decoded; copied so that the producer gets its place back at once.
     words: Vec<u64>,
     bytes_consumed: u64,
+    threads: u32,
 }
 
 impl Consumer {
@@ -50,6 +51,7 @@ impl Consumer {
             decoder: Decoder::default(),
             words,
             bytes_consumed: 0,
+            threads: 0,
         })
     }
 
@@ -83,10 +85,16 @@ impl Consumer {
         self.shared.header().finished.load(Acquire) != 0
     }
 
-    /// Bytes of chunks decoded so far.
+    /// Bytes of chunks taken so far.
     #[must_use]
     pub fn bytes_consumed(&self) -> u64 {
         self.bytes_consumed
+    }
+
+    /// Threads that chunks were taken from so far.
+    #[must_use]
+    pub fn threads(&self) -> u32 {
+        self.threads
     }
 
     /// Decodes the oldest closed chunk; waits up to `timeout` for one.
@@ -130,6 +138,7 @@ impl Consumer {
         self.shared.copy_chunk(ring, tail, &mut chunk_header);
         let used_bytes = (chunk_header[1] as u32 as usize).min(self.words.len() * 8);
         self.bytes_consumed += used_bytes as u64;
+        self.threads = self.threads.max(state.thread.load(Acquire) + 1);
         // A producer closes its chunk behind a SYNC, and waits.
         let words = used_bytes / 8;
         let expected = self.shared.header().sync_ack.load(Relaxed) + 1;
@@ -259,6 +268,7 @@ impl Consumer {
         let words = used_bytes / 8;
         self.shared.copy_chunk(ring, chunk, &mut self.words[..words]);
         self.bytes_consumed += used_bytes as u64;
+        self.threads = self.threads.max(thread + 1);
         // Blocks are published before their first record, so all that this chunk names are there now.
         self.sites
             .extend(self.shared.sites_from(self.sites.parsed_bytes()))

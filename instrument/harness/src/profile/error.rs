@@ -14,6 +14,8 @@ pub enum ProfileError {
     Missing(PathBuf),
     /// The folder holds no profile.
     NotAProfile(PathBuf),
+    /// The run dropped its stream: there is a summary only.
+    Discarded(PathBuf),
     /// A newer memloupe wrote it.
     Newer {
         /// The folder.
@@ -63,6 +65,11 @@ impl fmt::Display for ProfileError {
                     folder.display()
                 )
             }
+            Self::Discarded(folder) => write!(
+                f,
+                "{} has a summary only: it was run with --discard; run the program without it",
+                folder.display()
+            ),
             Self::Newer {
                 folder,
                 schema_version,

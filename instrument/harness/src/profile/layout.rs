@@ -107,8 +107,23 @@ fn timeline(summary: &Summary) -> Vec<Field<TimelineBin>> {
     fields
 }
 
-/// Writes every file of a profile into an existing folder.
+/// Writes every file of a profile into an existing folder; the summary alone, if there is nothing else.
 pub(super) fn write(folder: &Path, profile: &Profile) -> Result<(), ProfileError> {
+    if !profile.summary.discarded {
+        write_tables(folder, profile)?;
+    }
+    let path = folder.join(SUMMARY_FILE);
+    let failed = |source| ProfileError::Write {
+        path: path.clone(),
+        source,
+    };
+    let mut json =
+        serde_json::to_vec_pretty(&profile.summary).map_err(|error| failed(io::Error::from(error)))?;
+    json.push(b'\n');
+    fs::write(&path, json).map_err(failed)
+}
+
+fn write_tables(folder: &Path, profile: &Profile) -> Result<(), ProfileError> {
     write_table(&folder.join(CONTEXTS_FILE), &contexts(), &profile.contexts)?;
     write_table(&folder.join(SITES_FILE), &sites(), &profile.sites)?;
     write_table(&folder.join(OBJECTS_FILE), &objects(), &profile.objects)?;
@@ -121,21 +136,15 @@ pub(super) fn write(folder: &Path, profile: &Profile) -> Result<(), ProfileError
         &folder.join(TIMELINE_FILE),
         &timeline(&profile.summary),
         &profile.timeline,
-    )?;
-    let path = folder.join(SUMMARY_FILE);
-    let failed = |source| ProfileError::Write {
-        path: path.clone(),
-        source,
-    };
-    let mut json =
-        serde_json::to_vec_pretty(&profile.summary).map_err(|error| failed(io::Error::from(error)))?;
-    json.push(b'\n');
-    fs::write(&path, json).map_err(failed)
+    )
 }
 
 /// Reads a profile folder and checks that its parts fit together.
 pub(super) fn read(folder: &Path) -> Result<Profile, ProfileError> {
     let summary = read_summary(folder)?;
+    if summary.discarded {
+        return Err(ProfileError::Discarded(folder.to_owned()));
+    }
     let levels = summary.levels.len();
     let traffic_file = folder.join(TRAFFIC_FILE);
     let profile = Profile {

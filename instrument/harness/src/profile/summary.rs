@@ -66,6 +66,10 @@ pub struct Summary {
     pub host: String,
     /// Dirty lines still in the caches at the end: not yet counted as DRAM writes.
     pub dirty_lines_at_end: u64,
+    /// Whether the stream was dropped undecoded (`--discard`): there are no tables and no totals then.
+    pub discarded: bool,
+    /// Bytes of the access stream that the engine wrote.
+    pub stream_bytes: u64,
     /// What a reader of the numbers should know.
     pub notes: Vec<String>,
 }
@@ -99,6 +103,8 @@ impl Default for Summary {
             started: String::new(),
             host: String::new(),
             dirty_lines_at_end: 0,
+            discarded: false,
+            stream_bytes: 0,
             notes: Vec::new(),
         }
     }

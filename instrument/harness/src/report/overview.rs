@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::table::printable;
 use super::{Key, Query, human, percent, terminal_columns};
-use crate::profile::{Measure, PAGE_FILE, Profile, Unit};
+use crate::profile::{Measure, PAGE_FILE, Profile, SUMMARY_FILE, Summary, Unit};
 
 /// Rows of the table: it should fit a screen.
 const ROWS: usize = 15;
@@ -78,5 +78,26 @@ pub fn overview(profile: &Profile, folder: &Path) -> String {
         "more:  memloupe report {} --by layer | phase,class | object | line …",
         folder.display()
     );
+    text
+}
+
+/// The end of a run whose stream was dropped.
+#[must_use]
+pub fn discarded(summary: &Summary, folder: &Path) -> String {
+    let mut text = format!(
+        "{} · {} · {:.1} s under memloupe ({}) · stream discarded\n{} captured on {} threads, {} system calls; nothing was \
+         decoded, so there are no accesses to count\n",
+        printable(summary.command.first().map_or("", String::as_str)),
+        summary.ending(),
+        summary.wall_seconds,
+        summary.engine,
+        human(summary.stream_bytes, Unit::Bytes),
+        summary.threads,
+        human(summary.syscalls, Unit::Count),
+    );
+    for caveat in summary.caveats() {
+        let _ = writeln!(text, "! {}", printable(&caveat));
+    }
+    let _ = writeln!(text, "\nsummary: {}", folder.join(SUMMARY_FILE).display());
     text
 }
