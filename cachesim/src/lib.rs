@@ -41,6 +41,7 @@ mod caches;
 mod config;
 mod ledger;
 mod levels;
+pub mod locality;
 mod memory;
 mod run;
 mod set_index;
