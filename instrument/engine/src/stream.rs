@@ -10,7 +10,7 @@ use crate::system;
 use crate::thread::Thread;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"STREAM01");
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const ENGINE_NATIVE: u32 = 1;
 pub(crate) const RING_HEADER_BYTES: u64 = 4096;
 pub(crate) const CHUNK_HEADER_BYTES: u64 = 64;

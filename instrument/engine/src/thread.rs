@@ -58,7 +58,7 @@ pub(crate) struct Thread {
     /// Records start below it; the finisher sets it to 0 to stop the thread.
     pub(crate) limit: AtomicU64,
     /// Spilled registers of the block in progress.
-    scratch: [u64; 2],
+    scratch: [u64; 3],
     spilled_rax: u64,
     spilled_rcx: u64,
     spilled_rdx: u64,
@@ -100,6 +100,7 @@ pub(crate) mod offset {
     pub(crate) const LIMIT: u32 = offset_of!(Thread, limit) as u32;
     pub(crate) const SCRATCH_0: u32 = offset_of!(Thread, scratch) as u32;
     pub(crate) const SCRATCH_1: u32 = SCRATCH_0 + 8;
+    pub(crate) const SCRATCH_2: u32 = SCRATCH_0 + 16;
     pub(crate) const RAX: u32 = offset_of!(Thread, spilled_rax) as u32;
     pub(crate) const RCX: u32 = offset_of!(Thread, spilled_rcx) as u32;
     pub(crate) const RDX: u32 = offset_of!(Thread, spilled_rdx) as u32;

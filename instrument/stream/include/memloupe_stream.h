@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define ML_MAGIC 0x31304d4145525453ull /* "STREAM01" read as bytes S T R E A M 0 1 */
-#define ML_VERSION 2u
+#define ML_VERSION 3u
 
 /* The environment variable that names the inherited descriptor of the shared file (decimal). */
 #define ML_FD_VARIABLE "MEMLOUPE_STREAM_FD"
@@ -112,7 +112,8 @@ struct ml_chunk {
 
 /* ---- site table --------------------------------------------------------------------------------- */
 
-/* One entry per translated block, back to back, in order of `id` (0, 1, 2…). `operands` operands follow. */
+/* One entry per translated block, back to back, in order of `id` (0, 1, 2…). `operands` operands follow; none follow
+ * where ML_BLOCK_PART is set. */
 struct ml_block {
     uint32_t words; /* size of the whole entry in 8-byte words */
     uint32_t id;
@@ -123,13 +124,18 @@ struct ml_block {
     uint16_t operands;
     uint16_t slots;        /* words in a block record after its first */
     uint16_t flags;        /* ML_BLOCK_… */
+    uint32_t parent;       /* of a part: the block that it is the beginning of, which has a smaller id */
+    uint16_t iteration_slots; /* words of one iteration of a loop, or of a loop's part */
+    uint16_t reserved;
 };
 
-/* The block is a loop onto itself: each record stands for several executions and ends with one more word, their
- * number. The slots hold what they held in the first; an operand's address grows by `stride` each time. */
+/* The block is a loop onto itself; each record stands for several executions. See PROTOCOL.md, "Loops". */
 #define ML_BLOCK_LOOP 1u
+/* The beginning of its parent, which was left early: its operands are the parent's first ones. */
+#define ML_BLOCK_PART 2u
 
-/* One memory operand: address = slot value (none: 0) + index slot value * scale + displacement. */
+/* One memory operand: address = slot value (none: 0) + index slot value * scale + displacement; in a loop, + stride *
+ * number of the iteration. Slot numbers beyond `slots` are the iteration's words. */
 struct ml_operand {
     int32_t ip_offset; /* of its instruction from the block's address; may be negative, see PROTOCOL.md */
     uint16_t bytes;    /* of one access; of one lane in the forms that have lanes */
@@ -183,7 +189,9 @@ enum ml_kind {
 /* ---- records ------------------------------------------------------------------------------------ */
 
 /* First word of a record: bits 63-56 type, low 32 bits argument.
- * ML_RECORD_BLOCK: argument = block id; `slots` words follow, and the count of a loop block.
+ * ML_RECORD_BLOCK: argument = block id; `slots` words follow. Of a loop, bits 55-32 are 0 or say which part the last
+ * iteration was: block id + them; behind the slots, the number of whole iterations, or if the block has iteration slots,
+ * the bytes of the words of all iterations, which follow.
  * ML_RECORD_EVENT: argument = event type | payload words << 8; the payload follows. */
 #define ML_RECORD_BLOCK 0x00u
 #define ML_RECORD_EVENT 0x01u
@@ -250,7 +258,7 @@ ML_ASSERT(ring, sizeof(struct ml_ring) == 192);
 ML_ASSERT(ring_head, offsetof(struct ml_ring, head) == 64);
 ML_ASSERT(ring_tail, offsetof(struct ml_ring, tail) == 128);
 ML_ASSERT(chunk, sizeof(struct ml_chunk) == ML_CHUNK_HEADER_BYTES);
-ML_ASSERT(block, sizeof(struct ml_block) == 32);
+ML_ASSERT(block, sizeof(struct ml_block) == 40);
 ML_ASSERT(operand, sizeof(struct ml_operand) == 32);
 ML_ASSERT(fetch, sizeof(struct ml_fetch) == 24);
 ML_ASSERT(probe, sizeof(struct ml_probe) == 1024);

@@ -1,9 +1,10 @@
 //! The decoder: a chunk's words back into what the program did.
 
 use crate::event::Event;
-use crate::run::{RunBatch, RunOperand};
-use crate::site::SiteTable;
-use crate::{StreamError, form, layout};
+use crate::repeat::{self, LoopRecord, execution};
+use crate::run::RunBatch;
+use crate::site::{Role, SiteTable};
+use crate::{StreamError, layout};
 
 /// What receives a decoded stream. Calls for one thread come in program order.
 pub trait Sink {
@@ -20,12 +21,14 @@ pub trait Sink {
 }
 
 /// Runs in a batch before it is handed on, so that a batch and what it touches stay in the consumer's caches.
-const BATCH_RUNS: usize = 1024;
+pub(crate) const BATCH_RUNS: usize = 1024;
 
 /// Turns records into runs and events.
 #[derive(Debug, Default)]
 pub struct Decoder {
     batch: RunBatch,
+    /// A loop's header and the words of one of its iterations.
+    slots: Vec<u64>,
     /// Of each thread that has told it.
     fs_bases: Vec<u64>,
 }
@@ -50,7 +53,13 @@ impl Decoder {
         while at < words.len() {
             let head = words[at];
             let step = match head >> layout::RECORD_SHIFT {
-                layout::RECORD_BLOCK => self.block(head as u32, &words[at + 1..], sites, fs_base),
+                layout::RECORD_BLOCK => {
+                    let record = &words[at..];
+                    self.block(record, sites, fs_base, |batch| {
+                        sink.runs(thread, sites, batch);
+                        batch.clear();
+                    })
+                }
                 layout::RECORD_EVENT => {
                     self.flush(thread, sites, sink);
                     Self::event(head as u32, &words[at + 1..]).map(|(event, length)| {
@@ -83,39 +92,35 @@ impl Decoder {
         Ok(sync)
     }
 
+    /// Decodes a block record; returns its words behind the first. `flush` empties a full batch.
     #[inline]
-    fn block(&mut self, id: u32, rest: &[u64], sites: &SiteTable, fs_base: u64) -> Result<usize, String> {
+    fn block(
+        &mut self,
+        record: &[u64],
+        sites: &SiteTable,
+        fs_base: u64,
+        flush: impl FnMut(&mut RunBatch),
+    ) -> Result<usize, String> {
+        let id = record[0] as u32;
         let block = sites
             .block(id)
             .ok_or_else(|| format!("block {id} is not in the site table"))?;
-        let length = block.slots as usize + usize::from(block.is_loop);
-        let words = rest
-            .get(..length)
-            .ok_or_else(|| format!("block {id} needs {length} words, the chunk ends"))?;
-        let (slots, count) = words.split_at(block.slots as usize);
-        if !block.is_plain {
-            form::expand(&mut self.batch, id, block, sites, slots, fs_base);
-            return Ok(length);
+        match block.role {
+            Role::Straight => {
+                let length = block.slots as usize;
+                let slots = record.get(1..=length).ok_or_else(|| short(id, length))?;
+                execution(&mut self.batch, id, block, sites, slots, fs_base, 0);
+                Ok(length)
+            }
+            Role::Loop => {
+                let (record, length) = LoopRecord::parse(record, block, sites)?;
+                repeat::expand(&mut self.batch, &mut self.slots, &record, sites, fs_base, flush);
+                Ok(length)
+            }
+            Role::PartOfLoop(whole) => {
+                Err(format!("block {id} is a part of loop {whole}: it has no records"))
+            }
         }
-        let (fetch, operands) = sites.sites_of(block).split_first().expect("a fetch site");
-        self.batch.push_operand(RunOperand {
-            address: fetch.ip,
-            stride: 0,
-            site: block.first_site,
-            bytes: fetch.bytes,
-            kind: fetch.kind,
-        });
-        for (site_id, site) in (block.first_site + 1..).zip(operands) {
-            self.batch.push_operand(RunOperand {
-                address: form::address(&site.operand, slots, fs_base),
-                stride: i64::from(site.operand.stride),
-                site: site_id,
-                bytes: site.bytes,
-                kind: site.kind,
-            });
-        }
-        self.batch.end_run(id, count.first().copied().unwrap_or(1));
-        Ok(length)
     }
 
     fn event(argument: u32, rest: &[u64]) -> Result<(Event, usize), String> {
@@ -140,4 +145,9 @@ impl Decoder {
             self.batch.clear();
         }
     }
+}
+
+/// What is wrong with a record that is cut off.
+pub(crate) fn short(id: u32, words: usize) -> String {
+    format!("block {id} needs {words} words, the chunk ends")
 }

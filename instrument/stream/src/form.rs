@@ -4,7 +4,7 @@ use crate::layout::{
     ABSENT, NO_SLOT, OPERAND_ADDRESS_32, OPERAND_CONDITIONAL, OPERAND_FS, OPERAND_VECTOR_MASK,
 };
 use crate::run::{RunBatch, RunOperand};
-use crate::site::{Block, Form, Operand, Site, SiteId, SiteTable};
+use crate::site::{Form, Operand, Site, SiteId, SiteTable};
 
 /// Strings are handed on in pieces of this size, each inside one such line.
 const STRING_LINE_BYTES: u64 = 64;
@@ -42,19 +42,20 @@ fn finish(operand: &Operand, sum: u64, fs_base: u64) -> u64 {
     address
 }
 
-/// Pushes the runs of one execution of a block whose operands are not all plain. A `rep` string that spans several
-/// lines becomes runs of its own, which have no fetch.
+/// Pushes the runs of one execution of a block whose operands are not all plain, in a loop that of iteration `iteration`. A
+/// `rep` string that spans several lines becomes runs of its own, which have no fetch.
 pub(crate) fn expand(
     batch: &mut RunBatch,
     id: u32,
-    block: &Block,
     sites: &SiteTable,
     slots: &[u64],
     fs_base: u64,
+    iteration: u64,
 ) {
-    let all = sites.sites_of(block);
+    let Some(block) = sites.block(id) else { return };
     let mut string = RepString::default();
-    for (site_id, site) in (block.first_site..).zip(all) {
+    batch.push_fetch(block);
+    for (site_id, site) in (block.first_operand..).zip(sites.operands_of(block)) {
         let mut push = |address, bytes| {
             batch.push_operand(RunOperand {
                 address,
@@ -64,9 +65,8 @@ pub(crate) fn expand(
                 kind: site.kind,
             });
         };
-        let operand = &site.operand;
+        let operand = &site.operand.in_iteration(iteration);
         match operand.form {
-            Form::Plain if site_id == block.first_site => push(site.ip, site.bytes),
             Form::Plain => {
                 let absent = operand.flags & OPERAND_CONDITIONAL != 0
                     && slots.get(usize::from(operand.slot)) == Some(&ABSENT);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"STREAM01");
 /// Version of the protocol; see `PROTOCOL.md`, "Changes".
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// The environment variable that tells the engine which inherited descriptor is the shared file.
 pub const FD_VARIABLE: &str = "MEMLOUPE_STREAM_FD";
 pub(crate) const HEADER_BYTES: usize = 4096;
@@ -17,7 +17,7 @@ pub(crate) const CHUNK_HEADER_BYTES: usize = 64;
 pub(crate) const PROBE_BYTES: usize = 1024;
 pub(crate) const PROBE_STEPS: usize = 4;
 pub(crate) const PROBE_FETCHES: usize = 40;
-pub(crate) const BLOCK_BYTES: usize = 32;
+pub(crate) const BLOCK_BYTES: usize = 40;
 pub(crate) const OPERAND_BYTES: usize = 32;
 /// No record is longer.
 pub const MAX_RECORD_BYTES: usize = 16384;
@@ -33,6 +33,10 @@ pub(crate) const OPERAND_ADDRESS_32: u8 = 4;
 pub(crate) const OPERAND_VECTOR_MASK: u8 = 8;
 pub(crate) const NO_SLOT: u16 = u16::MAX;
 pub(crate) const BLOCK_LOOP: u16 = 1;
+pub(crate) const BLOCK_PART: u16 = 2;
+/// Where a loop's record says which part its last iteration was.
+pub(crate) const PART_SHIFT: u32 = 32;
+pub(crate) const PART_BITS: u32 = 24;
 pub(crate) const FETCH_REGISTER: u8 = 0xff;
 
 pub(crate) const RING_FREE: u32 = 0;

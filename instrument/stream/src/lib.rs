@@ -17,6 +17,7 @@ mod event;
 mod form;
 mod layout;
 mod probe;
+mod repeat;
 mod run;
 mod shared;
 mod site;

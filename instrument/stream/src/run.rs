@@ -4,6 +4,7 @@
 //! operand 0 at `address + i·stride`, then operand 1, and so on. An ordinary block execution is a run with n = 1. A
 //! block's first operand is its instruction fetch (stride 0).
 
+use crate::site::Block;
 use crate::{AccessKind, BlockId, SiteId};
 
 /// One operand of a run.
@@ -90,6 +91,18 @@ impl RunBatch {
     #[inline]
     pub fn push_operand(&mut self, operand: RunOperand) {
         self.operands.push(operand);
+    }
+
+    /// Adds a block's instruction fetch.
+    #[inline]
+    pub(crate) fn push_fetch(&mut self, block: &Block) {
+        self.push_operand(RunOperand {
+            address: block.address,
+            stride: 0,
+            site: block.fetch_site,
+            bytes: block.code_bytes,
+            kind: AccessKind::Fetch,
+        });
     }
 
     /// Closes a run of the operands pushed since the last one.

@@ -159,50 +159,60 @@ impl Operand {
             lanes: bytes[28],
             index_bytes: bytes[29],
         };
-        let inside = |slot: u16, bytes: usize| usize::from(slot) * 8 + bytes <= usize::from(slots) * 8;
-        if operand.slot != layout::NO_SLOT && !inside(operand.slot, 8) {
-            return Err(format!("has an operand in slot {} of {slots}", operand.slot));
+        let end = operand.slots_end(u32::from(access_bytes));
+        if end > u32::from(slots) {
+            return Err(format!("has an operand that needs {end} slots of {slots}"));
         }
-        let lanes = usize::from(operand.lanes);
-        let index_bytes = match operand.form {
-            Form::Gather => lanes * usize::from(operand.index_bytes),
+        Ok(operand)
+    }
+
+    /// One more than the last slot that it needs.
+    fn slots_end(&self, access_bytes: u32) -> u32 {
+        let lanes = u32::from(self.lanes);
+        let index_bytes = match self.form {
+            Form::Gather => lanes * u32::from(self.index_bytes),
             Form::String | Form::Table => 8,
-            _ if operand.scale != 0 => 8,
+            _ if self.scale != 0 => 8,
             _ => 0,
         };
-        let mask_bytes = match operand.form {
+        let mask_bytes = match self.form {
             Form::Gather | Form::Masked | Form::AnyLane | Form::Compress => {
-                if operand.flags & layout::OPERAND_VECTOR_MASK == 0 {
+                if self.flags & layout::OPERAND_VECTOR_MASK == 0 {
                     8
                 } else {
-                    lanes * usize::from(access_bytes)
+                    lanes * access_bytes
                 }
             }
             Form::String => 8,
             Form::Tile => 64,
             Form::Plain | Form::Table => 0,
         };
-        if (index_bytes > 0 && !inside(operand.index_slot, index_bytes))
-            || (mask_bytes > 0 && !inside(operand.mask_slot, mask_bytes))
-        {
-            return Err(format!(
-                "has an operand whose index or mask lies outside the record's {slots} slots"
-            ));
+        let base_bytes = if self.slot == layout::NO_SLOT { 0 } else { 8 };
+        [
+            (self.slot, base_bytes),
+            (self.index_slot, index_bytes),
+            (self.mask_slot, mask_bytes),
+        ]
+        .into_iter()
+        .filter(|&(_, bytes)| bytes > 0)
+        .map(|(slot, bytes)| u32::from(slot) + bytes.div_ceil(8))
+        .max()
+        .unwrap_or(0)
+    }
+
+    /// The operand as it is in an iteration of its loop.
+    pub(crate) fn in_iteration(&self, iteration: u64) -> Self {
+        let grown = i64::from(self.stride).wrapping_mul(iteration.cast_signed());
+        Self {
+            displacement: self.displacement.wrapping_add(grown),
+            ..*self
         }
-        let lanes_are_sound = match operand.form {
-            Form::Gather => lanes <= 64 && matches!(operand.index_bytes, 4 | 8) && access_bytes > 0,
-            Form::Masked | Form::AnyLane | Form::Compress => lanes <= 64 && access_bytes > 0,
-            Form::String => access_bytes > 0,
-            Form::Tile => lanes < 8,
-            Form::Plain | Form::Table => true,
-        };
-        if !lanes_are_sound {
-            return Err(format!(
-                "has an operand of {:?} form with {lanes} lanes of {access_bytes} bytes",
-                operand.form
-            ));
-        }
-        Ok(operand)
+    }
+
+    /// Whether each execution makes exactly one access, at the sum of its slots.
+    fn is_plain(&self) -> bool {
+        self.form == Form::Plain
+            && self.flags & (layout::OPERAND_CONDITIONAL | layout::OPERAND_ADDRESS_32) == 0
     }
 }
 
@@ -217,15 +227,31 @@ pub struct Block {
     pub instructions: u32,
     /// Floating-point operations of one execution, an FMA counted as two.
     pub flops: u32,
-    /// Its fetch site; the operands' sites follow.
-    pub first_site: SiteId,
+    /// The site of its instruction fetch.
+    pub fetch_site: SiteId,
+    /// The site of its first memory operand; those of the others follow. A block that is the beginning of another shares
+    /// its sites.
+    pub first_operand: SiteId,
     /// Number of memory operands, the fetch not included.
     pub operands: u32,
+    /// Words of a record behind its first; of a loop's, of its header.
     pub(crate) slots: u32,
-    /// A record stands for several executions; their number follows the slots.
-    pub(crate) is_loop: bool,
+    /// Words of each iteration of a loop.
+    pub(crate) iteration_slots: u32,
+    pub(crate) role: Role,
     /// All operands are plain ones without conditions: each yields exactly one access.
     pub(crate) is_plain: bool,
+}
+
+/// What records of a block are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// One execution each.
+    Straight,
+    /// Several executions each.
+    Loop,
+    /// The beginning of this loop: it has no records, it is what the last iteration in one of the loop's was.
+    PartOfLoop(BlockId),
 }
 
 /// The consumer's copy of the site table.
@@ -252,11 +278,11 @@ impl SiteTable {
         &self.sites[id as usize]
     }
 
-    /// The sites of a block: its fetch, then its operands.
+    /// The sites of a block's operands.
     #[must_use]
-    pub fn sites_of(&self, block: &Block) -> &[Site] {
-        let first = block.first_site as usize;
-        &self.sites[first..=first + block.operands as usize]
+    pub fn operands_of(&self, block: &Block) -> &[Site] {
+        let first = block.first_operand as usize;
+        &self.sites[first..first + block.operands as usize]
     }
 
     /// All blocks, in order of their ids.
@@ -298,16 +324,22 @@ impl SiteTable {
         let entry_bytes = u32_at(bytes, 0) as usize * 8;
         let operands = u16_at(bytes, 26);
         let slots = u16_at(bytes, 28);
+        let iteration_slots = u16_at(bytes, 36);
+        let flags = u16_at(bytes, 30);
+        let is_part = flags & layout::BLOCK_PART != 0;
+        let own_operands = if is_part { 0 } else { usize::from(operands) };
         if u32_at(bytes, 4) as usize != id {
             return Err(broken(&format!("has id {}", u32_at(bytes, 4))));
         }
-        if entry_bytes != layout::BLOCK_BYTES + usize::from(operands) * layout::OPERAND_BYTES
+        if entry_bytes != layout::BLOCK_BYTES + own_operands * layout::OPERAND_BYTES
             || entry_bytes > bytes.len()
         {
             return Err(broken(&format!(
-                "is {entry_bytes} bytes long with {operands} operands"
+                "is {entry_bytes} bytes long with {own_operands} operands of its own"
             )));
         }
+        let block_id = id as BlockId;
+        let fetch_site = SiteId::try_from(self.sites.len()).map_err(|_| broken("more than 2^32 sites"))?;
         let mut block = Block {
             address: u64_at(bytes, 8),
             code_bytes: u32_at(bytes, 16),
@@ -315,11 +347,16 @@ impl SiteTable {
             instructions: u32::from(u16_at(bytes, 24)),
             operands: u32::from(operands),
             slots: u32::from(slots),
-            is_loop: u16_at(bytes, 30) & layout::BLOCK_LOOP != 0,
+            iteration_slots: u32::from(iteration_slots),
+            role: if flags & layout::BLOCK_LOOP == 0 {
+                Role::Straight
+            } else {
+                Role::Loop
+            },
             is_plain: true,
-            first_site: SiteId::try_from(self.sites.len()).map_err(|_| broken("more than 2^32 sites"))?,
+            fetch_site,
+            first_operand: fetch_site + 1,
         };
-        let block_id = id as BlockId;
         self.sites.push(Site {
             ip: block.address,
             bytes: block.code_bytes,
@@ -327,13 +364,17 @@ impl SiteTable {
             block: block_id,
             operand: Operand::FETCH,
         });
+        if is_part {
+            self.adopt(&mut block, u32_at(bytes, 32))
+                .map_err(|what| broken(&what))?;
+        }
+        let all_slots = slots.saturating_add(iteration_slots);
         for operand in bytes[layout::BLOCK_BYTES..entry_bytes].chunks_exact(layout::OPERAND_BYTES) {
             let kind = AccessKind::from_code(operand[6])
                 .ok_or_else(|| broken(&format!("has an operand of kind {}", operand[6])))?;
             let access_bytes = u16_at(operand, 4);
-            let place = Operand::parse(operand, slots, access_bytes).map_err(|what| broken(&what))?;
-            block.is_plain &= place.form == Form::Plain
-                && place.flags & (layout::OPERAND_CONDITIONAL | layout::OPERAND_ADDRESS_32) == 0;
+            let place = Operand::parse(operand, all_slots, access_bytes).map_err(|what| broken(&what))?;
+            block.is_plain &= place.is_plain();
             self.sites.push(Site {
                 ip: block
                     .address
@@ -344,11 +385,45 @@ impl SiteTable {
                 operand: place,
             });
         }
-        if block.is_loop && !block.is_plain {
-            return Err(broken("is a loop with operands that are not plain"));
+        if block.role == Role::Straight && iteration_slots > 0 {
+            return Err(broken("has iteration slots but is no loop"));
+        }
+        if block.role == Role::Loop && iteration_slots == 0 && !block.is_plain {
+            return Err(broken(
+                "is a loop without iteration slots with operands that are not plain",
+            ));
         }
         self.blocks.push(block);
         Ok(entry_bytes)
+    }
+
+    /// Makes `part` the beginning of block `parent`.
+    fn adopt(&self, part: &mut Block, parent: BlockId) -> Result<(), String> {
+        let whole = self
+            .block(parent)
+            .ok_or_else(|| format!("is a part of block {parent}, which is not there yet"))?;
+        let fits = part.operands <= whole.operands
+            && part.iteration_slots <= whole.iteration_slots
+            && match whole.role {
+                Role::Straight => part.slots <= whole.slots,
+                Role::Loop => part.slots == whole.slots,
+                Role::PartOfLoop(_) => false,
+            };
+        if !fits {
+            return Err(format!("is no beginning of block {parent}"));
+        }
+        part.first_operand = whole.first_operand;
+        if whole.role == Role::Loop {
+            part.role = Role::PartOfLoop(parent);
+        }
+        let all_slots = part.slots + part.iteration_slots;
+        for site in self.operands_of(part) {
+            part.is_plain &= site.operand.is_plain();
+            if site.operand.slots_end(site.bytes) > all_slots {
+                return Err(format!("has operands of block {parent} beyond its slots"));
+            }
+        }
+        Ok(())
     }
 }
 

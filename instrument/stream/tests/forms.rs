@@ -5,15 +5,16 @@ mod producer;
 use std::time::Duration;
 
 use memloupe_stream::{
-    AccessKind, Consumer, Event, Geometry, Progress, RunBatch, RunOperand, Sink, SiteTable,
+    AccessKind, Consumer, Event, Geometry, Progress, RunBatch, RunOperand, Sink, SiteTable, StreamError,
 };
-use producer::{Operand, Producer};
+use producer::{Operand, Producer, Writer};
 
 const NO_SLOT: u16 = 0xffff;
 const FS: u8 = 2;
 const ADDRESS_32: u8 = 4;
 const VECTOR_MASK: u8 = 8;
 const LOOP: u16 = 1;
+const PART: u16 = 2;
 const STORE: u8 = 1;
 
 /// Iterations, starts of executions, operands without the fetch.
@@ -38,8 +39,8 @@ impl Sink for Runs {
     }
 }
 
-/// Decodes one record of one block. The thread's FS base is 0x7000.
-fn decode(flags: u16, slots: u16, operands: &[Operand], words: &[u64]) -> Vec<SeenRun> {
+/// What is decoded of what `produce` writes. The thread's FS base is 0x7000.
+fn decode_all(produce: impl FnOnce(&mut Producer, &mut Writer)) -> Result<Vec<SeenRun>, StreamError> {
     let geometry = Geometry {
         sites_bytes: 1 << 16,
         probes: 1,
@@ -49,21 +50,25 @@ fn decode(flags: u16, slots: u16, operands: &[Operand], words: &[u64]) -> Vec<Se
     };
     let mut consumer = Consumer::create(&geometry).expect("create");
     let mut producer = Producer::attach(consumer.descriptor());
-    let block = producer.add_block_with_flags(0x1000, 9, slots, flags, operands);
     let mut writer = producer.claim(0, 0);
     producer.event(&mut writer, 17, &[0x7000]);
-    let mut record = vec![u64::from(block)];
-    record.extend_from_slice(words);
-    producer.record(&mut writer, &record);
+    produce(&mut producer, &mut writer);
     producer.end(&writer);
     producer.finish();
     let mut runs = Runs::default();
-    while consumer
-        .poll(&mut runs, Duration::from_millis(20))
-        .expect("sound")
-        != Progress::Finished
-    {}
-    runs.0
+    while consumer.poll(&mut runs, Duration::from_millis(20))? != Progress::Finished {}
+    Ok(runs.0)
+}
+
+/// Decodes one record of one block.
+fn decode(flags: u16, slots: u16, operands: &[Operand], words: &[u64]) -> Vec<SeenRun> {
+    decode_all(|producer, writer| {
+        let block = producer.add_block_with_flags(0x1000, 9, slots, flags, operands);
+        let mut record = vec![u64::from(block)];
+        record.extend_from_slice(words);
+        producer.record(writer, &record);
+    })
+    .expect("sound")
 }
 
 /// Addresses and sizes of one run that is one execution.
@@ -147,6 +152,159 @@ fn a_loop_is_one_run() {
         .map(|operand| (operand.address, operand.stride, operand.bytes))
         .collect();
     assert_eq!(found, [(0x9014, 4, 4), (0x9040, -24, 8)]);
+}
+
+/// A loop of a load at header slot 0 that grows by 4 and a store at iteration slot 1, in words 8 times it; its first part
+/// has the load only, its second part both.
+fn decode_loop(part: u64, header: u64, iterations: &[u64]) -> Result<Vec<SeenRun>, StreamError> {
+    let load = Operand {
+        bytes: 4,
+        stride: 4,
+        ..Operand::default()
+    };
+    let store = Operand {
+        bytes: 8,
+        kind: STORE,
+        slot: NO_SLOT,
+        index_slot: 1,
+        scale: 8,
+        ..Operand::default()
+    };
+    decode_all(|producer, writer| {
+        let block = producer.add_part(0x1000, 9, 1, LOOP, 0, 1, 2, &[load, store]);
+        producer.add_part(0x1000, 3, 1, PART, block, 0, 1, &[]);
+        producer.add_part(0x1000, 6, 1, PART, block, 1, 2, &[]);
+        let mut record = vec![u64::from(block) | part << 32, header, iterations.len() as u64 * 8];
+        record.extend_from_slice(iterations);
+        producer.record(writer, &record);
+    })
+}
+
+/// Iterations, executions, and of each operand address, stride and bytes.
+fn shapes(runs: &[SeenRun]) -> Vec<(u64, u64, Vec<(u64, i64, u32)>)> {
+    let shape = |(iterations, executions, operands): &SeenRun| {
+        let operands = operands.iter().map(|o| (o.address, o.stride, o.bytes)).collect();
+        (*iterations, *executions, operands)
+    };
+    runs.iter().map(shape).collect()
+}
+
+#[test]
+fn a_loop_with_words_for_each_iteration() {
+    // Two apart, five that grow evenly, one apart.
+    let words = [100, 7, 10, 12, 14, 16, 18, 3];
+    let runs = decode_loop(0, 0x9000, &words).expect("sound");
+    assert_eq!(
+        shapes(&runs),
+        [
+            (1, 1, vec![(0x9000, 0, 4), (800, 0, 8)]),
+            (1, 1, vec![(0x9004, 0, 4), (56, 0, 8)]),
+            (5, 5, vec![(0x9008, 4, 4), (80, 16, 8)]),
+            (1, 1, vec![(0x901c, 0, 4), (24, 0, 8)]),
+        ]
+    );
+    assert_eq!(decode_loop(0, 0x9000, &[]).expect("sound"), []);
+}
+
+#[test]
+fn a_loop_left_in_the_middle() {
+    let runs = decode_loop(1, 0x9000, &[5, 50]).expect("sound");
+    assert_eq!(
+        shapes(&runs),
+        [
+            (1, 1, vec![(0x9000, 0, 4), (40, 0, 8)]),
+            (1, 1, vec![(0x9004, 0, 4), (400, 0, 8)]),
+            (1, 1, vec![(0x9008, 0, 4)]),
+        ]
+    );
+    // The second part's store is the last of the words.
+    let runs = decode_loop(2, 0x9000, &[5, 50]).expect("sound");
+    assert_eq!(
+        shapes(&runs),
+        [
+            (1, 1, vec![(0x9000, 0, 4), (40, 0, 8)]),
+            (1, 1, vec![(0x9004, 0, 4), (400, 0, 8)]),
+        ]
+    );
+    let runs = decode_loop(2, 0x9000, &[5]).expect("sound");
+    assert_eq!(shapes(&runs), [(1, 1, vec![(0x9000, 0, 4), (40, 0, 8)])]);
+    for part in [3, 0xff_ffff] {
+        let error = decode_loop(part, 0x9000, &[5, 50]).expect_err("no such part");
+        assert!(error.to_string().contains("no part of loop 0"), "{error}");
+    }
+    let error = decode_loop(2, 0x9000, &[]).expect_err("the part's word is missing");
+    assert!(error.to_string().contains("0 bytes of iterations"), "{error}");
+}
+
+#[test]
+fn a_counted_loop_left_in_the_middle() {
+    let load = Operand {
+        bytes: 4,
+        stride: -8,
+        ..Operand::default()
+    };
+    let runs = decode_all(|producer, writer| {
+        let block = producer.add_part(0x1000, 9, 1, LOOP, 0, 0, 2, &[load, load]);
+        producer.add_part(0x1000, 3, 1, PART, block, 0, 1, &[]);
+        for count in [0, 3] {
+            producer.record(writer, &[u64::from(block) | 1 << 32, 0x9000, count]);
+        }
+    });
+    let operands = |address, stride| vec![(address, stride, 4), (address, stride, 4)];
+    assert_eq!(
+        shapes(&runs.expect("sound")),
+        [
+            (1, 1, vec![(0x9000, 0, 4)]),
+            (3, 3, operands(0x9000, -8)),
+            (1, 1, vec![(0x9000 - 24, 0, 4)]),
+        ]
+    );
+}
+
+#[test]
+fn a_block_left_early_has_the_sites_of_the_whole() {
+    let operand = |slot| Operand {
+        bytes: 4,
+        slot,
+        ..Operand::default()
+    };
+    let runs = decode_all(|producer, writer| {
+        let block = producer.add_block(0x1000, 9, 2, &[operand(0), operand(1)]);
+        let part = producer.add_part(0x1000, 3, 1, PART, block, 0, 1, &[]);
+        producer.record(writer, &[u64::from(part), 0x100]);
+        producer.record(writer, &[u64::from(block), 0x200, 0x300]);
+    })
+    .expect("sound");
+    let sites: Vec<Vec<(u64, u32)>> = runs
+        .iter()
+        .map(|(_, _, operands)| operands.iter().map(|o| (o.address, o.site)).collect())
+        .collect();
+    // Site 0 is the fetch of the whole.
+    assert_eq!(sites, [vec![(0x100, 1)], vec![(0x200, 1), (0x300, 2)]]);
+}
+
+#[test]
+fn parts_that_are_no_beginnings_are_refused() {
+    let operand = Operand {
+        bytes: 4,
+        slot: 1,
+        ..Operand::default()
+    };
+    // Parent, slots, iteration slots, operands.
+    for (parent, slots, iteration_slots, operands) in [
+        (7, 2, 0, 1),
+        (0, 2, 0, 2),
+        (0, 3, 0, 1),
+        (0, 1, 0, 1),
+        (0, 2, 1, 1),
+    ] {
+        let result = decode_all(|producer, writer| {
+            producer.add_block(0x1000, 9, 2, &[operand]);
+            let part = producer.add_part(0x1000, 3, slots, PART, parent, iteration_slots, operands, &[]);
+            producer.record(writer, &[u64::from(part), 1, 2, 3]);
+        });
+        assert!(result.is_err(), "{parent} {slots} {iteration_slots} {operands}");
+    }
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn slots_displacements_and_absent_accesses() {
     );
     let block = consumer.sites().blocks()[0];
     assert_eq!((block.instructions, block.flops, block.operands), (3, 7, 3));
-    assert_eq!(consumer.sites().site(block.first_site + 3).ip, 0x1009);
+    assert_eq!(consumer.sites().site(block.first_operand + 2).ip, 0x1009);
 }
 
 #[test]

@@ -134,6 +134,13 @@ impl Assembler {
         self.dword(value.cast_unsigned());
     }
 
+    /// `mov dword ptr [base + displacement], value`
+    pub(crate) fn store_immediate_dword(&mut self, base: Gpr, displacement: i32, value: u32) {
+        self.bytes(&[0x40 | base >> 3, 0xc7]);
+        self.memory(0, base, displacement);
+        self.dword(value);
+    }
+
     /// `mov reg, [base + displacement]`
     pub(crate) fn load(&mut self, reg: Gpr, base: Gpr, displacement: i32) {
         self.bytes(&[0x48 | reg >> 3 << 2 | base >> 3, 0x8b]);
@@ -144,6 +151,22 @@ impl Assembler {
     pub(crate) fn lea(&mut self, reg: Gpr, base: Gpr, displacement: i32) {
         self.bytes(&[0x48 | reg >> 3 << 2 | base >> 3, 0x8d]);
         self.memory(reg, base, displacement);
+    }
+
+    /// `lea reg, [reg + other + displacement]`; `other` is not rsp.
+    pub(crate) fn lea_sum(&mut self, reg: Gpr, other: Gpr, displacement: i32) {
+        self.bytes(&[
+            0x48 | reg >> 3 << 2 | other >> 3 << 1 | reg >> 3,
+            0x8d,
+            0x84 | (reg & 7) << 3,
+            (other & 7) << 3 | reg & 7,
+        ]);
+        self.dword(displacement.cast_unsigned());
+    }
+
+    /// `not reg`
+    pub(crate) fn not(&mut self, reg: Gpr) {
+        self.bytes(&[0x48 | reg >> 3, 0xf7, 0xd0 | reg & 7]);
     }
 
     /// `mov to, from`

@@ -1,4 +1,5 @@
-//! Finding a block: contiguous instructions from an address up to the first that may go elsewhere.
+//! Finding a block: contiguous instructions from an address on. A conditional jump forward does not end it: execution
+//! that goes on behind it goes on in the block, execution that jumps leaves by a side exit.
 
 use iced_x86::{Code as Opcode, FlowControl, Instruction, InstructionInfoFactory};
 
@@ -13,6 +14,19 @@ const WORDS: u16 = (RECORD_BYTES / 8) as u16 - 32;
 /// Operands in one block: an entry of the site table counts them in 16 bits, and a decoder wants short runs.
 const OPERANDS: usize = 512;
 
+/// Side exits of a block: each costs an entry in the site table and some code.
+const EXITS: usize = 12;
+
+/// A conditional jump out of a block.
+pub(super) struct SideExit {
+    /// Of the jump among the block's instructions.
+    pub(super) index: usize,
+    /// Operands of the block before it.
+    pub(super) operands: usize,
+    /// Needs of the block's recording before it.
+    pub(super) needs: usize,
+}
+
 /// A block of the target's code, analysed.
 pub(super) struct Block {
     pub(super) start: u64,
@@ -23,6 +37,7 @@ pub(super) struct Block {
     /// General registers that it uses, one bit each.
     pub(super) used: u16,
     pub(super) recording: Recording,
+    pub(super) exits: Vec<SideExit>,
 }
 
 /// Whether a block can't contain it: privileged or obsolete control transfers.
@@ -69,6 +84,7 @@ pub(super) fn discover(
         terminated: false,
         used: 1 << crate::thread::register::RSP,
         recording: Recording::new(),
+        exits: Vec::new(),
     };
     while block.instructions.len() < limit.min(INSTRUCTIONS) {
         let first = block.instructions.is_empty();
@@ -102,6 +118,18 @@ pub(super) fn discover(
         block.used = used;
         block.instructions.push(instruction);
         block.end = instruction.next_ip();
+        let may_go_on = !code.is_rewritable
+            && instruction.is_jcc_short_or_near()
+            && instruction.near_branch_target() > at
+            && block.exits.len() < EXITS;
+        if may_go_on {
+            block.exits.push(SideExit {
+                index: block.instructions.len() - 1,
+                operands: block.recording.operands.len(),
+                needs: block.recording.needs.len(),
+            });
+            continue;
+        }
         if !matches!(
             instruction.flow_control(),
             FlowControl::Next | FlowControl::Interrupt | FlowControl::Exception

@@ -27,8 +27,17 @@ struct Tail {
     constants: Vec<(Rel32, u64)>,
 }
 
+/// What comes before the rel32 of a near direct jump.
+pub(super) fn branch(jump: &Instruction) -> Vec<u8> {
+    if jump.flow_control() == FlowControl::UnconditionalBranch {
+        JMP.to_vec()
+    } else {
+        conditional(jump).to_vec()
+    }
+}
+
 /// The first two bytes of `jcc rel32`.
-pub(super) fn conditional(branch: &Instruction) -> [u8; 2] {
+fn conditional(branch: &Instruction) -> [u8; 2] {
     let mut near = *branch;
     near.as_near_branch();
     // Opcodes 0f 80 … 0f 8f follow the condition codes' hardware numbers; the short forms 70 … 7f do so too.
@@ -70,17 +79,28 @@ pub(super) fn emit(engine: &mut Engine, assembler: &mut Assembler, block: &Block
         assembler.bytes(&value.to_le_bytes());
     }
     for (branch, target) in tail.exits {
-        let stub = assembler.position();
-        let index = engine.cache.new_exit(Exit {
-            cause: Cause::Branch,
-            target,
-            patch: branch.0,
-            stub,
-        });
-        assembler.lead(branch, stub);
-        assembler.leave(index as i32);
-        engine.cache.link(index);
+        stub(engine, assembler, branch, target);
     }
+}
+
+/// Goes on at `target`.
+pub(super) fn leave_for(engine: &mut Engine, assembler: &mut Assembler, target: u64) {
+    let branch = assembler.branch_patchable(&JMP);
+    stub(engine, assembler, branch, target);
+}
+
+/// Where `branch` leads until there is a translation of `target`.
+fn stub(engine: &mut Engine, assembler: &mut Assembler, branch: Rel32, target: u64) {
+    let stub = assembler.position();
+    let index = engine.cache.new_exit(Exit {
+        cause: Cause::Branch,
+        target,
+        patch: branch.0,
+        stub,
+    });
+    assembler.lead(branch, stub);
+    assembler.leave(index as i32);
+    engine.cache.link(index);
 }
 
 fn jump(assembler: &mut Assembler, tail: &mut Tail, target: u64) {

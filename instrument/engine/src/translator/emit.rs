@@ -3,20 +3,32 @@
 //! ```text
 //! [compare the code, where it may be rewritten unnoticed]      (stale → dispatcher)
 //! [tell of a probed function's entry]
-//! spill r; r = head; [r >= limit? → dispatcher]; [r] = block id; [r + …] = roots
+//! spill r; r = head; [r >= limit? → dispatcher]; [r] = block id
 //! instructions, snapshots between them, the check for room where flags are dead
 //! head = r + record; restore r; control flow
+//! side exit: [r] = id of the part that was executed; head = r + its record; restore r; control flow
 //! ```
-//! `head` moves once per execution, behind a complete record: a fault or a `longjmp` out of the block leaves no trace of
-//! its unfinished record.
+//! A loop:
+//!
+//! ```text
+//! entry: spill r; r = head; [r >= limit? → dispatcher]; [r] = block id; header; r += its size, or 0 if no words follow
+//! top:   [r >= limit? → close; entry]
+//! instructions and snapshots; r += the iteration's words, or 1; branch to top
+//! close; restore r; control flow
+//! side exit: note its number; r += the words of the part that was executed; close; restore r; control flow
+//! close: [head + header] = r, or r - head; head = end of the record
+//! ```
+//! `head` moves once per record, behind a complete one: a fault or a `longjmp` out of the block leaves no trace of its
+//! unfinished record.
 
 use iced_x86::{Code as Opcode, Instruction, MemoryOperand, Register};
 
 use super::assembler::{Assembler, Gpr, RAX, RCX, Rel32};
 use super::block::Block;
 use super::code::Code;
-use super::operand::Snapshot;
-use super::{affine, control, flags};
+use super::layout::{self, Layout, Snapshot};
+use super::operand::Source;
+use super::{control, flags};
 use crate::cache::{Cause, Exit, Place};
 use crate::dispatch::{EXIT_CHUNK_FULL, Engine};
 use crate::system;
@@ -26,6 +38,7 @@ use crate::thread::offset;
 const LOOP_ALIGNMENT: usize = 32;
 const JAE: [u8; 2] = [0x0f, 0x83];
 const JNE: [u8; 2] = [0x0f, 0x85];
+const JMP: [u8; 1] = [0xe9];
 
 const GPRS: [Register; 16] = [
     Register::RAX,
@@ -60,47 +73,32 @@ pub(super) struct Plan {
     /// Holds the record pointer.
     pointer: Gpr,
     check: Check,
-    shape: Shape,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    Straight,
-    /// A loop onto itself with a record for each iteration.
-    Loop,
-    /// A loop onto itself with one record; `pointer` counts the iterations.
-    Affine,
+    /// The block branches back to its start without leaving this record, or a straight one with the pointer at hand.
+    repeats: bool,
+    pub(super) layout: Layout,
 }
 
 impl Plan {
     /// `None` if too few registers are free.
     pub(super) fn of(code: &Code, block: &Block) -> Option<Self> {
-        let shape = if affine::is_affine(block) {
-            Shape::Affine
-        } else if affine::is_self_loop(block) && block.recording.after.is_empty() {
-            Shape::Loop
-        } else {
-            Shape::Straight
-        };
-        let dead = flags::dead_before(code, &block.instructions, block.end);
+        let dead = flags::first_dead(code, block);
+        let repeats = layout::is_self_loop(block) && !block.recording.has_after();
+        let mut layout = Layout::of(block, repeats);
+        if layout.iteration_words > 0 && dead != Some(0) {
+            // Every iteration looks for room, and could not do so at its start.
+            layout = Layout::of(block, false);
+        }
         let is_free = |register: &Gpr| block.used & 1 << register == 0;
-        let found = match shape {
-            Shape::Affine => dead.first().copied().unwrap_or(false).then_some(0),
-            Shape::Straight | Shape::Loop => dead.iter().position(|&dead| dead),
-        };
-        let (check, pointer) = match found {
+        let (check, pointer) = match dead.filter(|&index| index == 0 || !layout.is_loop) {
             Some(index) => (Check::Before(index), (0..16).rev().find(is_free)?),
             None => (Check::KeepingFlags, (1..16).rev().find(is_free)?),
         };
         Some(Self {
             pointer,
             check,
-            shape,
+            repeats,
+            layout,
         })
-    }
-
-    pub(super) fn is_affine(&self) -> bool {
-        self.shape == Shape::Affine
     }
 }
 
@@ -118,18 +116,15 @@ pub(super) fn emit(engine: &mut Engine, code: &Code, block: &Block, plan: &Plan,
     if emitter.engine.entries.contains(block.start) {
         emitter.tell_entry(block.start);
     }
-    emitter.record(block, plan, id);
-    let pointer = plan.pointer;
-    emitter.assembler.load_state(pointer, offset::SCRATCH_0);
     emitter.engine.cache.insert(block.start..block.end, entry);
+    emitter.record(block, plan, id);
     let Emitter {
         mut assembler,
         full,
         engine,
     } = emitter;
-    control::emit(engine, &mut assembler, block);
     for (branch, back) in full {
-        run_out(&mut assembler, pointer, branch, back);
+        run_out(&mut assembler, plan.pointer, branch, back);
     }
     engine.cache.close(&assembler);
     entry
@@ -145,46 +140,105 @@ struct Emitter<'a> {
 impl Emitter<'_> {
     fn record(&mut self, block: &Block, plan: &Plan, id: u32) {
         let pointer = plan.pointer;
-        let recording = &block.recording;
-        let record_bytes = 8 + i32::from(recording.words) * 8;
+        let layout = &plan.layout;
+        let entry = self.assembler.position();
         self.assembler.store_state(offset::SCRATCH_0, pointer);
         self.assembler.load_state(pointer, offset::HEAD);
-        if plan.shape == Shape::Loop {
+        let mut top = self.loop_top(plan.repeats && !layout.is_loop);
+        self.check_at_start(plan);
+        self.assembler.store_immediate(pointer, id.cast_signed());
+        for &(register, slot) in &layout.header {
+            self.assembler.store(pointer, slot_bytes(slot), register);
+        }
+        let mut out_of_room = None;
+        if layout.is_affine() {
+            self.assembler.zero(pointer);
+        } else if layout.is_loop {
+            self.assembler.lea(pointer, pointer, header_bytes(layout));
+        }
+        if layout.is_loop {
+            top = self.loop_top(true);
+        }
+        if layout.iteration_words > 0 {
+            self.assembler.compare_state(pointer, offset::LIMIT);
+            out_of_room = Some(self.assembler.branch(&JAE));
+        }
+        let side_exits = self.body(block, plan);
+        if plan.repeats {
+            self.assembler.lea(pointer, pointer, iteration_step(layout));
+            let last = block.instructions.last().expect("a loop has a branch");
+            let back = self.assembler.branch(&control::branch(last));
+            self.assembler.lead(back, top);
+            if layout.is_loop {
+                self.close_loop(plan, 0);
+            } else {
+                self.assembler.store_state(offset::HEAD, pointer);
+            }
+        } else {
+            self.assembler
+                .lea(pointer, pointer, slot_bytes(layout.header_words));
+            self.assembler.store_state(offset::HEAD, pointer);
+        }
+        self.assembler.load_state(pointer, offset::SCRATCH_0);
+        control::emit(self.engine, &mut self.assembler, block);
+        for (number, (exit, branch)) in block.exits.iter().zip(side_exits).enumerate() {
+            self.assembler.lead_here(branch);
+            self.side_exit(plan, id, number);
+            let target = block.instructions[exit.index].near_branch_target();
+            control::leave_for(self.engine, &mut self.assembler, target);
+        }
+        if let Some(branch) = out_of_room {
+            // A new record goes on where this one ends: the registers are those of the next iteration's start.
+            self.assembler.lead_here(branch);
+            self.close_loop(plan, 0);
+            self.assembler.load_state(pointer, offset::SCRATCH_0);
+            let again = self.assembler.branch(&JMP);
+            self.assembler.lead(again, entry);
+        }
+    }
+
+    fn loop_top(&mut self, is_top: bool) -> usize {
+        if is_top {
             self.assembler.align(LOOP_ALIGNMENT, 0);
         }
-        let mut top = self.assembler.position();
+        self.assembler.position()
+    }
+
+    fn check_at_start(&mut self, plan: &Plan) {
         match plan.check {
             Check::KeepingFlags => {
                 self.assembler.store_state(offset::SCRATCH_1, RAX);
                 self.assembler.save_flags();
-                self.check(pointer);
+                self.check(plan.pointer);
                 self.assembler.restore_flags();
                 self.assembler.load_state(RAX, offset::SCRATCH_1);
             }
-            Check::Before(0) => self.check(pointer),
+            Check::Before(0) => self.check(plan.pointer),
             Check::Before(_) => {}
         }
-        self.assembler.store_immediate(pointer, id.cast_signed());
-        for &snapshot in &recording.at_entry {
-            self.snapshot(pointer, snapshot);
-        }
-        if plan.shape == Shape::Affine {
-            self.assembler.zero(pointer);
-            self.assembler.align(LOOP_ALIGNMENT, 0);
-            top = self.assembler.position();
-        }
+    }
+
+    /// The instructions but the terminator, whose effect comes with the control flow. Returns the side exits' branches.
+    fn body(&mut self, block: &Block, plan: &Plan) -> Vec<Rel32> {
+        let pointer = plan.pointer;
+        let first_word = if plan.layout.is_loop { 0 } else { slot_bytes(0) };
+        let mut snapshots = plan.layout.snapshots.iter().peekable();
+        let mut side_exits = Vec::with_capacity(block.exits.len());
         let last = block.instructions.len() - usize::from(block.terminated);
         for (index, instruction) in block.instructions.iter().enumerate() {
             if index > 0 && plan.check == Check::Before(index) {
                 self.check(pointer);
             }
-            for &(at, snapshot) in &recording.before {
-                if at == index {
-                    self.snapshot(pointer, snapshot);
-                }
+            while let Some(snapshot) = snapshots.next_if(|snapshot| snapshot.is_before(index)) {
+                self.snapshot(pointer, first_word, snapshot);
             }
-            // The last one's effect comes with the control flow.
-            if index < last {
+            if block
+                .exits
+                .get(side_exits.len())
+                .is_some_and(|exit| exit.index == index)
+            {
+                side_exits.push(self.assembler.branch(&control::branch(instruction)));
+            } else if index < last {
                 let place = Place {
                     address: instruction.ip(),
                     pointer: Some(pointer),
@@ -192,40 +246,57 @@ impl Emitter<'_> {
                 self.engine.cache.note_place(self.assembler.position(), place);
                 self.copy(instruction);
             }
-            for &(at, snapshot) in &recording.after {
-                if at == index {
-                    self.snapshot(pointer, snapshot);
-                }
+            while let Some(snapshot) = snapshots.next_if(|snapshot| snapshot.index == index) {
+                self.snapshot(pointer, first_word, snapshot);
             }
         }
-        match plan.shape {
-            Shape::Straight => {
-                self.assembler.lea(pointer, pointer, record_bytes);
-                self.assembler.store_state(offset::HEAD, pointer);
-            }
-            Shape::Loop => {
-                self.assembler.lea(pointer, pointer, record_bytes);
-                self.loop_back(block, top);
-                self.assembler.store_state(offset::HEAD, pointer);
-            }
-            Shape::Affine => {
-                self.assembler.lea(pointer, pointer, 1);
-                self.loop_back(block, top);
-                let record = if pointer == RCX { RAX } else { RCX };
-                self.assembler.store_state(offset::SCRATCH_1, record);
-                self.assembler.load_state(record, offset::HEAD);
-                self.assembler.store(record, record_bytes, pointer);
-                self.assembler.lea(record, record, record_bytes + 8);
-                self.assembler.store_state(offset::HEAD, record);
-                self.assembler.load_state(record, offset::SCRATCH_1);
-            }
-        }
+        side_exits
     }
 
-    fn loop_back(&mut self, block: &Block, top: usize) {
-        let last = block.instructions.last().expect("a loop has a branch");
-        let branch = self.assembler.branch(&control::conditional(last));
-        self.assembler.lead(branch, top);
+    /// What a side exit does before control leaves.
+    fn side_exit(&mut self, plan: &Plan, id: u32, number: usize) {
+        let pointer = plan.pointer;
+        let words = plan.layout.exit_words[number];
+        if plan.layout.is_loop {
+            if words > 0 {
+                self.assembler.lea(pointer, pointer, i32::from(words) * 8);
+            }
+            self.close_loop(plan, number as u32 + 1);
+        } else {
+            let part = id + 1 + number as u32;
+            self.assembler.store_immediate(pointer, part.cast_signed());
+            self.assembler.lea(pointer, pointer, slot_bytes(words));
+            self.assembler.store_state(offset::HEAD, pointer);
+        }
+        self.assembler.load_state(pointer, offset::SCRATCH_0);
+    }
+
+    /// Completes a loop's record; `exit` is 0 or one more than the number of the side exit.
+    fn close_loop(&mut self, plan: &Plan, exit: u32) {
+        let pointer = plan.pointer;
+        let layout = &plan.layout;
+        let other = if pointer == RCX { RAX } else { RCX };
+        let count = slot_bytes(layout.header_words);
+        self.assembler.store_state(offset::SCRATCH_1, other);
+        self.assembler.load_state(other, offset::HEAD);
+        if exit > 0 {
+            self.assembler.store_immediate_dword(other, 4, exit);
+        }
+        if layout.is_affine() {
+            self.assembler.store(other, count, pointer);
+            self.assembler.lea(other, other, header_bytes(layout));
+            self.assembler.store_state(offset::HEAD, other);
+        } else {
+            // Flags are the target's: pointer - (head + header) = pointer + !head + 1 - header.
+            self.assembler.not(other);
+            self.assembler.lea_sum(other, pointer, 1 - header_bytes(layout));
+            self.assembler.store_state(offset::SCRATCH_2, pointer);
+            self.assembler.load_state(pointer, offset::HEAD);
+            self.assembler.store(pointer, count, other);
+            self.assembler.load_state(other, offset::SCRATCH_2);
+            self.assembler.store_state(offset::HEAD, other);
+        }
+        self.assembler.load_state(other, offset::SCRATCH_1);
     }
 
     /// Looks whether a record has room at the pointer. Changes flags.
@@ -235,11 +306,14 @@ impl Emitter<'_> {
         self.full.push((branch, self.assembler.position()));
     }
 
-    fn snapshot(&mut self, pointer: Gpr, snapshot: Snapshot) {
-        let at = |slot: u16| 8 + i32::from(slot) * 8;
-        match snapshot {
-            Snapshot::General { register, slot } => self.assembler.store(pointer, at(slot), register),
-            Snapshot::Wide { register, slot } => {
+    /// Stores a need at its place behind `first_word`.
+    fn snapshot(&mut self, pointer: Gpr, first_word: i32, snapshot: &Snapshot) {
+        let at = first_word + i32::from(snapshot.offset_words) * 8;
+        match snapshot.source {
+            Source::General { register, .. } | Source::After { register } => {
+                self.assembler.store(pointer, at, register);
+            }
+            Source::Wide(register) => {
                 let opcode = if register.is_zmm() {
                     Opcode::EVEX_Vmovdqu64_zmmm512_k1z_zmm
                 } else if register.is_k() {
@@ -258,13 +332,13 @@ impl Emitter<'_> {
                 } else {
                     Opcode::Movdqu_xmmm128_xmm
                 };
-                let memory = MemoryOperand::with_base_displ(GPRS[usize::from(pointer)], at(slot).into());
+                let memory = MemoryOperand::with_base_displ(GPRS[usize::from(pointer)], at.into());
                 let store = Instruction::with2(opcode, memory, register).expect("a store of a register");
                 self.encode(&store)
                     .expect("a store near a base register can be encoded");
             }
-            Snapshot::Tiles { slot } => {
-                let memory = MemoryOperand::with_base_displ(GPRS[usize::from(pointer)], at(slot).into());
+            Source::Tiles => {
+                let memory = MemoryOperand::with_base_displ(GPRS[usize::from(pointer)], at.into());
                 let store = Instruction::with1(Opcode::VEX_Sttilecfg_m512, memory).expect("a store");
                 self.encode(&store)
                     .expect("a store near a base register can be encoded");
@@ -399,6 +473,25 @@ impl Emitter<'_> {
         self.assembler.leave(index as i32);
         let resume = self.assembler.position();
         self.engine.cache.set_cause(index, Cause::Enter { resume });
+    }
+}
+
+/// Where a slot lies in a record.
+fn slot_bytes(slot: u16) -> i32 {
+    8 + i32::from(slot) * 8
+}
+
+/// Of a loop's record: the first word, the header, the count.
+fn header_bytes(layout: &Layout) -> i32 {
+    slot_bytes(layout.header_words) + 8
+}
+
+/// By how much the pointer grows with each iteration.
+fn iteration_step(layout: &Layout) -> i32 {
+    match layout {
+        layout if !layout.is_loop => slot_bytes(layout.header_words),
+        layout if layout.is_affine() => 1,
+        layout => i32::from(layout.iteration_words) * 8,
     }
 }
 

@@ -4,12 +4,13 @@
 
 use iced_x86::{FlowControl, Instruction, Mnemonic, RflagsBits};
 
+use super::block::Block;
 use super::code::Code;
 
 const ALL: u32 =
     RflagsBits::OF | RflagsBits::SF | RflagsBits::ZF | RflagsBits::AF | RflagsBits::CF | RflagsBits::PF;
 /// Instructions looked at behind the end of a block.
-const LOOK_AHEAD: usize = 12;
+const LOOK_AHEAD: usize = 32;
 
 /// Flags read, and flags certainly overwritten.
 fn effects(instruction: &Instruction) -> (u32, u32) {
@@ -62,28 +63,52 @@ fn dead_at(code: &Code, mut pc: u64) -> bool {
     false
 }
 
-/// For each instruction of a block, whether all flags are dead before it.
-pub(super) fn dead_before(code: &Code, instructions: &[Instruction], end: u64) -> Vec<bool> {
-    let mut live = match instructions.last() {
-        Some(last) => match last.flow_control() {
-            FlowControl::UnconditionalBranch => !dead_at(code, last.near_branch_target()),
-            FlowControl::ConditionalBranch => {
-                !(dead_at(code, last.near_branch_target()) && dead_at(code, last.next_ip()))
-            }
-            FlowControl::Return => false,
-            FlowControl::Call | FlowControl::IndirectCall => !is_call(last),
-            FlowControl::Next => !dead_at(code, end),
-            _ => true,
-        },
-        None => true,
-    };
-    let mut live_flags = if live { ALL } else { 0 };
-    let mut dead = vec![false; instructions.len()];
-    for (place, instruction) in instructions.iter().enumerate().rev() {
+/// Whether all flags are dead before instruction `from` of a block; the number of instructions asks for its end.
+fn dead_from(code: &Code, block: &Block, from: usize) -> bool {
+    let mut pending = ALL;
+    for instruction in &block.instructions[from..] {
         let (read, overwritten) = effects(instruction);
-        live_flags = live_flags & !overwritten | read;
-        live = live_flags != 0;
-        dead[place] = !live;
+        if read & pending != 0 {
+            return false;
+        }
+        pending &= !overwritten;
+        if pending == 0 {
+            return true;
+        }
+        if instruction.is_jcc_short_or_near()
+            && instruction.near_branch_target() != block.start
+            && !dead_at(code, instruction.near_branch_target())
+        {
+            return false;
+        }
     }
-    dead
+    let Some(last) = block.instructions.last().filter(|_| block.terminated) else {
+        return dead_at(code, block.end);
+    };
+    match last.flow_control() {
+        // Flags that come back to the start of a loop untouched are dead there if nothing on the way reads them.
+        FlowControl::UnconditionalBranch => {
+            last.near_branch_target() == block.start || dead_at(code, last.near_branch_target())
+        }
+        FlowControl::ConditionalBranch => {
+            last.is_jcc_short_or_near()
+                && (last.near_branch_target() == block.start || dead_at(code, last.near_branch_target()))
+                && dead_at(code, last.next_ip())
+        }
+        FlowControl::Return => true,
+        FlowControl::Call | FlowControl::IndirectCall => is_call(last),
+        _ => false,
+    }
+}
+
+/// The first instruction, none behind the first side exit, before which all flags are dead.
+pub(super) fn first_dead(code: &Code, block: &Block) -> Option<usize> {
+    let end = block
+        .exits
+        .first()
+        .map_or(block.instructions.len(), |exit| exit.index + 1);
+    (0..end).find(|&index| {
+        // Where the instruction before changes no flag, the answer is the same.
+        (index == 0 || effects(&block.instructions[index - 1]) != (0, 0)) && dead_from(code, block, index)
+    })
 }

@@ -2,12 +2,11 @@
 //!
 //! Instructions are copied byte for byte (`emit`), only RIP-relative operands are re-encoded. Around them stands the
 //! recording: one record per execution, whose words are the values of the address *roots* (`roots`, `operand`); the
-//! record pointer lies in a register that the block does not use. A loop onto itself whose addresses change by constants
-//! is recorded once, with its number of iterations (`affine`). Control flow is in `control`.
+//! record pointer lies in a register that the block does not use. A loop onto itself has one record for many iterations
+//! (`layout`). A conditional jump forward does not end a block (`block`). Control flow is in `control`.
 //!
-//! Not there: superblocks, return prediction.
+//! Not there: return prediction.
 
-mod affine;
 pub(crate) mod assembler;
 mod block;
 mod code;
@@ -15,6 +14,7 @@ mod control;
 mod emit;
 mod flags;
 mod flops;
+mod layout;
 mod operand;
 mod roots;
 mod site;
@@ -63,7 +63,7 @@ pub(crate) fn translate(engine: &mut Engine, pc: u64) -> Result<usize, String> {
             }
             continue;
         };
-        let id = site::publish(&block, plan.is_affine());
+        let id = site::publish(&block, &plan.layout);
         return Ok(emit::emit(engine, &code, &block, &plan, id));
     }
 }

@@ -5,7 +5,7 @@ use iced_x86::{
     Code, Instruction, InstructionInfo, MemorySize, Mnemonic, OpAccess, OpKind, Register, UsedMemory,
 };
 
-use super::roots::{Roots, Store};
+use super::roots::{Roots, Value};
 
 pub(super) const NO_SLOT: u16 = u16::MAX;
 const WORD_BYTES: u16 = 8;
@@ -58,28 +58,50 @@ pub(super) struct Operand {
     pub(super) index_bytes: u8,
 }
 
-/// Something to be stored in the record.
+/// Words that the record must hold so that addresses can be rebuilt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Snapshot {
-    /// A general register.
-    General { register: u8, slot: u16 },
+pub(super) enum Source {
+    /// A general register, which holds a root and `bias` more.
+    General {
+        register: u8,
+        bias: i64,
+        /// The register whose value at the block's entry is the root.
+        root: Option<u8>,
+    },
     /// A vector or mask register.
-    Wide { register: Register, slot: u16 },
+    Wide(Register),
     /// The tile configuration.
-    Tiles { slot: u16 },
+    Tiles,
+    /// A general register right after the instruction.
+    After { register: u8 },
 }
 
-/// What recording a block takes.
+/// A source and the instruction that needs it first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Need {
+    pub(super) source: Source,
+    pub(super) index: usize,
+}
+
+impl Need {
+    /// Words of the record.
+    pub(super) fn words(&self) -> u16 {
+        match self.source {
+            Source::General { .. } | Source::After { .. } => 1,
+            Source::Wide(register) => (register.size() as u16).div_ceil(WORD_BYTES),
+            Source::Tiles => TILE_CONFIGURATION_WORDS,
+        }
+    }
+}
+
+/// What recording a block takes. Until `layout` has given out the record's words, an operand's slots are places in
+/// `needs`.
 pub(super) struct Recording {
     pub(super) roots: Roots,
     pub(super) operands: Vec<Operand>,
-    /// Words of a record behind its first.
+    pub(super) needs: Vec<Need>,
+    /// Words of all needs.
     pub(super) words: u16,
-    pub(super) at_entry: Vec<Snapshot>,
-    /// Snapshots right before the instruction with this index.
-    pub(super) before: Vec<(usize, Snapshot)>,
-    /// Snapshots right after it.
-    pub(super) after: Vec<(usize, Snapshot)>,
 }
 
 impl Recording {
@@ -87,11 +109,15 @@ impl Recording {
         Self {
             roots: Roots::new(),
             operands: Vec::new(),
+            needs: Vec::new(),
             words: 0,
-            at_entry: Vec::new(),
-            before: Vec::new(),
-            after: Vec::new(),
         }
+    }
+
+    /// Whether it takes a register's value after an instruction.
+    pub(super) fn has_after(&self) -> bool {
+        let is_after = |need: &Need| matches!(need.source, Source::After { .. });
+        self.needs.iter().any(is_after)
     }
 
     /// Takes in instruction number `index` of the block.
@@ -123,15 +149,8 @@ impl Recording {
             // record holds its registers as they are.
             let pointer = string_pointer(instruction);
             let (before, _) = self.general(index, pointer);
-            let after = self.new_words(1);
             let register = pointer.number() as u8;
-            self.after.push((
-                index,
-                Snapshot::General {
-                    register,
-                    slot: after,
-                },
-            ));
+            let after = self.need(index, Source::After { register });
             for operand in &mut self.operands[first..] {
                 operand.form = Form::String;
                 operand.index_slot = after;
@@ -142,35 +161,32 @@ impl Recording {
         Ok(())
     }
 
-    fn new_words(&mut self, words: u16) -> u16 {
-        let slot = self.words;
-        self.words += words;
-        slot
+    fn need(&mut self, index: usize, source: Source) -> u16 {
+        let need = Need { source, index };
+        self.words += need.words();
+        self.needs.push(need);
+        (self.needs.len() - 1) as u16
     }
 
+    /// Where a register's value is found: a need, or none if it is constant; and what must be added.
     fn general(&mut self, index: usize, register: Register) -> (u16, i64) {
         let number = register.full_register().number() as u8;
-        let (place, store) = self.roots.place(number, &mut self.words);
-        if let Some(Store {
-            register,
-            slot,
-            at_entry,
-        }) = store
-        {
-            let snapshot = Snapshot::General { register, slot };
-            if at_entry {
-                self.at_entry.push(snapshot);
-            } else {
-                self.before.push((index, snapshot));
+        match self.roots.value(number) {
+            Value::Constant(value) => (NO_SLOT, value),
+            Value::Kept { need, offset } => (need, offset),
+            Value::Unkept { root, offset } => {
+                let need = self.need(
+                    index,
+                    Source::General {
+                        register: number,
+                        bias: offset,
+                        root,
+                    },
+                );
+                self.roots.keep(number, need);
+                (need, offset)
             }
         }
-        (place.slot.unwrap_or(NO_SLOT), place.displacement)
-    }
-
-    fn wide(&mut self, index: usize, register: Register) -> u16 {
-        let slot = self.new_words((register.size() as u16).div_ceil(WORD_BYTES));
-        self.before.push((index, Snapshot::Wide { register, slot }));
-        slot
     }
 
     fn operand(
@@ -217,9 +233,7 @@ impl Recording {
             self.gather(index, instruction, memory, &mut operand);
         } else if vector_index == Register::AL {
             operand.form = Form::Table;
-            let slot = self.new_words(1);
-            self.before.push((index, Snapshot::General { register: 0, slot }));
-            operand.index_slot = slot;
+            operand.index_slot = self.need(index, whole(0));
         } else if vector_index.is_gpr() && tile(instruction).is_none() {
             if vector_index.is_gpr32() {
                 operand.flags |= FLAG_ADDRESS_32;
@@ -231,24 +245,10 @@ impl Recording {
             operand.lanes = tile;
             let stride = instruction.memory_index();
             if stride != Register::None {
-                let slot = self.new_words(1);
-                self.before.push((
-                    index,
-                    Snapshot::General {
-                        register: stride.number() as u8,
-                        slot,
-                    },
-                ));
-                operand.index_slot = slot;
+                operand.index_slot = self.need(index, whole(stride.number() as u8));
                 operand.scale = instruction.memory_index_scale() as u8;
             }
-            operand.mask_slot = self.new_words(TILE_CONFIGURATION_WORDS);
-            self.before.push((
-                index,
-                Snapshot::Tiles {
-                    slot: operand.mask_slot,
-                },
-            ));
+            operand.mask_slot = self.need(index, Source::Tiles);
         } else if operand.form == Form::Plain {
             self.mask(index, instruction, memory, &mut operand);
         }
@@ -280,7 +280,7 @@ impl Recording {
         operand.scale = memory.scale() as u8;
         operand.index_bytes = memory.vsib_size() as u8;
         operand.bytes = instruction.memory_size().element_size() as u16;
-        operand.index_slot = self.wide(index, vector);
+        operand.index_slot = self.need(index, Source::Wide(vector));
         let indices = vector.size() / usize::from(operand.index_bytes);
         let data = [instruction.op0_register(), instruction.op1_register()]
             .into_iter()
@@ -289,9 +289,9 @@ impl Recording {
         operand.lanes = indices.min(data.size() / usize::from(operand.bytes)) as u8;
         if instruction.op_mask() == Register::None {
             operand.flags |= FLAG_VECTOR_MASK;
-            operand.mask_slot = self.wide(index, instruction.op2_register());
+            operand.mask_slot = self.need(index, Source::Wide(instruction.op2_register()));
         } else {
-            operand.mask_slot = self.wide(index, instruction.op_mask());
+            operand.mask_slot = self.need(index, Source::Wide(instruction.op_mask()));
         }
     }
 
@@ -309,13 +309,13 @@ impl Recording {
             operand.flags |= FLAG_VECTOR_MASK;
             operand.bytes = lane_bytes;
             operand.lanes = (mask.size() as u16 / lane_bytes) as u8;
-            operand.mask_slot = self.wide(index, mask);
+            operand.mask_slot = self.need(index, Source::Wide(mask));
             return;
         }
         if instruction.op_mask() == Register::None || reads_all_lanes(instruction.mnemonic()) {
             return;
         }
-        operand.mask_slot = self.wide(index, instruction.op_mask());
+        operand.mask_slot = self.need(index, Source::Wide(instruction.op_mask()));
         if instruction.is_broadcast() {
             operand.form = Form::AnyLane;
             operand.lanes = broadcast_lanes(instruction);
@@ -335,6 +335,15 @@ impl Recording {
             let destination = instruction.op0_register();
             operand.lanes = (destination.size() / size.element_size().max(1)).min(64) as u8;
         }
+    }
+}
+
+/// A register as it is right before the instruction.
+fn whole(register: u8) -> Source {
+    Source::General {
+        register,
+        bias: 0,
+        root: None,
     }
 }
 

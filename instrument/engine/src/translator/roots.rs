@@ -9,34 +9,22 @@ const REGISTERS: usize = 16;
 /// The root of values that are known at translation.
 const CONSTANT: usize = REGISTERS;
 
-/// How to find a register's value when the record is decoded.
+/// A register's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// Word of the record; `None` for a constant.
-    pub(super) slot: Option<u16>,
-    pub(super) displacement: i64,
-}
-
-#[derive(Clone, Copy)]
-struct Kept {
-    slot: u16,
-    /// What the stored value exceeds the root by.
-    bias: i64,
-}
-
-/// A register that has to be stored in the record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Store {
-    pub(super) register: u8,
-    pub(super) slot: u16,
-    /// At the block's entry; otherwise right before the instruction that needs it.
-    pub(super) at_entry: bool,
+pub(super) enum Value {
+    /// Known at translation.
+    Constant(i64),
+    /// `offset` more than a root that the record holds.
+    Kept { need: u16, offset: i64 },
+    /// `offset` more than a root that the record does not hold yet: the entry value of a register, if it has one.
+    Unkept { root: Option<u8>, offset: i64 },
 }
 
 /// The registers' values at one place of a block. The first sixteen roots are the values at the block's entry.
 pub(super) struct Roots {
     values: [(usize, i64); REGISTERS],
-    kept: Vec<Option<Kept>>,
+    /// Of each root, the need that holds it.
+    kept: Vec<Option<u16>>,
 }
 
 impl Roots {
@@ -47,45 +35,24 @@ impl Roots {
         }
     }
 
-    /// Where `register`'s value is found; `words` counts the record's words, and what must be stored comes with it.
-    pub(super) fn place(&mut self, register: u8, words: &mut u16) -> (Place, Option<Store>) {
+    /// The value of `register`.
+    pub(super) fn value(&self, register: u8) -> Value {
         let (root, offset) = self.values[usize::from(register)];
         if root == CONSTANT {
-            return (
-                Place {
-                    slot: None,
-                    displacement: offset,
-                },
-                None,
-            );
+            return Value::Constant(offset);
         }
-        if let Some(kept) = self.kept[root] {
-            return (
-                Place {
-                    slot: Some(kept.slot),
-                    displacement: offset.wrapping_sub(kept.bias),
-                },
-                None,
-            );
+        match self.kept[root] {
+            Some(need) => Value::Kept { need, offset },
+            None => Value::Unkept {
+                root: (root < REGISTERS).then_some(root as u8),
+                offset,
+            },
         }
-        let slot = *words;
-        *words += 1;
-        let at_entry = root < REGISTERS;
-        let bias = if at_entry { 0 } else { offset };
-        self.kept[root] = Some(Kept { slot, bias });
-        let source = if at_entry { root as u8 } else { register };
-        let place = Place {
-            slot: Some(slot),
-            displacement: offset.wrapping_sub(bias),
-        };
-        (
-            place,
-            Some(Store {
-                register: source,
-                slot,
-                at_entry,
-            }),
-        )
+    }
+
+    /// The record holds `register`'s root from here on.
+    pub(super) fn keep(&mut self, register: u8, need: u16) {
+        self.kept[self.values[usize::from(register)].0] = Some(need);
     }
 
     /// By how much the entry value of `register` has grown, if by a constant.

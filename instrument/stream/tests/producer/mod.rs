@@ -59,7 +59,7 @@ impl Producer {
             blocks: 0,
         };
         assert_eq!(producer.read::<[u8; 8]>(0), *b"STREAM01");
-        assert_eq!(producer.read::<u32>(8), 2, "version");
+        assert_eq!(producer.read::<u32>(8), 3, "version");
         producer.write(196, std::process::id());
         producer.write(200, 2u32);
         producer
@@ -93,20 +93,38 @@ impl Producer {
         flags: u16,
         operands: &[Operand],
     ) -> u32 {
+        self.add_part(address, code_bytes, slots, flags, 0, 0, operands.len(), operands)
+    }
+
+    /// Adds an entry of the site table that may have a parent and iteration slots, and counts `count` operands.
+    #[expect(clippy::too_many_arguments)]
+    pub(crate) fn add_part(
+        &mut self,
+        address: u64,
+        code_bytes: u32,
+        slots: u16,
+        flags: u16,
+        parent: u32,
+        iteration_slots: u16,
+        count: usize,
+        operands: &[Operand],
+    ) -> u32 {
         let published: u64 = self.read(208);
         let at = self.read::<u64>(24) as usize + published as usize;
-        let bytes = 32 + operands.len() * 32;
+        let bytes = 40 + operands.len() * 32;
         self.write(at, (bytes / 8) as u32);
         self.write(at + 4, self.blocks);
         self.write(at + 8, address);
         self.write(at + 16, code_bytes);
         self.write(at + 20, 7u32);
         self.write(at + 24, 3u16);
-        self.write(at + 26, operands.len() as u16);
+        self.write(at + 26, count as u16);
         self.write(at + 28, slots);
         self.write(at + 30, flags);
+        self.write(at + 32, parent);
+        self.write(at + 36, iteration_slots);
         for (index, operand) in operands.iter().enumerate() {
-            let place = at + 32 + index * 32;
+            let place = at + 40 + index * 32;
             self.write(place, operand.ip_offset);
             self.write(place + 4, operand.bytes);
             self.write(place + 6, operand.kind);
