@@ -181,7 +181,9 @@ fn decode_loop(part: u64, header: u64, iterations: &[u64]) -> Result<Vec<SeenRun
 }
 
 /// Iterations, executions, and of each operand address, stride and bytes.
-fn shapes(runs: &[SeenRun]) -> Vec<(u64, u64, Vec<(u64, i64, u32)>)> {
+type Shape = (u64, u64, Vec<(u64, i64, u32)>);
+
+fn shapes(runs: &[SeenRun]) -> Vec<Shape> {
     let shape = |(iterations, executions, operands): &SeenRun| {
         let operands = operands.iter().map(|o| (o.address, o.stride, o.bytes)).collect();
         (*iterations, *executions, operands)
