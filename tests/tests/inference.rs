@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use memloupe_attribute::gguf::ModelFile;
+use memloupe_attribute::model::Model;
 use memloupe_tests::{Capture, Rows, llama, model};
 
 const PROMPT: u64 = 16;
@@ -46,7 +46,10 @@ fn assert_within(what: &str, found: u64, expected: u64, tolerance: f64) {
 
 /// Name and bytes of each tensor.
 fn tensors() -> HashMap<String, u64> {
-    let file = ModelFile::open(&model("smoke", "q4_0")).expect("model");
+    let file = Model::open(&model("smoke", "q4_0"))
+        .expect("a model file")
+        .expect("readable")
+        .own;
     file.tensors()
         .iter()
         .map(|tensor| (tensor.name.clone(), tensor.bytes))

@@ -5,17 +5,27 @@ use std::path::Path;
 
 use super::table::{ObjectId, ObjectTable};
 use crate::class::Class;
-use crate::gguf::{self, ModelFile};
+use crate::model::{Model, ModelFile, Tensor};
 use crate::range_map::{Entry, intersect};
 
 /// Index of a file.
 pub(super) type FileId = u32;
 
 #[derive(Debug)]
-struct Model {
+struct Weights {
     file: ModelFile,
     /// By tensor.
     objects: Vec<ObjectId>,
+}
+
+impl Weights {
+    fn new(file: ModelFile, table: &mut ObjectTable) -> Self {
+        let weight = |tensor: &Tensor| table.intern(Class::Weight, &tensor.name);
+        Self {
+            objects: file.tensors().iter().map(weight).collect(),
+            file,
+        }
+    }
 }
 
 /// Files by path; each is looked into once.
@@ -23,7 +33,7 @@ struct Model {
 pub(super) struct ModelFiles {
     index: HashMap<String, FileId>,
     /// None: not a model, or a damaged one.
-    models: Vec<Option<Model>>,
+    weights: Vec<Option<Weights>>,
     notes: Vec<String>,
 }
 
@@ -32,49 +42,63 @@ impl ModelFiles {
         &self.notes
     }
 
-    /// The id of a file. The tensors of a model become weights.
+    /// The id of a file. The tensors of a model become weights, also those that it keeps in other files.
     pub(super) fn id(&mut self, path: &str, table: &mut ObjectTable) -> FileId {
         if let Some(id) = self.index.get(path) {
             return *id;
         }
-        let model = match gguf::is_gguf(Path::new(path)).then(|| ModelFile::open(Path::new(path))) {
-            None => None,
-            Some(Ok(file)) => {
-                let weight = |tensor: &gguf::Tensor| table.intern(Class::Weight, &tensor.name);
-                Some(Model {
-                    objects: file.tensors().iter().map(weight).collect(),
-                    file,
-                })
-            }
+        let Model { own, external } = match Model::open(Path::new(path)) {
+            None => Model::default(),
+            Some(Ok(model)) => model,
             Some(Err(error)) => {
                 self.notes.push(format!("{error}. Its tensors have no names"));
-                None
+                Model::default()
             }
         };
-        let id = self.models.len() as FileId;
-        self.index.insert(path.to_owned(), id);
-        self.models.push(model);
-        id
+        for (file, tensors) in external {
+            // Events name files by what the kernel calls them.
+            let file = file.canonicalize().unwrap_or(file);
+            self.add(file.to_string_lossy().into_owned(), tensors, table);
+        }
+        self.add(path.to_owned(), own, table)
+    }
+
+    fn add(&mut self, path: String, tensors: ModelFile, table: &mut ObjectTable) -> FileId {
+        let weights = (!tensors.tensors().is_empty()).then(|| Weights::new(tensors, table));
+        // A file may have been opened before the model that refers to it.
+        match self.index.get(&path) {
+            Some(id) => {
+                let known = &mut self.weights[*id as usize];
+                *known = weights.or(known.take());
+                *id
+            }
+            None => {
+                let id = self.weights.len() as FileId;
+                self.index.insert(path, id);
+                self.weights.push(weights);
+                id
+            }
+        }
     }
 
     pub(super) fn is_model(&self, id: FileId) -> bool {
-        self.models[id as usize].is_some()
+        self.weights[id as usize].is_some()
     }
 
     /// What parts of [start, end) hold which tensor, if memory at an address holds the file's byte at that address plus
     /// `shift`.
     pub(super) fn tensors_in(&self, id: FileId, start: u64, end: u64, shift: u64) -> Vec<Entry<ObjectId>> {
-        let Some(model) = &self.models[id as usize] else {
+        let Some(weights) = &self.weights[id as usize] else {
             return Vec::new();
         };
         let range = (start.wrapping_add(shift), end.wrapping_add(shift));
-        model
+        weights
             .file
             .indices_overlapping(range.0, range.1)
             .map(|index| {
-                let tensor = &model.file.tensors()[index];
+                let tensor = &weights.file.tensors()[index];
                 let (from, to) = intersect(range, (tensor.file_offset, tensor.file_offset + tensor.bytes));
-                let value = model.objects[index];
+                let value = weights.objects[index];
                 Entry {
                     start: from.wrapping_sub(shift),
                     end: to.wrapping_sub(shift),
