@@ -65,9 +65,9 @@ pub struct Cache {
 /// The DRAM below the last level.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MemoryDevice {
-    /// Name of an entry of [`crate::dram::DEVICES`].
+    /// Name of a [`crate::dram::Device`].
     pub device: String,
-    /// Channels; of HBM, pseudo-channels.
+    /// Channels; one of HBM has two pseudo-channels.
     pub channels: u32,
     /// Ranks per channel.
     pub ranks: u32,

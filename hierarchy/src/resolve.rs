@@ -151,12 +151,11 @@ fn build(file: &MachineFile, notes: Vec<String>) -> Result<Machine, MachineError
         }
     }
     caches.sort_by_key(|cache: &Cache| (cache.level, cache.contents != Contents::Data));
-    let devices = dram::DEVICES.iter().map(|device| device.name).collect::<Vec<_>>();
     let memory = MemoryDevice {
         device: file.choice(
             "memory.device",
-            &format!("one of: {}", devices.join(", ")),
-            |text| devices.contains(&text).then(|| text.into()),
+            "a device, such as DDR4-3200AA, DDR5-4800BN/16Gb_x4 or HBM3-6400 (`memloupe dram --list` has all)",
+            |text| dram::Device::find(text).is_ok().then(|| text.into()),
         )?,
         channels: file.count("memory.channels")?,
         ranks: file.count("memory.ranks")?,

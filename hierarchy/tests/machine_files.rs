@@ -133,7 +133,7 @@ fn mistakes_name_file_line_and_key() {
         (
             "DDR4-2400R",
             "DDR9",
-            "small.toml:16: memory.device: \"DDR9\" is not one of: DDR4-2400R, DDR4-3200AA",
+            "small.toml:16: memory.device: \"DDR9\" is not a device, such as DDR4-3200AA",
         ),
         (
             "level = 1",
@@ -153,7 +153,7 @@ fn mistakes_name_file_line_and_key() {
         (
             "ranks = 1",
             "ranks = 1\nmapping = \"row-bank\"",
-            "machine small: memory: mapping 'row-bank' must",
+            "machine small: memory: mapping 'row-bank': it does not name column",
         ),
         (
             "ranks = 1",

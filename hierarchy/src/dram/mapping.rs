@@ -1,119 +1,333 @@
-//! From address to channel, bank and row.
+//! From address to channel, bank, row and column.
 //!
-//! A mapping is the order of the fields from the most to the least significant. Below the last field lie the bytes of
-//! a line, so a line is never split over channels or rows. Fields are peeled off from the low end: by bits where a
-//! field's size is a power of two, by division otherwise (three or six channels). The row takes what is left.
+//! Three notations:
+//! - **an order of fields** from the most to the least significant: `row-rank-bank-bankgroup-column-channel`, or with
+//!   two letters each: `RoRaBaBgCoCh`. Fields are peeled off from the low end: by bits where a size is a power of
+//!   two, by division otherwise (three or six channels). The row takes what is left. Where the order does not name
+//!   them, the bank group lies below the bank, the pseudo-channel below the rank, and the channel lowest.
+//! - **a name** of [`NAMED`], for an order that others know by it.
+//! - **bits**: `row=33:18; bank=17^21 16^20; bankgroup=15^19 14^18; column=13:6`. Each field lists its bits from the
+//!   most significant; a bit is an address bit or the XOR of several, `hi:lo` a range of them.
+//!
+//! Below the last field lie the bytes of a unit (a line, or a burst), which is never split.
 
-use super::{Device, DramError};
+use super::device::Device;
+use super::error::DramError;
 
 /// Consecutive lines go to consecutive channels, then along a row, then to the next bank group.
 pub const DEFAULT_MAPPING: &str = "row-rank-bank-bankgroup-column-channel";
 
-/// Where a line lies.
+/// Orders that have a name.
+pub const NAMED: &[(&str, &str)] = &[
+    // Ramulator 2 and DRAMSys.
+    (
+        "RoBaRaCoCh",
+        "row-bank-bankgroup-rank-pseudochannel-column-channel",
+    ),
+    (
+        "ChRaBaRoCo",
+        "channel-pseudochannel-rank-bank-bankgroup-row-column",
+    ),
+    (
+        "RoRaBaCoCh",
+        "row-rank-bank-bankgroup-pseudochannel-column-channel",
+    ),
+    // DRAMsim3.
+    (
+        "rochrababgco",
+        "row-channel-pseudochannel-rank-bank-bankgroup-column",
+    ),
+    (
+        "rorabgbachco",
+        "row-rank-bankgroup-bank-channel-pseudochannel-column",
+    ),
+    // Bank groups by the lowest bits, so that a stream alternates between them.
+    (
+        "RoRaBaCoBgCh",
+        "row-rank-bank-column-bankgroup-pseudochannel-channel",
+    ),
+];
+
+/// Where a unit lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
-    /// Number of the bank over all channels, ranks and bank groups.
-    pub bank: usize,
+    /// Channel.
+    pub channel: u32,
+    /// Number of the bank in its channel, over pseudo-channels, ranks and bank groups.
+    pub bank: u32,
     /// Row in the bank.
     pub row: u64,
+    /// Unit in the row.
+    pub column: u32,
 }
+
+const FIELDS: [(&str, &str); 7] = [
+    ("row", "ro"),
+    ("channel", "ch"),
+    ("pseudochannel", "pc"),
+    ("rank", "ra"),
+    ("bankgroup", "bg"),
+    ("bank", "ba"),
+    ("column", "co"),
+];
+const ROW: usize = 0;
+const CHANNEL: usize = 1;
+const PSEUDO_CHANNEL: usize = 2;
+const RANK: usize = 3;
+const BANK_GROUP: usize = 4;
+const BANK: usize = 5;
+const COLUMN: usize = 6;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Divisor {
     Shift(u32),
     Number(u64),
+    Rest,
 }
 
-/// One field, and what a step of it adds to the bank number: 0 for columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Field {
-    size: Divisor,
-    bank_step: u64,
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Method {
+    /// Fields from the least significant on.
+    Order(Vec<(usize, Divisor)>),
+    /// Of each field, the address bits of each of its bits from the most significant on.
+    Bits(Vec<(usize, Vec<u64>)>),
 }
 
 /// The mapping of one memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressMapping {
-    line_shift: u32,
-    // All fields but the row, least significant first.
-    fields: [Field; 5],
-    banks: usize,
+    unit_shift: u32,
+    method: Method,
+    // What a step of each field adds to the bank's number.
+    bank_steps: [u32; 7],
+    banks_per_channel: u32,
+    channels: u32,
 }
 
 impl AddressMapping {
-    /// Reads `order`, such as [`DEFAULT_MAPPING`]; `line_bytes` is a power of two.
+    /// Reads `text`; `unit_bytes` is a power of two that fits a row. `ranks` are chip selects: the stack ids of HBM
+    /// are further ranks.
     pub fn new(
-        order: &str,
+        text: &str,
         device: &Device,
         channels: u32,
         ranks: u32,
-        line_bytes: u32,
+        unit_bytes: u32,
     ) -> Result<Self, DramError> {
-        if line_bytes > device.row_bytes {
+        if unit_bytes > device.row_bytes || !unit_bytes.is_power_of_two() {
             return Err(DramError::LineSize {
-                line_bytes,
+                line_bytes: unit_bytes,
                 row_bytes: device.row_bytes,
             });
         }
-        let [channels, ranks, groups, banks] =
-            [channels, ranks, device.bank_groups, device.banks].map(u64::from);
-        // Name, size, and how many banks lie between neighbours.
-        let known = [
-            ("column", u64::from(device.row_bytes / line_bytes), 0),
-            ("bank", banks, 1),
-            ("bankgroup", groups, banks),
-            ("rank", ranks, banks * groups),
-            ("channel", channels, banks * groups * ranks),
-        ];
-        let refused = || DramError::Mapping(order.into());
-        let names: Vec<&str> = order
-            .strip_prefix("row-")
-            .ok_or_else(refused)?
-            .rsplit('-')
-            .collect();
-        let names: [&str; 5] = names.try_into().map_err(|_| refused())?;
-        if known.iter().any(|(name, ..)| !names.contains(name)) {
-            return Err(refused());
+        let refused = |message: String| DramError::Mapping {
+            text: text.into(),
+            message,
+        };
+        let ranks = ranks * device.stack_ids;
+        let mut sizes = [0; 7];
+        sizes[CHANNEL] = channels;
+        sizes[PSEUDO_CHANNEL] = device.pseudo_channels;
+        sizes[RANK] = ranks;
+        sizes[BANK_GROUP] = device.bank_groups;
+        sizes[BANK] = device.banks;
+        sizes[COLUMN] = device.row_bytes / unit_bytes;
+        if sizes[1..].contains(&0) {
+            return Err(refused("there must be at least one channel and rank".into()));
         }
-        let fields = names.map(|name| {
-            let found = known.iter().find(|(known, ..)| *known == name);
-            let &(_, size, bank_step) = found.expect("five names hold all of five fields");
-            let size = if size.is_power_of_two() {
-                Divisor::Shift(size.trailing_zeros())
-            } else {
-                Divisor::Number(size)
-            };
-            Field { size, bank_step }
-        });
-        let banks = (channels * ranks * groups * banks) as usize;
+        let mut bank_steps = [0; 7];
+        bank_steps[BANK] = 1;
+        bank_steps[BANK_GROUP] = device.banks;
+        bank_steps[RANK] = device.banks * device.bank_groups;
+        bank_steps[PSEUDO_CHANNEL] = bank_steps[RANK] * ranks;
+        let method = if text.contains('=') {
+            Method::Bits(bits(text, &sizes, unit_bytes).map_err(refused)?)
+        } else {
+            Method::Order(order(text, &sizes, device.rows).map_err(refused)?)
+        };
         Ok(Self {
-            line_shift: line_bytes.trailing_zeros(),
-            fields,
-            banks,
+            unit_shift: unit_bytes.trailing_zeros(),
+            method,
+            bank_steps,
+            banks_per_channel: bank_steps[PSEUDO_CHANNEL] * device.pseudo_channels,
+            channels,
         })
     }
 
-    /// Number of banks over all channels.
-    pub fn banks(&self) -> usize {
-        self.banks
+    /// Banks of one channel.
+    pub fn banks_per_channel(&self) -> usize {
+        self.banks_per_channel as usize
     }
 
-    /// Where the line at `address` lies.
+    /// Banks of all channels.
+    pub fn banks(&self) -> usize {
+        (self.banks_per_channel * self.channels) as usize
+    }
+
+    /// Channels.
+    pub fn channels(&self) -> usize {
+        self.channels as usize
+    }
+
+    /// Where the unit at `address` lies.
     #[inline]
     pub fn locate(&self, address: u64) -> Location {
-        let mut rest = address >> self.line_shift;
-        let mut bank = 0;
-        for field in &self.fields {
-            let value;
-            (rest, value) = match field.size {
-                Divisor::Shift(bits) => (rest >> bits, rest & ((1 << bits) - 1)),
-                Divisor::Number(size) => (rest / size, rest % size),
-            };
-            bank += value * field.bank_step;
+        let mut values = [0; 7];
+        match &self.method {
+            Method::Order(fields) => {
+                let mut rest = address >> self.unit_shift;
+                for &(field, size) in fields {
+                    (rest, values[field]) = match size {
+                        Divisor::Shift(bits) => (rest >> bits, rest & ((1 << bits) - 1)),
+                        Divisor::Number(size) => (rest / size, rest % size),
+                        Divisor::Rest => (0, rest),
+                    };
+                }
+            }
+            Method::Bits(fields) => {
+                for (field, masks) in fields {
+                    values[*field] = masks.iter().fold(0, |value, mask| {
+                        value << 1 | u64::from((address & mask).count_ones() & 1)
+                    });
+                }
+            }
         }
+        let bank = (PSEUDO_CHANNEL..=BANK)
+            .map(|field| values[field] as u32 * self.bank_steps[field])
+            .sum();
         Location {
-            bank: bank as usize,
-            row: rest,
+            channel: values[CHANNEL] as u32,
+            bank,
+            row: values[ROW],
+            column: values[COLUMN] as u32,
         }
     }
+}
+
+/// The fields of an order, least significant first.
+fn order(text: &str, sizes: &[u32; 7], rows: u32) -> Result<Vec<(usize, Divisor)>, String> {
+    let named = NAMED.iter().find(|(name, _)| *name == text);
+    let text = named.map_or(text, |(_, order)| order);
+    let names: Vec<String> = if text.contains('-') {
+        text.split('-').map(str::to_lowercase).collect()
+    } else {
+        let letters: Vec<char> = text.to_lowercase().chars().collect();
+        letters.chunks(2).map(|pair| pair.iter().collect()).collect()
+    };
+    let mut fields = Vec::new();
+    for name in &names {
+        let field = FIELDS
+            .iter()
+            .position(|(long, short)| name == long || name == short)
+            .ok_or_else(|| format!("'{name}' is no field"))?;
+        if fields.contains(&field) {
+            return Err(format!("it names {} twice", FIELDS[field].0));
+        }
+        fields.push(field);
+    }
+    for needed in [ROW, BANK, COLUMN] {
+        if !fields.contains(&needed) {
+            return Err(format!("it does not name {}", FIELDS[needed].0));
+        }
+    }
+    // Where an order leaves a field out: behind which other it goes.
+    for (field, after) in [(BANK_GROUP, BANK), (RANK, BANK_GROUP), (PSEUDO_CHANNEL, RANK)] {
+        if !fields.contains(&field) {
+            let place = fields
+                .iter()
+                .position(|other| *other == after)
+                .expect("put there before");
+            fields.insert(place + 1, field);
+        }
+    }
+    if !fields.contains(&CHANNEL) {
+        fields.push(CHANNEL);
+    }
+    fields.reverse();
+    let top = fields.len() - 1;
+    if fields[top] != ROW && !sizes[1..].iter().all(|size| size.is_power_of_two()) {
+        return Err(
+            "with a number of channels or ranks that is no power of two, the row must be first".into(),
+        );
+    }
+    Ok(fields
+        .iter()
+        .enumerate()
+        .map(|(place, &field)| {
+            let size = match sizes[field] {
+                _ if field == ROW && place == top => Divisor::Rest,
+                _ if field == ROW => Divisor::Shift(rows.trailing_zeros()),
+                size if size.is_power_of_two() => Divisor::Shift(size.trailing_zeros()),
+                size => Divisor::Number(size.into()),
+            };
+            (field, size)
+        })
+        .collect())
+}
+
+/// The bits of each field.
+fn bits(text: &str, sizes: &[u32; 7], unit_bytes: u32) -> Result<Vec<(usize, Vec<u64>)>, String> {
+    let mut fields: Vec<(usize, Vec<u64>)> = Vec::new();
+    let bit = |text: &str| {
+        let number = text.parse().ok().filter(|bit: &u32| *bit < 64);
+        let number = number.ok_or_else(|| format!("'{text}' is no address bit"))?;
+        if number < unit_bytes.trailing_zeros() {
+            return Err(format!("bit {number} lies within a unit of {unit_bytes} B"));
+        }
+        Ok(number)
+    };
+    for part in text.split(';').filter(|part| !part.trim().is_empty()) {
+        let (name, list) = part
+            .split_once('=')
+            .ok_or_else(|| format!("'{part}' has no '='"))?;
+        let name = name.trim().to_lowercase();
+        let field = FIELDS
+            .iter()
+            .position(|(long, short)| name == *long || name == *short)
+            .ok_or_else(|| format!("'{name}' is no field"))?;
+        let mut masks = Vec::new();
+        for token in list.split_whitespace() {
+            if let Some((high, low)) = token.split_once(':') {
+                let (high, low) = (bit(high)?, bit(low)?);
+                if high < low {
+                    return Err(format!("'{token}' must go down"));
+                }
+                masks.extend((low..=high).rev().map(|bit| 1u64 << bit));
+            } else {
+                let mut mask = 0;
+                for number in token.split('^') {
+                    mask ^= 1u64 << bit(number)?;
+                }
+                masks.push(mask);
+            }
+        }
+        if field != ROW && 1u64.checked_shl(masks.len() as u32) != Some(sizes[field].into()) {
+            return Err(format!(
+                "{name} has {} bits, but the memory has {} of it",
+                masks.len(),
+                sizes[field]
+            ));
+        }
+        if fields.iter().any(|(other, _)| *other == field) {
+            return Err(format!("it names {name} twice"));
+        }
+        fields.push((field, masks));
+    }
+    for (field, (name, _)) in FIELDS.iter().enumerate() {
+        let named = fields.iter().any(|(other, _)| *other == field);
+        if !named && (field == ROW || sizes[field] > 1) {
+            return Err(format!("it does not name {name}"));
+        }
+    }
+    // One-to-one: the bits must be independent over XOR.
+    let mut basis: Vec<u64> = Vec::new();
+    for &mask in fields.iter().flat_map(|(_, masks)| masks) {
+        let rest = basis.iter().fold(mask, |rest, other| rest.min(rest ^ other));
+        if rest == 0 {
+            return Err("two addresses would share a place: its bits are not independent".into());
+        }
+        basis.push(rest);
+        basis.sort_unstable_by(|a, b| b.cmp(a));
+    }
+    Ok(fields)
 }

@@ -1,193 +1,34 @@
-//! DRAM with open rows.
+//! DRAM: standards as data, the timed controller of a channel, and row outcomes without time.
 //!
-//! Modelled: channels, ranks, bank groups, banks, one open row per bank under an open-page policy, and from it
-//! whether a request is a row hit (CL + burst), a row miss on a closed bank (RCD before it) or a row conflict (RP and
-//! RCD before it). Requests are served one by one in the order in which they come, each on an idle device.
-//!
-//! Not modelled: queues and scheduling, bus and bank contention, refresh, activation windows, read-write turnaround,
-//! power. So the latencies are those of an unloaded device, there is no bandwidth limit, and a real controller, which
-//! reorders for row hits, may see fewer conflicts. Addresses are taken as they come: a target's virtual addresses
-//! are used as if they were physical, and the rows of a bank have no end.
+//! - [`Standard`] reads a device file; a [`Device`] is one of its speed bins in one of its organisations.
+//! - [`DramSystem`] is the timed model: queues, schedulers, refresh, every timing constraint, event-driven.
+//! - [`Dram`] says only which requests hit an open row, for runs whose misses are too many to be timed.
 
+mod command;
+mod constraint;
+mod controller;
 mod device;
+mod energy;
+mod error;
 mod mapping;
+mod rows;
+mod standard;
+mod statistics;
+mod system;
+mod timing;
 
-use std::fmt;
-
-use memloupe_cachesim::Memory;
-
-pub use device::{DEVICES, Device};
-pub use mapping::{AddressMapping, DEFAULT_MAPPING, Location};
-
-use crate::machine::MemoryDevice;
-
-/// What DRAM did on behalf of one owner.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DramCounters {
-    /// Bytes of fills.
-    pub read_bytes: u64,
-    /// Bytes of writebacks and non-temporal stores.
-    pub write_bytes: u64,
-    /// Requests to the open row.
-    pub row_hits: u64,
-    /// Requests to a bank without an open row.
-    pub row_misses: u64,
-    /// Requests to a bank that had another row open.
-    pub row_conflicts: u64,
-    /// Device latency of all reads, from the first command to the last data.
-    pub read_latency_ps: u64,
-}
-
-impl std::ops::AddAssign<&DramCounters> for DramCounters {
-    fn add_assign(&mut self, other: &DramCounters) {
-        self.read_bytes += other.read_bytes;
-        self.write_bytes += other.write_bytes;
-        self.row_hits += other.row_hits;
-        self.row_misses += other.row_misses;
-        self.row_conflicts += other.row_conflicts;
-        self.read_latency_ps += other.read_latency_ps;
-    }
-}
-
-/// All channels of one kind of device.
-#[derive(Clone, Debug)]
-pub struct Dram {
-    mapping: AddressMapping,
-    line_bytes: u64,
-    hit_ps: u64,
-    activate_ps: u64,
-    precharge_ps: u64,
-    // By bank, over all channels and ranks.
-    open_rows: Vec<Option<u64>>,
-    owners: Vec<DramCounters>,
-    // Over all owners: for a view of the run so far that does not add up every row.
-    read_lines: u64,
-    write_lines: u64,
-}
-
-impl Dram {
-    /// All banks closed.
-    pub fn new(memory: &MemoryDevice, line_bytes: u32) -> Result<Self, DramError> {
-        let device = Device::find(&memory.device).ok_or_else(|| DramError::Device(memory.device.clone()))?;
-        let mapping =
-            AddressMapping::new(&memory.mapping, device, memory.channels, memory.ranks, line_bytes)?;
-        let banks = mapping.banks();
-        Ok(Self {
-            mapping,
-            line_bytes: line_bytes.into(),
-            hit_ps: device.read_hit_ps(line_bytes),
-            activate_ps: device.activate_ps(),
-            precharge_ps: device.precharge_ps(),
-            open_rows: vec![None; banks],
-            owners: Vec::new(),
-            read_lines: 0,
-            write_lines: 0,
-        })
-    }
-
-    /// Gives the owners `0..owners` a row of counters; rows that exist are kept.
-    pub fn reserve_owners(&mut self, owners: usize) {
-        if owners > self.owners.len() {
-            self.owners.resize(owners, DramCounters::default());
-        }
-    }
-
-    /// The counters of `owner`.
-    ///
-    /// # Panics
-    /// If `owner` was not reserved.
-    pub fn counters(&self, owner: u32) -> &DramCounters {
-        &self.owners[owner as usize]
-    }
-
-    /// Bytes read so far, over all owners.
-    pub fn total_read_bytes(&self) -> u64 {
-        self.read_lines * self.line_bytes
-    }
-
-    /// Bytes written so far, over all owners.
-    pub fn total_write_bytes(&self) -> u64 {
-        self.write_lines * self.line_bytes
-    }
-
-    /// Opens the row of a line; returns the device latency of a read of it.
-    #[inline]
-    fn open(&mut self, line_address: u64, owner: u32) -> u64 {
-        let location = self.mapping.locate(line_address);
-        let counters = &mut self.owners[owner as usize];
-        match self.open_rows[location.bank].replace(location.row) {
-            Some(row) if row == location.row => {
-                counters.row_hits += 1;
-                self.hit_ps
-            }
-            Some(_) => {
-                counters.row_conflicts += 1;
-                self.precharge_ps + self.activate_ps + self.hit_ps
-            }
-            None => {
-                counters.row_misses += 1;
-                self.activate_ps + self.hit_ps
-            }
-        }
-    }
-}
-
-impl Memory for Dram {
-    #[inline]
-    fn read(&mut self, line_address: u64, lines: u64, owner: u32) {
-        self.read_lines += lines;
-        let latency_ps: u64 = (0..lines)
-            .map(|line| self.open(line_address + line * self.line_bytes, owner))
-            .sum();
-        let counters = &mut self.owners[owner as usize];
-        counters.read_bytes += lines * self.line_bytes;
-        counters.read_latency_ps += latency_ps;
-    }
-
-    #[inline]
-    fn write(&mut self, line_address: u64, lines: u64, owner: u32) {
-        self.write_lines += lines;
-        for line in 0..lines {
-            self.open(line_address + line * self.line_bytes, owner);
-        }
-        self.owners[owner as usize].write_bytes += lines * self.line_bytes;
-    }
-}
-
-/// Why a DRAM was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DramError {
-    /// No such device.
-    Device(String),
-    /// The mapping does not name each field once, with the row first.
-    Mapping(String),
-    /// A line does not fit a row.
-    LineSize {
-        /// The line.
-        line_bytes: u32,
-        /// The row.
-        row_bytes: u32,
-    },
-}
-
-impl fmt::Display for DramError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DramError::Device(name) => write!(f, "unknown device '{name}'"),
-            DramError::Mapping(text) => write!(
-                f,
-                "mapping '{text}' must start with row and name rank, bank, bankgroup, column and channel once each, \
-                 such as {DEFAULT_MAPPING}"
-            ),
-            DramError::LineSize {
-                line_bytes,
-                row_bytes,
-            } => {
-                write!(f, "a line of {line_bytes} B does not fit a row of {row_bytes} B")
-            }
-        }
-    }
-}
-
-impl std::error::Error for DramError {}
+pub use command::{Command, Target};
+pub use constraint::{Constraint, Scope};
+pub use controller::{
+    Channel, Completion, ControllerConfig, Exposure, IssuedCommand, Mitigation, Plan, Request, RowPolicy,
+    Scheduler,
+};
+pub use device::{Device, RefreshMode};
+pub use energy::{Energy, EventEnergy};
+pub use error::DramError;
+pub use mapping::{AddressMapping, DEFAULT_MAPPING, Location, NAMED};
+pub use rows::{Dram, DramCounters};
+pub use standard::{Currents, Standard};
+pub use statistics::{Histogram, RowOutcome, SourceStatistics, Statistics};
+pub use system::{DramSystem, Topology};
+pub use timing::{Path, Tick, TimingState, TimingTable};

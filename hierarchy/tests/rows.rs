@@ -4,10 +4,21 @@ use std::collections::{HashMap, HashSet};
 
 use memloupe_cachesim::Memory;
 use memloupe_hierarchy::MemoryDevice;
-use memloupe_hierarchy::dram::{AddressMapping, DEFAULT_MAPPING, DEVICES, Device, Dram, DramCounters};
+use memloupe_hierarchy::dram::{AddressMapping, DEFAULT_MAPPING, Device, Dram, DramCounters, Standard};
 use proptest::prelude::*;
 
 const LINE: u32 = 64;
+
+/// The default organisation of one bin of every standard.
+fn devices() -> Vec<Device> {
+    let one_bin = |standard: &Standard| Device::find(standard.bins().next().unwrap()).unwrap();
+    Standard::all().iter().map(one_bin).collect()
+}
+
+/// Banks of one channel.
+fn banks(device: &Device) -> u32 {
+    device.pseudo_channels * device.stack_ids * device.bank_groups * device.banks
+}
 
 fn memory(device: &str, channels: u32) -> MemoryDevice {
     MemoryDevice {
@@ -55,9 +66,9 @@ fn ddr4_3200_latencies_in_picoseconds() {
 
 #[test]
 fn a_sequential_stream_opens_each_row_once() {
-    for device in DEVICES {
+    for device in devices() {
         for channels in [1u32, 2, 3, 8] {
-            let mut dram = dram(device.name, channels);
+            let mut dram = dram(&device.name, channels);
             let rows_per_channel = 100u64;
             let lines_per_row = u64::from(device.row_bytes / LINE);
             let lines = rows_per_channel * lines_per_row * u64::from(channels);
@@ -66,7 +77,7 @@ fn a_sequential_stream_opens_each_row_once() {
             }
             let rows = rows_per_channel * u64::from(channels);
             // Rows go around the banks: the first time around the banks are closed.
-            let closed = rows.min(u64::from(channels * device.bank_groups * device.banks));
+            let closed = rows.min(u64::from(channels * banks(&device)));
             let counters = dram.counters(0);
             assert_eq!(
                 outcomes(counters),
@@ -85,9 +96,9 @@ fn a_sequential_stream_opens_each_row_once() {
 
 #[test]
 fn a_stride_of_one_bank_conflicts_every_time() {
-    for device in DEVICES {
-        let mut dram = dram(device.name, 1);
-        let stride = u64::from(device.row_bytes * device.bank_groups * device.banks);
+    for device in devices() {
+        let mut dram = dram(&device.name, 1);
+        let stride = u64::from(device.row_bytes * banks(&device));
         for i in 0..1000 {
             dram.write(i * stride, 1, 1);
         }
@@ -112,7 +123,8 @@ fn by_hand(order: &[&str], device: &Device, channels: u32, ranks: u32, address: 
     for name in order.iter().rev() {
         let size = u64::from(match *name {
             "channel" => channels,
-            "rank" => ranks,
+            "rank" => ranks * device.stack_ids,
+            "pseudochannel" => device.pseudo_channels,
             "bankgroup" => device.bank_groups,
             "bank" => device.banks,
             _ => device.row_bytes / LINE,
@@ -120,7 +132,9 @@ fn by_hand(order: &[&str], device: &Device, channels: u32, ranks: u32, address: 
         values.insert(*name, rest % size);
         rest /= size;
     }
-    let bank = ((values["channel"] * u64::from(ranks) + values["rank"]) * u64::from(device.bank_groups)
+    let ranks = u64::from(ranks * device.stack_ids);
+    let pseudo_channel = values["channel"] * u64::from(device.pseudo_channels) + values["pseudochannel"];
+    let bank = ((pseudo_channel * ranks + values["rank"]) * u64::from(device.bank_groups)
         + values["bankgroup"])
         * u64::from(device.banks)
         + values["bank"];
@@ -130,21 +144,22 @@ fn by_hand(order: &[&str], device: &Device, channels: u32, ranks: u32, address: 
 proptest! {
     #[test]
     fn any_order_maps_as_by_hand_and_one_to_one(
-        order in Just(vec!["rank", "bank", "bankgroup", "column", "channel"]).prop_shuffle(),
-        device in 0..DEVICES.len(),
+        order in Just(vec!["pseudochannel", "rank", "bank", "bankgroup", "column", "channel"]).prop_shuffle(),
+        device in 0..devices().len(),
         channels in 1u32..13,
         ranks in 1u32..5,
         lines in proptest::collection::hash_set(any::<u64>().prop_map(|line| line >> 6), 1..50),
     ) {
-        let device = &DEVICES[device];
+        let device = &devices()[device];
         let text = format!("row-{}", order.join("-"));
         let mapping = AddressMapping::new(&text, device, channels, ranks, LINE).unwrap();
         let mut seen = HashSet::new();
         for line in &lines {
             let location = mapping.locate(line * 64);
+            let place = location.channel as usize * mapping.banks_per_channel() + location.bank as usize;
             let (row, bank, column) = by_hand(&order, device, channels, ranks, line * 64);
-            prop_assert_eq!((location.row, location.bank as u64), (row, bank));
-            prop_assert!(location.bank < mapping.banks());
+            prop_assert_eq!((location.row, place as u64), (row, bank));
+            prop_assert!(place < mapping.banks());
             prop_assert!(seen.insert((row, bank, column)), "two lines in one place");
         }
     }
@@ -156,11 +171,11 @@ proptest! {
     ) {
         let mut dram = dram("LPDDR5-6400", channels);
         let device = Device::find("LPDDR5-6400").unwrap();
-        let order = ["rank", "bank", "bankgroup", "column", "channel"];
+        let order = ["rank", "pseudochannel", "bank", "bankgroup", "column", "channel"];
         let mut open = HashMap::new();
         let mut expected = [DramCounters::default(); 2];
         for (address, write, owner) in requests {
-            let (row, bank, _) = by_hand(&order, device, channels, 1, address);
+            let (row, bank, _) = by_hand(&order, &device, channels, 1, address);
             let counters = &mut expected[owner as usize];
             let mut latency_ps = (17 + 4 + 2) * 1250;
             match open.insert(bank, row) {
