@@ -22,7 +22,7 @@ impl Memory for Traffic {
     }
 }
 
-fn caches() -> Caches {
+fn config() -> Config {
     let level = |name: &str, contents, scope, bytes, ways| CacheConfig {
         name: name.into(),
         contents,
@@ -30,17 +30,14 @@ fn caches() -> Caches {
         bytes,
         ways,
     };
-    let config = Config {
+    Config {
         line_bytes: 64,
         levels: vec![
             level("l1d", Contents::Data, Scope::Private, 48 << 10, 12),
             level("l2", Contents::Unified, Scope::Private, 1280 << 10, 20),
             level("l3", Contents::Unified, Scope::Shared, 24 << 20, 12),
         ],
-    };
-    let mut caches = Caches::new(&config, 1).expect("the configuration is valid");
-    caches.reserve_owners(16);
-    caches
+    }
 }
 
 /// Runs one after the other: their operands, and for each the number of operands and iterations.
@@ -160,37 +157,9 @@ fn streams() -> Vec<(&'static str, Stream)> {
     ]
 }
 
-type Simulate = fn(&mut Caches, &Stream) -> u64;
-
-fn simulate_runs(caches: &mut Caches, stream: &Stream) -> u64 {
+fn simulate(caches: &mut Caches, stream: &Stream) -> u64 {
     let mut traffic = Traffic::default();
-    for run in stream.iter() {
-        caches.run(0, run, &mut traffic);
-    }
-    traffic.reads + traffic.writes
-}
-
-/// The same accesses, every iteration as a run of its own.
-fn simulate_blocks(caches: &mut Caches, stream: &Stream) -> u64 {
-    let mut traffic = Traffic::default();
-    let mut block = Vec::new();
-    for run in stream.iter() {
-        block.clear();
-        block.extend_from_slice(run.operands);
-        for _ in 0..run.iterations {
-            caches.run(
-                0,
-                Run {
-                    operands: &block,
-                    iterations: 1,
-                },
-                &mut traffic,
-            );
-            for operand in &mut block {
-                operand.address = operand.address.wrapping_add(operand.stride as u64);
-            }
-        }
-    }
+    caches.runs(0, stream.iter(), &mut traffic);
     traffic.reads + traffic.writes
 }
 
@@ -199,10 +168,16 @@ fn bench(criterion: &mut Criterion) {
     group.sample_size(10);
     for (name, stream) in streams() {
         group.throughput(Throughput::Elements(stream.accesses()));
-        let forms: [(&str, Simulate); 2] = [("blocks", simulate_blocks), ("runs", simulate_runs)];
-        for (form, simulate) in forms {
-            let mut caches = caches();
-            group.bench_function(BenchmarkId::new(name, form), |b| {
+        for (path, new) in [
+            (
+                "access by access",
+                Caches::access_by_access as fn(&Config, usize) -> _,
+            ),
+            ("runs", Caches::new),
+        ] {
+            let mut caches = new(&config(), 1).expect("the configuration is valid");
+            caches.reserve_owners(16);
+            group.bench_function(BenchmarkId::new(name, path), |b| {
                 b.iter(|| black_box(simulate(&mut caches, &stream)));
             });
         }

@@ -23,7 +23,7 @@ pub(crate) enum Outcome {
 }
 
 /// Bits of an address that translation uses at most: x86-64 with five levels has 57, AArch64 52.
-const ADDRESS_BITS: u32 = 57;
+pub(crate) const ADDRESS_BITS: u32 = 57;
 
 /// Address of the first byte of a line, whose number may lack the bits above [`ADDRESS_BITS`].
 #[inline]
@@ -221,6 +221,44 @@ impl Cache {
 
     pub(crate) fn resident_lines(&self) -> u64 {
         self.tags.iter().filter(|&&tag| tag != 0).count() as u64
+    }
+
+    /// The lines of a set, most recently used first: line, whether it is dirty, and who wrote it if so.
+    pub(crate) fn set(&self, number: usize) -> impl Iterator<Item = (u64, bool, u32)> + '_ {
+        let range = number * self.ways..(number + 1) * self.ways;
+        let (tags, writers) = (&self.tags[range.clone()], &self.writers[range]);
+        let lines = tags.iter().filter(|&&tag| tag != 0);
+        lines.map(move |&tag| {
+            let dirty = tag & DIRTY != 0;
+            (
+                tag >> self.line_at,
+                dirty,
+                if dirty { writers[self.slot(tag)] } else { 0 },
+            )
+        })
+    }
+
+    /// Fills a set of an empty cache with lines as [`set`](Cache::set) gives them.
+    pub(crate) fn fill(&mut self, number: usize, lines: impl Iterator<Item = (u64, bool, u32)>) {
+        let first = number * self.ways;
+        for (way, (line, dirty, owner)) in lines.enumerate() {
+            self.tags[first + way] =
+                line << self.line_at | (way as u64) << SLOT_AT | VALID | u64::from(dirty);
+            self.writers[first + way] = owner;
+        }
+    }
+
+    /// A cache of the same shape without lines.
+    pub(crate) fn emptied(&self) -> Self {
+        Self {
+            tags: vec![0; self.tags.len()],
+            writers: vec![0; self.writers.len()],
+            ..*self
+        }
+    }
+
+    pub(crate) fn sets(&self) -> usize {
+        self.tags.len() / self.ways
     }
 
     /// Every dirty line, set by set, most recently used first.

@@ -1,11 +1,14 @@
 //! All caches of a machine and their counters.
 
+use std::borrow::Cow;
+
 use crate::cache::{Cache, Victim, line_address};
 use crate::config::{Config, ConfigError, Scope};
 use crate::ledger::Ledger;
 use crate::levels::{Core, Paths, State, Step};
 use crate::memory::Memory;
 use crate::run::Run;
+use crate::runs::{self, Runs, Surroundings, TooManyRegions};
 
 /// The caches of all cores.
 ///
@@ -21,7 +24,9 @@ use crate::run::Run;
 /// apart, and finds their sets, by the lower 57 bits and gives their addresses back with the sign extended.
 #[derive(Clone, Debug)]
 pub struct Caches {
+    // Its caches are behind those of the fast path while there is one.
     state: State,
+    fast: Option<Box<Runs>>,
     // Of each instance in `state.caches`, which lie level by level, within a level core by core.
     places: Vec<Place>,
     paths: Vec<Paths>,
@@ -82,13 +87,33 @@ impl Caches {
                 fetch: steps(core, config.fetch_path()),
             })
             .collect();
+        let fast = runs::obstacle(config)
+            .is_none()
+            .then(|| Box::new(Runs::new(config, places.iter().map(|place: &Place| place.level))));
         let state = State {
             line_shift: config.line_bytes.trailing_zeros(),
             caches,
             combining: vec![None; cores],
             ledger: Ledger::new(config.levels.len()),
         };
-        Ok(Self { state, places, paths })
+        Ok(Self {
+            state,
+            fast,
+            places,
+            paths,
+        })
+    }
+
+    /// As [`new`](Caches::new), but every access by itself: slower, with the same results.
+    pub fn access_by_access(config: &Config, cores: usize) -> Result<Self, ConfigError> {
+        let mut caches = Self::new(config, cores)?;
+        caches.fast = None;
+        Ok(caches)
+    }
+
+    /// Whether runs are simulated as such, not access by access.
+    pub fn simulates_runs(&self) -> bool {
+        self.fast.is_some()
     }
 
     /// Gives the owners `0..owners` a row in the ledger; rows that exist are kept.
@@ -126,9 +151,44 @@ impl Caches {
         runs: impl IntoIterator<Item = Run<'r>>,
         memory: &mut M,
     ) {
+        let mut runs = runs.into_iter();
+        if let Some(fast) = &mut self.fast {
+            let mut around = Surroundings {
+                paths: &self.paths[core],
+                combining: &mut self.state.combining[core],
+                ledger: &mut self.state.ledger,
+                memory,
+            };
+            loop {
+                let Some(run) = runs.next() else { return };
+                if let Err(TooManyRegions) = fast.run(run, &mut around) {
+                    self.leave_fast_path();
+                    self.core(core, memory).run(run);
+                    break;
+                }
+            }
+        }
         let mut core = self.core(core, memory);
         for run in runs {
             core.run(run);
+        }
+    }
+
+    fn leave_fast_path(&mut self) {
+        if let Some(fast) = self.fast.take() {
+            fast.to_caches(&mut self.state.caches);
+        }
+    }
+
+    /// The contents of every instance.
+    pub(crate) fn contents(&self) -> Cow<'_, [Cache]> {
+        match &self.fast {
+            None => Cow::Borrowed(&self.state.caches),
+            Some(fast) => {
+                let mut caches: Vec<Cache> = self.state.caches.iter().map(Cache::emptied).collect();
+                fast.to_caches(&mut caches);
+                Cow::Owned(caches)
+            }
         }
     }
 
@@ -143,32 +203,35 @@ impl Caches {
 
     /// Lines that a level holds, over all its instances.
     pub fn resident_lines(&self, level: usize) -> u64 {
-        let instances = self
-            .places
-            .iter()
-            .zip(&self.state.caches)
-            .filter(|(place, _)| place.level == level);
-        instances.map(|(_, cache)| cache.resident_lines()).sum()
+        let caches = self.contents();
+        let instances = self.places.iter().zip(caches.iter());
+        instances
+            .filter(|(place, _)| place.level == level)
+            .map(|(_, cache)| cache.resident_lines())
+            .sum()
     }
 
     /// Every dirty line of every cache. A line that is dirty at two levels is listed for each.
     pub fn dirty_lines(&self) -> impl Iterator<Item = DirtyLine> + '_ {
-        self.places
-            .iter()
-            .zip(&self.state.caches)
-            .flat_map(move |(&Place { level, core }, cache)| {
-                cache.dirty().map(move |Victim { line, owner }| DirtyLine {
-                    level,
-                    core,
-                    address: line_address(line, self.state.line_shift),
-                    owner,
-                })
-            })
+        let mut lines = Vec::new();
+        for (&Place { level, core }, cache) in self.places.iter().zip(self.contents().iter()) {
+            lines.extend(cache.dirty().map(|Victim { line, owner }| DirtyLine {
+                level,
+                core,
+                address: line_address(line, self.state.line_shift),
+                owner,
+            }));
+        }
+        lines.into_iter()
     }
 
     /// Writes everything dirty to memory, level by level outwards; lines stay resident and are clean afterwards.
     /// The write-combining buffers are emptied.
     pub fn flush<M: Memory>(&mut self, memory: &mut M) {
+        let fast = self.fast.take();
+        if let Some(fast) = &fast {
+            fast.to_caches(&mut self.state.caches);
+        }
         for instance in 0..self.state.caches.len() {
             let Place { level, core } = self.places[instance];
             let dirty: Vec<Victim> = self.state.caches[instance].dirty().collect();
@@ -179,6 +242,14 @@ impl Caches {
         }
         for core in 0..self.cores() {
             self.core(core, memory).drain();
+        }
+        if let Some(mut fast) = fast
+            && fast.take_over(&self.state.caches).is_ok()
+        {
+            for cache in &mut self.state.caches {
+                *cache = cache.emptied();
+            }
+            self.fast = Some(fast);
         }
     }
 }

@@ -143,9 +143,9 @@ impl Ledger {
     }
 
     #[inline(always)]
-    pub(crate) fn miss(&mut self, owner: u32, level: usize, cause: usize) {
-        self.misses[level] += 1;
-        self.level_mut(owner, level).misses[cause] += 1;
+    pub(crate) fn miss(&mut self, owner: u32, level: usize, cause: usize, lines: u64) {
+        self.misses[level] += lines;
+        self.level_mut(owner, level).misses[cause] += lines;
     }
 
     #[inline(always)]

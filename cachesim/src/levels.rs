@@ -175,7 +175,7 @@ impl<'a, M: Memory> Core<'a, M> {
     /// The consequences of a miss in the first cache of `path`.
     fn miss(&mut self, path: &'a [Step], line: u64, cause: usize, owner: u32, outcome: Outcome) {
         let level = path[0].level;
-        self.state.ledger.miss(owner, level, cause);
+        self.state.ledger.miss(owner, level, cause, 1);
         let outer = &path[1..];
         match outer.first() {
             None => self

@@ -34,16 +34,18 @@
 //! # Ok::<(), memloupe_cachesim::ConfigError>(())
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)] // allowed in runs/lanes.rs: vector instructions
 
 mod cache;
 mod caches;
 mod config;
+mod difference;
 mod ledger;
 mod levels;
 pub mod locality;
 mod memory;
 mod run;
+mod runs;
 mod set_index;
 
 pub use caches::{Caches, DirtyLine};

@@ -1,0 +1,44 @@
+//! Two simulations of the same accesses compared, to the last counter and the last bit of state.
+
+use crate::caches::Caches;
+
+impl Caches {
+    /// What is first found to differ from `other`, which has the same configuration: a counter of an owner, a line, its
+    /// place in the order of its set, whether it is dirty, or who wrote it.
+    pub fn difference(&self, other: &Caches) -> Option<String> {
+        let (mine, theirs) = (self.ledger(), other.ledger());
+        if mine.owner_count() != theirs.owner_count() {
+            return Some(format!(
+                "{} and {} owners",
+                mine.owner_count(),
+                theirs.owner_count()
+            ));
+        }
+        for owner in 0..mine.owner_count() as u32 {
+            if mine.owner(owner) != theirs.owner(owner) {
+                return Some(format!(
+                    "owner {owner}: {:?} and {:?}",
+                    mine.owner(owner),
+                    theirs.owner(owner)
+                ));
+            }
+            for (level, (mine, theirs)) in mine.levels(owner).iter().zip(theirs.levels(owner)).enumerate() {
+                if mine != theirs {
+                    return Some(format!("owner {owner}, level {level}: {mine:?} and {theirs:?}"));
+                }
+            }
+        }
+        for (instance, (mine, theirs)) in self.contents().iter().zip(other.contents().iter()).enumerate() {
+            for set in 0..mine.sets() {
+                if !mine.set(set).eq(theirs.set(set)) {
+                    let (mine, theirs): (Vec<_>, Vec<_>) =
+                        (mine.set(set).collect(), theirs.set(set).collect());
+                    return Some(format!(
+                        "instance {instance}, set {set} as (line, dirty, writer): {mine:x?} and {theirs:x?}"
+                    ));
+                }
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,495 @@
+//! The order in which the lines of a run are touched: each once where that is exact, and as many at once as possible.
+//!
+//! Lines in different *classes* (line number modulo the least number of sets of any cache) never share a set, so only
+//! the order within each class counts. From the cheapest on:
+//! - **One cluster** sweeps over its lines in order.
+//! - **Clusters of one stride**, of which one reaches each class before the other and leaves it before the other, sweep in
+//!   steps of a group of lines, in the order in which they reach them. What overlaps in the first and the last
+//!   iteration is simulated access by access there: if no set sees more lines at a time than it has ways, all of
+//!   them are resident after the first iteration, and the last touch of each decides the final order.
+//! - **Windows**: as many iterations as keep the clusters in different classes; in a window each cluster sweeps.
+//! - **Dwelling**: one iteration access by access, then on to the next in which an operand enters another line.
+
+use super::cluster::Cluster;
+use super::lanes::{Isa, LANES};
+use super::level::{Mask, Writers};
+use super::sweep::{Sweep, Window};
+use super::walk::{Access, Walk};
+use crate::levels::Step;
+use crate::memory::Memory;
+
+/// Most clusters of one stride that are swept in turn.
+const MOST_ALIKE: usize = 4;
+/// Fewest iterations for which a window is looked for.
+const FEW_ITERATIONS: i64 = 4;
+
+/// What the machine allows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) line_shift: u32,
+    /// Classes that are told apart: a power of two of at most 64, so that a set of classes is a word.
+    pub(super) classes: i64,
+    /// Ways of the first data level.
+    pub(super) ways: usize,
+}
+
+impl Limits {
+    fn line_bytes(self) -> i64 {
+        1 << self.line_shift
+    }
+
+    /// Bytes after which the classes repeat.
+    fn circle(self) -> i64 {
+        self.classes << self.line_shift
+    }
+
+    /// The longest cluster whose bytes all lie in different classes, with room for it to move.
+    pub(super) fn longest_cluster(self) -> i64 {
+        self.circle() / 2
+    }
+
+    /// The classes of the lines from `low` to `high`.
+    #[inline(always)]
+    fn classes_of(self, low: i64, high: i64) -> u64 {
+        let all = u64::MAX >> (64 - self.classes);
+        let count = high - low + 1;
+        if count >= self.classes {
+            return all;
+        }
+        let bits = (1u64 << count) - 1;
+        let at = low & (self.classes - 1);
+        let wrapped = if at == 0 { 0 } else { bits >> (self.classes - at) };
+        (bits << at | wrapped) & all
+    }
+}
+
+/// A run as [`Walk`] simulates it.
+pub(super) struct Looped<'s> {
+    pub(super) limits: Limits,
+    pub(super) sweeps: &'s [Sweep],
+    pub(super) clusters: &'s [Cluster],
+    pub(super) iterations: i64,
+}
+
+impl<'s> Looped<'s> {
+    #[inline(always)]
+    fn line(&self, address: i64) -> i64 {
+        address >> self.limits.line_shift
+    }
+
+    /// First and last line of a cluster in iteration `i`.
+    #[inline(always)]
+    fn lines(&self, cluster: &Cluster, i: i64) -> (i64, i64) {
+        let (low, high) = cluster.span(i);
+        (self.line(low), self.line(high - 1))
+    }
+
+    #[inline(always)]
+    fn classes(&self, cluster: &Cluster, i: i64) -> u64 {
+        let (low, high) = self.lines(cluster, i);
+        self.limits.classes_of(low, high)
+    }
+
+    fn overlap(&self, i: i64) -> bool {
+        let mut seen = 0;
+        self.clusters.iter().any(|cluster| {
+            let classes = self.classes(cluster, i);
+            let overlap = seen & classes != 0;
+            seen |= classes;
+            overlap
+        })
+    }
+
+    /// Whether clusters may be swept in turn, as the module's description has it.
+    #[inline(always)]
+    fn is_procession(&self) -> bool {
+        let stride = self.clusters[0].stride;
+        if self.clusters.len() > MOST_ALIKE
+            || self.clusters.len() * 3 > self.limits.ways
+            || stride <= 0
+            || self.clusters.iter().any(|c| c.sparse || c.stride != stride)
+        {
+            return false;
+        }
+        let circle = self.limits.circle();
+        let apart = if stride > self.limits.line_bytes() {
+            2 * stride
+        } else {
+            stride
+        };
+        self.clusters.iter().enumerate().all(|(at, leader)| {
+            self.clusters[at + 1..].iter().all(|follower| {
+                // By how much the leader is ahead, at its lower and at its upper end.
+                let low = (leader.low - follower.low) & (circle - 1);
+                let high = low + (leader.high - leader.low) - (follower.high - follower.low);
+                // In one iteration the leader's operands come first, so it need not be an iteration ahead.
+                let first =
+                    stride <= self.limits.line_bytes() && leader.last_member() < follower.first_member();
+                let least = if first { 0 } else { apart };
+                low >= least && high >= least && circle - low >= apart && circle - high >= apart
+            })
+        })
+    }
+}
+
+impl<'a, I: Isa, M: Memory> Walk<'a, I, M> {
+    #[inline(always)]
+    pub(super) fn looped(&mut self, run: &Looped<'_>) {
+        let all = Window {
+            from: 0,
+            iterations: run.iterations,
+        };
+        let room = run.limits.circle() - 2 * run.limits.line_bytes();
+        // A cluster must be out of a class before it comes around to it again.
+        let fits = |cluster: &Cluster| {
+            let step = if cluster.sparse { 0 } else { cluster.stride.abs() };
+            cluster.high - cluster.low + step <= room
+        };
+        if !run.clusters.iter().all(fits) {
+            self.dwell(run, all);
+        } else if let [cluster] = run.clusters {
+            self.cluster(run, cluster, all);
+        } else if run.iterations < FEW_ITERATIONS {
+            self.dwell(run, all);
+        } else if run.is_procession() {
+            self.procession(run);
+        } else {
+            self.windows(run);
+        }
+    }
+
+    /// All lines of a cluster in a window, in the order in which it reaches them.
+    #[inline(always)]
+    fn cluster(&mut self, run: &Looped<'_>, cluster: &Cluster, window: Window) {
+        if !cluster.sparse {
+            return self.dense(run, cluster, window);
+        }
+        let paths = self.paths;
+        for i in window.from..window.from + window.iterations {
+            let one = Window {
+                from: i,
+                iterations: 1,
+            };
+            let (first, last) = run.lines(cluster, i);
+            for line in first..=last {
+                self.cluster_line(run, &paths.data, cluster, one, line);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn cluster_line(
+        &mut self,
+        run: &Looped<'_>,
+        path: &'a [Step],
+        cluster: &Cluster,
+        window: Window,
+        line: i64,
+    ) {
+        let line_bytes = run.limits.line_bytes();
+        let start = line << run.limits.line_shift;
+        let (low, high) = cluster.write_extent(window);
+        let write = cluster.writers != 0 && (run.line(low)..=run.line(high - 1)).contains(&line);
+        let toucher = &run.sweeps[cluster.first_toucher(run.sweeps, start, line_bytes, window)];
+        let writer = if write {
+            run.sweeps[cluster.last_writer(run.sweeps, start, line_bytes, window)].owner
+        } else {
+            0
+        };
+        let access = Access {
+            line: line.cast_unsigned(),
+            owner: toucher.owner,
+            cause: toucher.cause as usize,
+            write,
+            writer,
+        };
+        self.line(path, access);
+    }
+
+    #[inline(always)]
+    fn dense(&mut self, run: &Looped<'_>, cluster: &Cluster, window: Window) {
+        let (low, high) = cluster.extent(window);
+        let (first, last) = (run.line(low), run.line(high - 1));
+        if first == last {
+            return self.cluster_line(run, &self.paths.data, cluster, window, first);
+        }
+        let groups = first / LANES as i64..=last / LANES as i64;
+        if cluster.stride >= 0 {
+            for group in groups {
+                self.cluster_group(run, cluster, window, group);
+            }
+        } else {
+            for group in groups.rev() {
+                self.cluster_group(run, cluster, window, group);
+            }
+        }
+    }
+
+    /// The lines of a group that a cluster touches in a window.
+    #[inline(always)]
+    fn cluster_group(&mut self, run: &Looped<'_>, cluster: &Cluster, window: Window, group: i64) {
+        let start = group * LANES as i64;
+        let lanes = |(low, high): (i64, i64)| -> Mask {
+            let first = (run.line(low) - start).max(0);
+            let last = (run.line(high - 1) - start).min(LANES as i64 - 1);
+            if first > last {
+                return 0;
+            }
+            Mask::MAX >> (LANES as i64 - 1 - last) & Mask::MAX << first
+        };
+        let touched = lanes(cluster.extent(window));
+        let written = if cluster.writers == 0 {
+            0
+        } else {
+            lanes(cluster.write_extent(window))
+        };
+        let (line_bytes, address) = (run.limits.line_bytes(), start << run.limits.line_shift);
+        let mut each = [0; LANES];
+        let writers = if written == 0 {
+            Writers::One(0)
+        } else if cluster.writers & (cluster.writers - 1) == 0 {
+            Writers::One(run.sweeps[cluster.writers.trailing_zeros() as usize].owner)
+        } else {
+            let mut alike = true;
+            let first = written.trailing_zeros() as usize;
+            let mut rest = written;
+            while rest != 0 {
+                let lane = rest.trailing_zeros() as usize;
+                rest &= rest - 1;
+                let line = address + lane as i64 * line_bytes;
+                each[lane] = run.sweeps[cluster.last_writer(run.sweeps, line, line_bytes, window)].owner;
+                alike &= each[lane] == each[first];
+            }
+            if alike {
+                Writers::One(each[first])
+            } else {
+                Writers::Each(&each)
+            }
+        };
+        let path = &self.paths.data;
+        self.group(path, start.cast_unsigned(), touched, written, writers, |missed| {
+            cluster.charges(run.sweeps, address, missed, line_bytes, window)
+        });
+    }
+
+    #[inline(always)]
+    fn procession(&mut self, run: &Looped<'_>) {
+        let (mut from, mut to) = (0, run.iterations);
+        if run.overlap(0) {
+            self.dwell(run, Window { from, iterations: 1 });
+            from = 1;
+        }
+        let overlap_at_end = run.overlap(to - 1);
+        if overlap_at_end {
+            to -= 1;
+        }
+        let window = Window {
+            from,
+            iterations: to - from,
+        };
+        // Of each cluster: its next group, its last one, and when it gets there, in bytes on its way.
+        let mut next = [(0, -1, i64::MAX); MOST_ALIKE];
+        let group_bytes = (LANES as i64) << run.limits.line_shift;
+        for (next, cluster) in next.iter_mut().zip(run.clusters) {
+            let (low, high) = cluster.extent(window);
+            let (first, last) = (run.line(low) / LANES as i64, run.line(high - 1) / LANES as i64);
+            *next = (first, last, first * group_bytes - cluster.low);
+        }
+        let next = &mut next[..run.clusters.len()];
+        loop {
+            let mut soonest = 0;
+            for at in 1..next.len() {
+                if next[at].2 < next[soonest].2 {
+                    soonest = at;
+                }
+            }
+            let (group, last, when) = next[soonest];
+            if when == i64::MAX {
+                break;
+            }
+            self.cluster_group(run, &run.clusters[soonest], window, group);
+            next[soonest] = if group == last {
+                (0, -1, i64::MAX)
+            } else {
+                (group + 1, last, when + group_bytes)
+            };
+        }
+        if overlap_at_end {
+            self.dwell(
+                run,
+                Window {
+                    from: to,
+                    iterations: 1,
+                },
+            );
+        }
+    }
+
+    /// Windows in which the clusters stay in different classes.
+    #[inline(always)]
+    fn windows(&mut self, run: &Looped<'_>) {
+        let mut from = 0;
+        let mut wanted = run.iterations;
+        while from < run.iterations {
+            let rest = run.iterations - from;
+            let found = self.window(run, from, rest.min(wanted));
+            if found < 2 {
+                let iterations = rest.min(2);
+                self.dwell(run, Window { from, iterations });
+                from += iterations;
+                wanted = wanted.min(16);
+                continue;
+            }
+            let window = Window {
+                from,
+                iterations: found,
+            };
+            for cluster in run.clusters {
+                self.cluster(run, cluster, window);
+            }
+            from += found;
+            wanted = (2 * found).max(16);
+        }
+    }
+
+    /// How many iterations from `from` on, at most `most`, keep the clusters in different classes.
+    #[inline(always)]
+    fn window(&self, run: &Looped<'_>, from: i64, most: i64) -> i64 {
+        let clusters = run.clusters;
+        let circle = run.limits.classes;
+        let mut seen = 0;
+        let mut any_sparse = false;
+        for cluster in clusters {
+            let classes = run.classes(cluster, from);
+            if seen & classes != 0 {
+                return 0;
+            }
+            seen |= classes;
+            any_sparse |= cluster.sparse;
+        }
+        // Until a dense cluster reaches the line where another one starts now.
+        let mut iterations = most;
+        for (at, cluster) in clusters.iter().enumerate() {
+            if cluster.sparse || cluster.stride == 0 {
+                continue;
+            }
+            let (low, high) = cluster.span(from);
+            let (first, last) = (run.line(low), run.line(high - 1));
+            let line_bytes = run.limits.line_bytes();
+            for (other_at, other) in clusters.iter().enumerate() {
+                if other_at == at {
+                    continue;
+                }
+                let (other_first, other_last) = run.lines(other, from);
+                let (free, slack) = if cluster.stride > 0 {
+                    (
+                        other_first - last - 1,
+                        line_bytes - 1 - ((high - 1) & (line_bytes - 1)),
+                    )
+                } else {
+                    (first - other_last - 1, low & (line_bytes - 1))
+                };
+                // Two that approach each other share the lines between them.
+                let approaching = cluster.stride.signum() == -other.stride.signum();
+                let free = (free & (circle - 1)) >> u32::from(approaching);
+                let room = (free << run.limits.line_shift) + slack;
+                iterations = iterations.min(quotient(room, cluster.stride.abs()) + 1);
+            }
+        }
+        if any_sparse {
+            iterations = self.sparse_window(run, from, iterations);
+        }
+        iterations
+    }
+
+    /// The same where clusters leave out lines: half and half again, until they keep apart.
+    #[inline(always)]
+    fn sparse_window(&self, run: &Looped<'_>, from: i64, mut iterations: i64) -> i64 {
+        'shorter: while iterations >= 2 {
+            let mut seen = 0u64;
+            let window = Window { from, iterations };
+            // The dense ones first: they are cheaper to compare.
+            for dense in [true, false] {
+                for cluster in run.clusters.iter().filter(|cluster| cluster.sparse != dense) {
+                    let mut classes = 0;
+                    if dense {
+                        let (low, high) = cluster.extent(window);
+                        classes = run.limits.classes_of(run.line(low), run.line(high - 1));
+                    } else {
+                        for i in from..from + iterations {
+                            classes |= run.classes(cluster, i);
+                            if seen & classes != 0 {
+                                iterations = (i - from).min(iterations / 2);
+                                continue 'shorter;
+                            }
+                        }
+                    }
+                    if seen & classes != 0 {
+                        iterations /= 2;
+                        continue 'shorter;
+                    }
+                    seen |= classes;
+                }
+            }
+            return iterations;
+        }
+        0
+    }
+
+    /// Access by access, skipping iterations that touch the same lines again.
+    ///
+    /// The skip is exact: if an iteration touches no more lines than a set has ways, all of them are in the first
+    /// level after it, ordered by their last touch. Repeating it hits each time and ends in the same order.
+    #[inline(never)]
+    fn dwell(&mut self, run: &Looped<'_>, window: Window) {
+        I::compiled(|| {
+            let line_shift = run.limits.line_shift;
+            let offset = run.limits.line_bytes() - 1;
+            let lines: i64 = run
+                .sweeps
+                .iter()
+                .map(|sweep| ((sweep.bytes + offset - 1) >> line_shift) + 1)
+                .sum();
+            let may_skip = lines <= run.limits.ways as i64;
+            let end = window.from + window.iterations;
+            let mut i = window.from;
+            while i < end {
+                let mut stay = if may_skip { end - i } else { 1 };
+                for sweep in run.sweeps {
+                    let (low, high) = (sweep.at(i), sweep.at(i) + sweep.bytes - 1);
+                    for line in low >> line_shift..=high >> line_shift {
+                        let access = Access {
+                            line: line.cast_unsigned(),
+                            owner: sweep.owner,
+                            cause: sweep.cause as usize,
+                            write: sweep.write,
+                            writer: sweep.owner,
+                        };
+                        self.line(&self.paths.data, access);
+                    }
+                    if stay > 1 && sweep.stride != 0 {
+                        let slack = if sweep.stride > 0 {
+                            offset - (low & offset).max(high & offset)
+                        } else {
+                            (low & offset).min(high & offset)
+                        };
+                        stay = stay.min(quotient(slack, sweep.stride.abs()) + 1);
+                    }
+                }
+                i += stay;
+            }
+        });
+    }
+}
+
+/// A division of small numbers, which processors do faster.
+#[inline(always)]
+fn quotient(room: i64, step: i64) -> i64 {
+    if step > room {
+        0
+    } else if step & (step - 1) == 0 {
+        room >> step.trailing_zeros()
+    } else {
+        i64::from(room as u32 / step as u32)
+    }
+}

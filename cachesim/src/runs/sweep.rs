@@ -1,0 +1,168 @@
+//! Operands and what they touch, in closed form.
+
+use crate::ledger::Cause;
+
+/// An operand of a run in short addresses (short line number × line size + offset), which do not wrap around.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sweep {
+    /// Address in the first iteration.
+    pub(crate) base: i64,
+    pub(crate) stride: i64,
+    pub(crate) bytes: i64,
+    pub(crate) owner: u32,
+    pub(crate) cause: Cause,
+    pub(crate) write: bool,
+}
+
+/// Consecutive iterations of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    pub(crate) from: i64,
+    pub(crate) iterations: i64,
+}
+
+impl Sweep {
+    /// Address in iteration `i`.
+    #[inline(always)]
+    pub(crate) fn at(&self, i: i64) -> i64 {
+        self.base + self.stride * i
+    }
+
+    /// The first iteration of `window` that touches the line whose first byte is `start`.
+    #[inline(always)]
+    pub(crate) fn first_touch(&self, start: i64, line_bytes: i64, window: Window) -> Option<i64> {
+        let base = self.at(window.from);
+        earliest(
+            base,
+            self.stride,
+            self.bytes,
+            start,
+            line_bytes,
+            window.iterations,
+        )
+        .map(|i| window.from + i)
+    }
+
+    /// The last iteration of `window` that touches the line whose first byte is `start`.
+    #[inline(always)]
+    pub(crate) fn last_touch(&self, start: i64, line_bytes: i64, window: Window) -> Option<i64> {
+        let last = window.from + window.iterations - 1;
+        let back = earliest(
+            self.at(last),
+            -self.stride,
+            self.bytes,
+            start,
+            line_bytes,
+            window.iterations,
+        );
+        back.map(|i| last - i)
+    }
+
+    /// Line accesses of `iterations` iterations, and how many of these straddle lines.
+    #[inline(always)]
+    pub(crate) fn line_accesses(&self, iterations: u64, line_shift: u32) -> (u64, u64) {
+        let line = 1i64 << line_shift;
+        let size = self.bytes;
+        // An aligned power of two never straddles.
+        if size & (size - 1) == 0 && size <= line && (self.base | self.stride) & (size - 1) == 0 {
+            return (iterations, 0);
+        }
+        let (whole, rest) = ((size - 1) >> line_shift, (size - 1) & (line - 1));
+        let crossing = crossings(self.base, self.stride, line - rest, iterations, line_shift);
+        let lines = iterations * (whole as u64 + 1) + crossing;
+        (lines, if whole > 0 { iterations } else { crossing })
+    }
+}
+
+/// The first of `iterations` accesses of `bytes` at `base`, `base + stride`… that touches [start, start + line_bytes).
+#[inline(always)]
+fn earliest(base: i64, stride: i64, bytes: i64, start: i64, line_bytes: i64, iterations: i64) -> Option<i64> {
+    let (last, end) = (base + bytes - 1, start + line_bytes - 1);
+    // How far the access still is from the line, and how far it may go without passing it.
+    let (distance, room) = if stride >= 0 {
+        (start - last, end - base)
+    } else {
+        (base - end, last - start)
+    };
+    if room < 0 {
+        return None;
+    }
+    if distance <= 0 {
+        return Some(0);
+    }
+    let step = stride.abs();
+    if step == 0 {
+        return None;
+    }
+    let i = if step.count_ones() == 1 {
+        (distance + step - 1) >> step.trailing_zeros()
+    } else if let (Ok(distance), Ok(step)) = (u32::try_from(distance + step - 1), u32::try_from(step)) {
+        i64::from(distance / step)
+    } else {
+        (distance + step - 1) / step
+    };
+    (i < iterations && i * step <= room).then_some(i)
+}
+
+/// How many of `iterations` addresses have an offset in their line of at least `least`.
+#[inline(always)]
+fn crossings(base: i64, stride: i64, least: i64, iterations: u64, line_shift: u32) -> u64 {
+    let line = 1i64 << line_shift;
+    let mut offset = base & (line - 1);
+    let step = stride & (line - 1);
+    if step == 0 {
+        return if offset >= least { iterations } else { 0 };
+    }
+    // Offsets repeat after `period` iterations, in which they take each value that equals the first modulo `grain`.
+    let grain_shift = step.trailing_zeros();
+    let grain = 1i64 << grain_shift;
+    let period = (line >> grain_shift) as u64;
+    let low = offset & (grain - 1);
+    let below = ((least - low + grain - 1).max(0) >> grain_shift).min(period as i64);
+    let (full, rest) = (
+        iterations >> (line_shift - grain_shift),
+        iterations & (period - 1),
+    );
+    let mut crossing = full * (period - below as u64);
+    for _ in 0..rest {
+        crossing += u64::from(offset >= least);
+        offset = (offset + step) & (line - 1);
+    }
+    crossing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn closed_forms_equal_counting(
+            base in 5000i64..5400, stride in prop_oneof![-200i64..200, Just(64), Just(-64), Just(0), Just(1536)],
+            bytes in 1i64..200, iterations in 1i64..200, line_shift in 4u32..8, from in 0i64..50, line in 50i64..120,
+        ) {
+            let sweep = Sweep { base, stride, bytes, owner: 0, cause: Cause::Read, write: false };
+            let base = base + 400_000; // no negative addresses
+            let sweep = Sweep { base, ..sweep };
+            let line_bytes = 1 << line_shift;
+            let lines = |i: i64| (sweep.at(i) >> line_shift, (sweep.at(i) + bytes - 1) >> line_shift);
+            let expected = (0..iterations).fold((0, 0), |(sum, straddles), i| {
+                let (first, last) = lines(i);
+                (sum + (last - first + 1) as u64, straddles + u64::from(first != last))
+            });
+            prop_assert_eq!(sweep.line_accesses(iterations as u64, line_shift), expected);
+
+            let line = (base >> line_shift) + line - 80;
+            let window = Window { from, iterations };
+            let mut touching = (from..from + iterations).filter(|&i| {
+                let (first, last) = lines(i);
+                first <= line && line <= last
+            });
+            let (first, last) = (touching.next(), touching.next_back());
+            prop_assert_eq!(sweep.first_touch(line << line_shift, line_bytes, window), first);
+            prop_assert_eq!(sweep.last_touch(line << line_shift, line_bytes, window), last.or(first));
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The fast path against access by access: every counter of every owner, what is left in every set, and the lines that
+//! memory was asked for.
+
+use memloupe_cachesim::{AccessKind, CacheConfig, Caches, Config, Contents, Memory, Operand, Run, Scope};
+use proptest::prelude::*;
+
+const OWNERS: u32 = 6;
+
+/// Requests line by line; their order is not compared.
+#[derive(Default)]
+struct Requests(Vec<(bool, u64, u32)>);
+
+impl Memory for Requests {
+    fn read(&mut self, line_address: u64, lines: u64, owner: u32) {
+        self.0
+            .extend((0..lines).map(|line| (false, line_address + line * 64, owner)));
+    }
+    fn write(&mut self, line_address: u64, lines: u64, owner: u32) {
+        self.0
+            .extend((0..lines).map(|line| (true, line_address + line * 64, owner)));
+    }
+}
+
+fn level(position: usize, contents: Contents, scope: Scope, sets: u64, ways: u32) -> CacheConfig {
+    CacheConfig {
+        name: format!("level {position}"),
+        contents,
+        scope,
+        bytes: sets * u64::from(ways) * 64,
+        ways,
+    }
+}
+
+/// Machines that the fast path takes: small ones, where everything is pushed out soon, and one of real size.
+fn machines() -> impl Strategy<Value = (Config, usize)> {
+    use Contents::{Data, Instruction, Unified};
+    use Scope::{Private, Shared};
+    let small = (
+        prop::sample::select(vec![1u32, 2, 3, 4, 6, 8, 12, 16]),
+        prop::sample::select(vec![2u32, 5, 8, 16, 17, 20, 32]),
+        prop::sample::select(vec![1u32, 3, 12, 17]),
+        prop::sample::select(vec![
+            (16u64, 32u64, 64u64),
+            (32, 32, 48),
+            (64, 16, 240),
+            (64, 128, 1024),
+        ]),
+        any::<bool>(),
+        1usize..=4,
+    )
+        .prop_map(|(l1, l2, l3, sets, split, depth)| {
+            let mut levels = Vec::new();
+            if split {
+                levels.push(level(0, Data, Private, sets.0, l1));
+                levels.push(level(1, Instruction, Private, 16, 2));
+            } else {
+                levels.push(level(0, Unified, Private, sets.0, l1));
+            }
+            if depth > 1 {
+                levels.push(level(2, Unified, Private, sets.1, l2));
+            }
+            if depth > 2 {
+                levels.push(level(3, Unified, Shared, sets.2, l3));
+            }
+            (
+                Config {
+                    line_bytes: 64,
+                    levels,
+                },
+                depth.min(2),
+            )
+        });
+    let real = Just((
+        Config {
+            line_bytes: 64,
+            levels: vec![
+                level(0, Data, Private, 64, 12),
+                level(1, Instruction, Private, 64, 8),
+                level(2, Unified, Private, 1024, 20),
+                level(3, Unified, Shared, 32768, 12),
+            ],
+        },
+        1,
+    ));
+    prop_oneof![4 => small, 1 => real]
+}
+
+#[derive(Clone, Debug)]
+struct OwnedRun {
+    core: usize,
+    fetch: Option<u64>,
+    operands: Vec<Operand>,
+    iterations: u64,
+}
+
+fn kinds() -> impl Strategy<Value = AccessKind> {
+    use AccessKind::{Load, NonTemporalStore, Prefetch, ReadModifyWrite, Store};
+    prop_oneof![
+        12 => Just(Load), 6 => Just(Store), 3 => Just(ReadModifyWrite), 1 => Just(Prefetch), 1 => Just(NonTemporalStore)
+    ]
+}
+
+const BASES: [u64; 4] = [
+    0x10_0000,
+    0x5555_5550_0000,
+    0x7fff_ff00_0000,
+    0xffff_ffff_ff00_0000,
+];
+
+/// Operands as loops have them: of a few strides, near to each other or at the same place of different pages.
+fn operands() -> impl Strategy<Value = Vec<Operand>> {
+    let stride = prop_oneof![
+        8 => prop::sample::select(vec![
+            0i64, 1, 4, 8, 16, 18, 20, 24, 32, 34, 64, 72, 100, 128, 192, 1536, 1600, 4096, -1, -4, -18, -64, -128, -200,
+        ]),
+        1 => -300i64..300,
+    ];
+    let bytes = prop_oneof![
+        8 => prop::sample::select(vec![1u32, 2, 4, 8, 16, 32, 64]),
+        1 => 0u32..200,
+        1 => Just(5000),
+    ];
+    let place = (0usize..4, 0u64..8, 0u64..64, prop_oneof![Just(0u64), 0u64..64])
+        .prop_map(|(base, page, line, offset)| BASES[base] + page * 8192 + line * 64 + offset);
+    let operand = (any::<u8>(), place, 0u64..40, stride, bytes, kinds(), 0..OWNERS);
+    prop::collection::vec(operand, 1..9).prop_map(|choices| {
+        let mut operands: Vec<Operand> = Vec::new();
+        for (choice, mut address, step, mut stride, bytes, kind, owner) in choices {
+            if let Some(last) = operands.last() {
+                if choice % 4 != 0 {
+                    stride = last.stride;
+                }
+                match choice / 4 % 4 {
+                    0 => address = last.address + step,
+                    1 => address = last.address + u64::from(last.bytes),
+                    2 => address = last.address + 4096 * (step % 4),
+                    _ => {}
+                }
+            }
+            operands.push(Operand {
+                address,
+                stride,
+                bytes,
+                kind,
+                owner,
+            });
+        }
+        operands
+    })
+}
+
+fn runs() -> impl Strategy<Value = Vec<OwnedRun>> {
+    let iterations = prop_oneof![3 => Just(1u64), 3 => 0u64..30, 3 => 30u64..300, 1 => 300u64..3000];
+    let run = (0usize..2, prop::option::of(0u64..4000), operands(), iterations).prop_map(
+        |(core, fetch, operands, iterations)| OwnedRun {
+            core,
+            fetch,
+            operands,
+            iterations,
+        },
+    );
+    prop::collection::vec(run, 1..40)
+}
+
+/// The runs, and each of them again a little further on, as loops in loops have it.
+fn nests() -> impl Strategy<Value = Vec<OwnedRun>> {
+    (operands(), 1u64..200, 1usize..60, -200i64..2000, runs()).prop_map(
+        |(operands, iterations, times, step, others)| {
+            let mut runs = Vec::new();
+            for time in 0..times {
+                let mut operands = operands.clone();
+                for (at, operand) in operands.iter_mut().enumerate() {
+                    if at % 2 == 0 {
+                        operand.address = operand.address.wrapping_add_signed(step * time as i64);
+                    }
+                }
+                runs.push(OwnedRun {
+                    core: 0,
+                    fetch: Some(64),
+                    operands,
+                    iterations,
+                });
+                if let Some(other) = others.get(time / 7).filter(|_| time % 7 == 6) {
+                    runs.push(other.clone());
+                }
+            }
+            runs
+        },
+    )
+}
+
+fn simulate(caches: &mut Caches, cores: usize, runs: &[OwnedRun]) -> Requests {
+    let mut requests = Requests::default();
+    for run in runs {
+        let mut operands = Vec::new();
+        operands.extend(run.fetch.map(|address| Operand {
+            address,
+            stride: 0,
+            bytes: 100,
+            kind: AccessKind::Fetch,
+            owner: 0,
+        }));
+        operands.extend(&run.operands);
+        let run_ = Run {
+            operands: &operands,
+            iterations: run.iterations,
+        };
+        caches.run(run.core % cores, run_, &mut requests);
+    }
+    requests.0.sort_unstable();
+    requests
+}
+
+fn pair(config: &Config, cores: usize) -> [Caches; 2] {
+    let mut both = [
+        Caches::new(config, cores).unwrap(),
+        Caches::access_by_access(config, cores).unwrap(),
+    ];
+    both.iter_mut()
+        .for_each(|caches| caches.reserve_owners(OWNERS as usize));
+    assert!(both[0].simulates_runs() && !both[1].simulates_runs());
+    both
+}
+
+/// The first run after which there is a difference, for the message of a failure.
+fn first_difference(config: &Config, cores: usize, runs: &[OwnedRun]) -> Option<String> {
+    let [mut fast, mut slow] = pair(config, cores);
+    runs.iter().find_map(|run| {
+        simulate(&mut fast, cores, std::slice::from_ref(run));
+        simulate(&mut slow, cores, std::slice::from_ref(run));
+        let difference = fast.difference(&slow)?;
+        Some(format!("{difference}\nafter {run:?}"))
+    })
+}
+
+fn check(config: &Config, cores: usize, runs: &[OwnedRun]) -> Result<(), TestCaseError> {
+    let [mut fast, mut slow] = pair(config, cores);
+    // To the middle, a flush, and on to the end.
+    for part in [&runs[..runs.len() / 2], &runs[runs.len() / 2..]] {
+        let requests = simulate(&mut fast, cores, part);
+        let expected = simulate(&mut slow, cores, part);
+        if let Some(difference) = fast.difference(&slow) {
+            let first = first_difference(config, cores, runs).unwrap_or(difference);
+            return Err(TestCaseError::fail(first));
+        }
+        prop_assert_eq!(requests.0, expected.0);
+        let (mut written, mut expected) = (Requests::default(), Requests::default());
+        fast.flush(&mut written);
+        slow.flush(&mut expected);
+        prop_assert_eq!(written.0, expected.0);
+        prop_assert_eq!(fast.difference(&slow), None);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 250, max_shrink_iters: 500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn runs_are_their_accesses((config, cores) in machines(), runs in runs()) {
+        check(&config, cores, &runs)?;
+    }
+
+    #[test]
+    fn nested_loops_are_their_accesses((config, cores) in machines(), runs in nests()) {
+        check(&config, cores, &runs)?;
+    }
+}
