@@ -12,7 +12,7 @@ use crate::ring::Event;
 use crate::stream::{self, FD_VARIABLE, RING_LIVE, Role};
 use crate::thread::{self, Thread};
 use crate::translator::Translator;
-use crate::{ENGINE, heap, probe, signal, system};
+use crate::{ENGINE, action, heap, probe, signal, system};
 
 /// The thread that brings the process's mappings into the stream.
 static FIRST_THREAD: AtomicU32 = AtomicU32::new(u32::MAX);
@@ -70,8 +70,9 @@ extern "C" fn prepare(_: i32, _: *const *const c_char, environment: *const *cons
     let mut engine = ENGINE.lock();
     engine.translator = Some(Translator::new());
     heap::find_functions(&mut engine);
+    signal::note_library(&mut engine);
     drop(engine);
-    signal::watch_faults();
+    action::watch_faults();
     let Some(thread) = thread::claim(0) else {
         system::warn(format_args!(
             "the stream has no free ring; the target runs without being recorded"

@@ -7,6 +7,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Release;
 
+use crate::place::Places;
 use crate::translator::assembler::Assembler;
 use crate::{stream, system};
 
@@ -88,14 +89,6 @@ struct Block {
     incoming: Vec<usize>,
 }
 
-/// A place in the target's code that translated code stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) address: u64,
-    /// The register that holds the record pointer instead of the target's value.
-    pub(crate) pointer: Option<u8>,
-}
-
 /// The cache.
 pub(crate) struct Cache {
     zones: Vec<Zone>,
@@ -105,8 +98,12 @@ pub(crate) struct Cache {
     exits: Vec<Exit>,
     /// Stubs of places that calls of probed functions return to.
     pub(crate) leave_stubs: AddressMap<usize>,
-    /// By address in the cache: where an instruction of the target begins to run.
-    places: AddressMap<Place>,
+    pub(crate) places: Places,
+    /// Prefixes of blocks that were interrupted: their ids, by block and code length.
+    pub(crate) prefixes: AddressMap<u32>,
+    /// Where the code that is being written begins, and its exits.
+    opened: usize,
+    unlinked: Vec<usize>,
 }
 
 impl Cache {
@@ -117,14 +114,18 @@ impl Cache {
             pages: address_map(),
             exits: Vec::new(),
             leave_stubs: address_map(),
-            places: address_map(),
+            places: Places::new(),
+            prefixes: address_map(),
+            opened: 0,
+            unlinked: Vec::new(),
         }
     }
 
     /// Where the translation of code at `pc` begins to be written.
     pub(crate) fn open(&mut self, pc: u64) -> Assembler {
         let index = self.zone_near(pc);
-        Assembler::new(self.zones[index].next.next_multiple_of(16))
+        self.opened = self.zones[index].next.next_multiple_of(16);
+        Assembler::new(self.opened)
     }
 
     /// Ends what [`Cache::open`] began.
@@ -136,6 +137,20 @@ impl Cache {
             .find(|zone| zone.start <= at && at <= zone.end)
             .expect("code is written in a zone");
         zone.next = at;
+        self.places.close(self.opened, at);
+        for exit in std::mem::take(&mut self.unlinked) {
+            self.link(exit);
+        }
+    }
+
+    /// Links an exit of the code that is being written once it is closed: a link may need a pad behind it.
+    pub(crate) fn link_when_closed(&mut self, exit: usize) {
+        self.unlinked.push(exit);
+    }
+
+    /// Whether an address lies in the cache.
+    pub(crate) fn contains(&self, at: usize) -> bool {
+        self.zones.iter().any(|zone| (zone.start..zone.end).contains(&at))
     }
 
     fn zone_near(&mut self, pc: u64) -> usize {
@@ -197,16 +212,6 @@ impl Cache {
                 incoming: Vec::new(),
             },
         );
-    }
-
-    /// Notes which instruction of the target begins to run at an address of the cache.
-    pub(crate) fn note_place(&mut self, at: usize, place: Place) {
-        self.places.insert(at as u64, place);
-    }
-
-    /// The place in the target's code that an address of the cache stands for.
-    pub(crate) fn place(&self, at: usize) -> Option<Place> {
-        self.places.get(&(at as u64)).copied()
     }
 
     pub(crate) fn new_exit(&mut self, exit: Exit) -> usize {

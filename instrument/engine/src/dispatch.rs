@@ -11,7 +11,7 @@ use crate::probe::Entries;
 use crate::ring::Event;
 use crate::thread::{Thread, offset, register};
 use crate::translator::{self, Translator};
-use crate::{ENGINE, attach, probe, syscall, system};
+use crate::{ENGINE, attach, probe, signal, syscall, system};
 
 /// `Thread::exit` where it is not the index of a [`crate::cache::Exit`].
 pub(crate) const EXIT_START: i64 = -1;
@@ -19,6 +19,8 @@ pub(crate) const EXIT_INDIRECT: i64 = -2;
 /// Goes on at `Thread::start`.
 pub(crate) const EXIT_RESUME: i64 = -4;
 pub(crate) const EXIT_CHUNK_FULL: i64 = -3;
+/// A handler of the target begins at `Thread::start`.
+pub(crate) const EXIT_HANDLER: i64 = -5;
 
 /// What all threads share.
 pub(crate) struct Engine {
@@ -80,6 +82,17 @@ pub(crate) extern "C" fn enter() {
         "xsave64 [rdi]",
         "mov rdi, gs:[{this}]",
         "call {dispatch}",
+        // A signal that came meanwhile is delivered at the end of the way back: see `signal`.
+        "cmp qword ptr gs:[{pending}], 0",
+        ".hidden memloupe_engine_leaving",
+        ".globl memloupe_engine_leaving",
+        "memloupe_engine_leaving:",
+        "je 2f",
+        "mov rax, gs:[{next}]",
+        "mov gs:[{behind_trap}], rax",
+        "lea rax, [rip + memloupe_engine_trap]",
+        "mov gs:[{next}], rax",
+        "2:",
         "mov rdi, gs:[{extended}]",
         "mov eax, gs:[{mask}]",
         "xor edx, edx",
@@ -103,6 +116,13 @@ pub(crate) extern "C" fn enter() {
         "mov r15, gs:[{registers}+120]",
         "mov rsp, gs:[{registers}+32]",
         "jmp qword ptr gs:[{next}]",
+        ".hidden memloupe_engine_left",
+        ".globl memloupe_engine_left",
+        "memloupe_engine_left:",
+        ".hidden memloupe_engine_trap",
+        ".globl memloupe_engine_trap",
+        "memloupe_engine_trap:",
+        "int3",
         registers = const offset::REGISTERS,
         stack = const offset::STACK_END,
         flags = const offset::FLAGS,
@@ -110,8 +130,39 @@ pub(crate) extern "C" fn enter() {
         mask = const offset::EXTENDED_MASK,
         this = const offset::THIS,
         next = const offset::NEXT,
+        pending = const offset::PENDING_SIGNAL,
+        behind_trap = const offset::BEHIND_TRAP,
         dispatch = sym dispatch,
     )
+}
+
+unsafe extern "C" {
+    static memloupe_engine_leaving: u8;
+    static memloupe_engine_left: u8;
+    static memloupe_engine_trap: u8;
+}
+
+/// The part of [`enter`] behind [`dispatch`].
+pub(crate) fn leaving() -> std::ops::Range<u64> {
+    &raw const memloupe_engine_leaving as u64..&raw const memloupe_engine_left as u64
+}
+
+/// An instruction that traps, all registers being the target's.
+pub(crate) fn trap() -> u64 {
+    &raw const memloupe_engine_trap as u64
+}
+
+/// Where the target goes on if `thread` has come to [`enter`] with all registers the target's and its record complete.
+pub(crate) fn settled_target(thread: &Thread) -> Option<u64> {
+    match thread.exit {
+        EXIT_RESUME => Some(thread.start),
+        EXIT_INDIRECT => Some(thread.target),
+        index if index >= 0 => {
+            let exit = ENGINE.lock().cache.exit(index as usize);
+            matches!(exit.cause, Cause::Branch).then_some(exit.target)
+        }
+        _ => None,
+    }
 }
 
 extern "C" fn dispatch(thread: *mut Thread) {
@@ -124,6 +175,10 @@ extern "C" fn dispatch(thread: *mut Thread) {
         }
         EXIT_START => {
             begin(thread);
+            go_on(thread, thread.start, None);
+        }
+        EXIT_HANDLER => {
+            signal::begin_handler(thread);
             go_on(thread, thread.start, None);
         }
         EXIT_RESUME => go_on(thread, thread.start, None),

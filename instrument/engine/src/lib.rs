@@ -7,17 +7,20 @@
 //! Invariants: on the target's threads the engine uses no libc, no TLS and no lock that the target may hold; its memory
 //! is its own (`memory`); the target's stack is never written but by the target's own instructions.
 //!
-//! Not there: handlers of signals that interrupt translated code between faults and system calls run natively (`signal`);
-//! region mode; sampling.
+//! Not there: region mode; sampling.
 #![allow(unsafe_code)] // every module here is about memory and code that the compiler knows nothing of
 
+mod action;
 mod attach;
 mod cache;
+mod context;
 mod dispatch;
 mod heap;
 mod lock;
 mod maps;
 mod memory;
+mod partial;
+mod place;
 mod probe;
 mod ring;
 mod signal;
@@ -26,6 +29,7 @@ mod syscall;
 mod system;
 mod thread;
 mod translator;
+mod unobserved;
 
 #[cfg(not(test))]
 #[global_allocator]

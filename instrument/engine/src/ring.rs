@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use crate::stream::{self, CHUNK_HEADER_BYTES, RING_ENDED, RING_HEADER_BYTES};
-use crate::system;
 use crate::thread::Thread;
+use crate::{system, unobserved};
 
 /// The longest block record; translated code looks at the limit once for each.
 pub(crate) const RECORD_BYTES: usize = 2048;
@@ -128,6 +128,13 @@ impl Thread {
         }
     }
 
+    /// Makes sure that a record has room at `head`, between blocks.
+    pub(crate) fn make_room(&self) {
+        if self.ring.head.load(Acquire) >= self.limit.load(SeqCst) {
+            self.next_chunk();
+        }
+    }
+
     /// Waits for the end of the process.
     pub(crate) fn park(&self) -> ! {
         self.parked.store(1, SeqCst);
@@ -230,6 +237,7 @@ pub(crate) fn finish(thread: &Thread, code: i32, signal: i32) {
     STOPPING.store(false, SeqCst);
     thread.open_chunk();
     STOPPING.store(true, SeqCst);
+    unobserved::tell(thread);
     thread.event(Event::Exit, &[code as u64, signal as u64]);
     thread.end_ring();
     header.finished.store(1, Release);

@@ -212,8 +212,8 @@ pub(crate) fn probe(id: u32) -> &'static Probe {
     unsafe { &*at(header().probes_offset + u64::from(id) * size_of::<Probe>() as u64).cast() }
 }
 
-/// Appends an entry to the site table. One thread at a time.
-pub(crate) fn publish_site(words: &[u64]) {
+/// Appends an entry to the site table; returns where it lies. One thread at a time.
+pub(crate) fn publish_site(words: &[u64]) -> u64 {
     let header = header();
     let published = header.sites_published.load(Relaxed);
     let bytes = words.len() as u64 * 8;
@@ -232,6 +232,14 @@ pub(crate) fn publish_site(words: &[u64]) {
         );
     }
     header.sites_published.store(published + bytes, Release);
+    published
+}
+
+/// The entry of the site table that was published at `offset`.
+pub(crate) fn published_site(offset: u64) -> &'static [u64] {
+    let entry = at(header().sites_offset + offset).cast::<u64>();
+    // SAFETY: an entry begins there, which says its length in words, and does not change any more.
+    unsafe { std::slice::from_raw_parts(entry, *entry as u32 as usize) }
 }
 
 const FUTEX_WAIT: usize = 0;

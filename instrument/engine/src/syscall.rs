@@ -3,15 +3,17 @@
 //!
 //! Counted bytes: what `read`, `write`, their positioned and vectored forms moved. Other calls' buffers are not counted.
 
+use std::ptr;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use crate::dispatch::EXIT_START;
 use crate::maps::{Maps, PROTECTION_EXECUTE};
+use crate::place::State;
 use crate::ring::{self, Event};
 use crate::system::number;
 use crate::thread::{self, Thread, register};
 use crate::translator::assembler::Assembler;
-use crate::{ENGINE, probe, signal, stream, system};
+use crate::{ENGINE, action, probe, signal, stream, system};
 
 const MAP_FIXED: u64 = 0x10;
 const MAP_ANONYMOUS: u64 = 0x20;
@@ -52,15 +54,17 @@ pub(crate) fn before(thread: &mut Thread, next: u64, plain: usize, watched: usiz
     probe::leave_passed(thread);
     let call = thread.registers[register::RAX] as usize;
     thread.pending_syscall = call;
+    thread.after_syscall = next;
     let go_on = match call {
         number::EXIT_GROUP => {
+            signal::block_all();
             ring::finish(thread, (thread.argument(0) & 0xff) as i32, 0);
             plain as u64
         }
         number::EXIT => end_thread(thread),
         number::RT_SIGACTION => {
-            let [signal, new, old] = std::array::from_fn(|index| thread.argument(index));
-            let result = signal::change_action(signal, new, old);
+            let [signal, new, old, bytes] = std::array::from_fn(|index| thread.argument(index));
+            let result = action::change(signal, new, old, bytes);
             thread.registers[register::RAX] = result as u64;
             return (plain + SYSCALL.len()) as u64;
         }
@@ -113,7 +117,12 @@ fn forget(start: u64, bytes: u64) {
 pub(crate) fn after(thread: &mut Thread) {
     let result = thread.registers[register::RAX].cast_signed();
     let call = thread.pending_syscall;
+    let child = std::mem::replace(&mut thread.child, ptr::null_mut());
     if result < 0 && result > -4096 {
+        if !child.is_null() {
+            // SAFETY: claimed for a thread that the kernel has not made.
+            unsafe { (*child).unclaim() };
+        }
         return;
     }
     let result = result.cast_unsigned();
@@ -302,10 +311,13 @@ fn is_thread(flags: u64) -> bool {
 
 /// A stub that runs the system call and parts the two that return from it: the parent goes on behind the `syscall` at
 /// `watched`, the child where `child` says. Flags stay as the kernel leaves them.
-fn parting(watched: usize, child: impl FnOnce(&mut Assembler)) -> u64 {
+fn parting(watched: usize, next: u64, child: impl FnOnce(&mut Assembler)) -> u64 {
     let mut engine = ENGINE.lock();
     let mut assembler = engine.cache.open(watched as u64);
     let stub = assembler.position();
+    // A signal that comes first is delivered there, and the call is begun again.
+    let address = next - SYSCALL.len() as u64;
+    engine.cache.places.note(stub, address, State::Settled);
     assembler.bytes(&SYSCALL);
     assembler.copy(1, 0); // mov rcx, rax
     let is_child = assembler.branch_short(&[0xe3]); // jrcxz
@@ -318,31 +330,32 @@ fn parting(watched: usize, child: impl FnOnce(&mut Assembler)) -> u64 {
 
 /// The child of a fork runs natively and knows nothing of the stream.
 fn new_process(watched: usize, next: u64) -> u64 {
-    parting(watched, |assembler| {
+    parting(watched, next, |assembler| {
         assembler.constant(1, next);
         assembler.jump_absolute(next);
     })
 }
 
-fn clone(thread: &Thread, flags: u64, watched: usize, next: u64) -> u64 {
+fn clone(thread: &mut Thread, flags: u64, watched: usize, next: u64) -> u64 {
     if !is_thread(flags) {
         return new_process(watched, next);
     }
-    let claimed = {
+    if thread.child.is_null() {
         let _engine = ENGINE.lock();
-        thread::claim(thread.index)
-    };
-    let Some(child) = claimed else {
+        thread.child = thread::claim(thread.index).unwrap_or(ptr::null_mut());
+    }
+    let child = thread.child;
+    if child.is_null() {
         let cause = b"a thread runs natively: the stream has no free ring";
         thread.event_with_text(Event::Unobserved, &[0], Some(cause));
         return new_process(watched, next);
-    };
+    }
     // SAFETY: claimed for the thread that does not run yet.
     unsafe {
         (*child).exit = EXIT_START;
         (*child).start = next;
     }
-    parting(watched, |assembler| {
+    parting(watched, next, |assembler| {
         assembler.constant(1, child as u64);
         assembler.bytes(&[0xf3, 0x48, 0x0f, 0xae, 0xd9]); // wrgsbase rcx
         assembler.constant(1, next);
@@ -357,6 +370,7 @@ fn end_thread(thread: &Thread) -> ! {
         !std::ptr::eq(other, thread) && unsafe { (*other).ring.state.load(SeqCst) == stream::RING_LIVE }
     });
     let code = thread.argument(0) & 0xff;
+    signal::block_all();
     if others {
         thread.event(Event::ThreadEnd, &[u64::from(thread.index)]);
         thread.close_chunk();

@@ -19,6 +19,7 @@ pub(crate) mod number {
     pub(crate) const MUNMAP: usize = 11;
     pub(crate) const BRK: usize = 12;
     pub(crate) const RT_SIGACTION: usize = 13;
+    pub(crate) const RT_SIGPROCMASK: usize = 14;
     pub(crate) const RT_SIGRETURN: usize = 15;
     pub(crate) const PREAD: usize = 17;
     pub(crate) const PWRITE: usize = 18;
@@ -39,6 +40,7 @@ pub(crate) mod number {
     pub(crate) const FUTEX: usize = 202;
     pub(crate) const EXIT_GROUP: usize = 231;
     pub(crate) const TGKILL: usize = 234;
+    pub(crate) const RT_TGSIGQUEUEINFO: usize = 297;
     pub(crate) const PREADV: usize = 295;
     pub(crate) const PREADV2: usize = 327;
     pub(crate) const PROCESS_VM_READV: usize = 310;

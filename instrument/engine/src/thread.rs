@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use crate::stream::{self, RING_FREE, RING_LIVE, Ring};
 use crate::system;
-use crate::{dispatch, heap};
+use crate::{dispatch, heap, signal};
 
 /// General registers in the order of their encoding numbers.
 pub(crate) mod register {
@@ -77,6 +77,10 @@ pub(crate) struct Thread {
     extended_mask: u64,
     pub(crate) flags: u64,
     pub(crate) registers: [u64; 16],
+    /// The signal that waits for the thread to reach a place where it can be delivered; 0 for none.
+    pub(crate) pending_signal: u64,
+    /// Where the dispatcher goes on behind the trap that it ends in while a signal waits.
+    pub(crate) behind_trap: u64,
     /// In a system call: writes no records.
     pub(crate) in_kernel: AtomicU64,
     /// Stopped for good, or waiting for the consumer.
@@ -87,9 +91,18 @@ pub(crate) struct Thread {
     /// Where a new thread begins.
     pub(crate) start: u64,
     pub(crate) pending_syscall: usize,
+    /// Where the target goes on behind the system call.
+    pub(crate) after_syscall: u64,
     pub(crate) frames: [Frame; FRAMES],
     pub(crate) frame_count: usize,
     pub(crate) allocator_call: Option<heap::Call>,
+    /// Of the signal that waits: its `siginfo_t`, and the signals that were blocked when it came.
+    pub(crate) pending_info: signal::Info,
+    pub(crate) pending_mask: u64,
+    /// The signals to be blocked while the handler that is about to run runs.
+    pub(crate) handler_mask: u64,
+    /// The state of a thread whose creation the kernel may be asked for again.
+    pub(crate) child: *mut Thread,
 }
 
 /// Offsets of what translated code reaches through GS.
@@ -115,6 +128,8 @@ pub(crate) mod offset {
     pub(crate) const EXTENDED_MASK: u32 = offset_of!(Thread, extended_mask) as u32;
     pub(crate) const FLAGS: u32 = offset_of!(Thread, flags) as u32;
     pub(crate) const REGISTERS: u32 = offset_of!(Thread, registers) as u32;
+    pub(crate) const PENDING_SIGNAL: u32 = offset_of!(Thread, pending_signal) as u32;
+    pub(crate) const BEHIND_TRAP: u32 = offset_of!(Thread, behind_trap) as u32;
     pub(crate) const IN_KERNEL: u32 = offset_of!(Thread, in_kernel) as u32;
 }
 
@@ -185,6 +200,16 @@ impl Thread {
     /// The target's value of the register that holds the record pointer.
     pub(crate) fn spilled(&self) -> u64 {
         self.scratch[0]
+    }
+
+    /// The target's value of the register that an operand out of reach has borrowed.
+    pub(crate) fn borrowed(&self) -> u64 {
+        self.scratch[1]
+    }
+
+    /// Gives back a ring whose thread never began.
+    pub(crate) fn unclaim(&self) {
+        self.ring.state.store(RING_FREE, Release);
     }
 
     /// Where the target was headed when the thread last came to the dispatcher, for a person.

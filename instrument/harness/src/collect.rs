@@ -297,12 +297,6 @@ fn summary(capture: &Capture<'_>) -> Summary {
         .iter()
         .map(|what| format!("stream check: {what}"))
         .collect();
-    if capture.consumer.engine() == Engine::Native && counters.signals_delivered > 0 {
-        notes.push(format!(
-            "{} signals were delivered: handlers that interrupted translated code ran unobserved and are in no count",
-            counters.signals_delivered
-        ));
-    }
     if let Some(machine) = capture.machine {
         notes.extend(machine.notes.iter().cloned());
     }

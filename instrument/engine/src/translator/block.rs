@@ -132,7 +132,7 @@ pub(super) fn discover(
         }
         if !matches!(
             instruction.flow_control(),
-            FlowControl::Next | FlowControl::Interrupt | FlowControl::Exception
+            FlowControl::Next | FlowControl::Exception
         ) {
             block.terminated = true;
             break;

@@ -8,8 +8,9 @@ use iced_x86::{Code as Opcode, FlowControl, Instruction, MemoryOperand, Mnemonic
 
 use super::assembler::{Assembler, RAX, RCX, RDX, Rel32};
 use super::block::Block;
-use crate::cache::{Cause, Exit, Place};
+use crate::cache::{Cause, Exit};
 use crate::dispatch::{EXIT_INDIRECT, Engine};
+use crate::place::State;
 use crate::system;
 use crate::thread::offset;
 
@@ -100,7 +101,7 @@ fn stub(engine: &mut Engine, assembler: &mut Assembler, branch: Rel32, target: u
     });
     assembler.lead(branch, stub);
     assembler.leave(index as i32);
-    engine.cache.link(index);
+    engine.cache.link_when_closed(index);
 }
 
 fn jump(assembler: &mut Assembler, tail: &mut Tail, target: u64) {
@@ -112,13 +113,10 @@ fn push(assembler: &mut Assembler, tail: &mut Tail, value: u64) {
 }
 
 fn terminator(engine: &mut Engine, assembler: &mut Assembler, tail: &mut Tail, last: &Instruction) {
-    engine.cache.note_place(
-        assembler.position(),
-        Place {
-            address: last.ip(),
-            pointer: None,
-        },
-    );
+    engine
+        .cache
+        .places
+        .note(assembler.position(), last.ip(), State::Last);
     match last.flow_control() {
         FlowControl::UnconditionalBranch => jump(assembler, tail, last.near_branch_target()),
         FlowControl::ConditionalBranch if last.is_jcc_short_or_near() => {
@@ -142,13 +140,10 @@ fn terminator(engine: &mut Engine, assembler: &mut Assembler, tail: &mut Tail, l
                 0
             };
             assembler.store_state(offset::RCX, RCX);
-            engine.cache.note_place(
-                assembler.position(),
-                Place {
-                    address: last.ip(),
-                    pointer: None,
-                },
-            );
+            engine
+                .cache
+                .places
+                .note(assembler.position(), last.ip(), State::Last);
             assembler.load(RCX, 4, 0);
             assembler.lea(4, 4, 8 + dropped);
             look_up(assembler);
@@ -162,20 +157,17 @@ fn terminator(engine: &mut Engine, assembler: &mut Assembler, tail: &mut Tail, l
         }
         FlowControl::IndirectBranch | FlowControl::IndirectCall => {
             assembler.store_state(offset::RCX, RCX);
-            engine.cache.note_place(
-                assembler.position(),
-                Place {
-                    address: last.ip(),
-                    pointer: None,
-                },
-            );
+            engine
+                .cache
+                .places
+                .note(assembler.position(), last.ip(), State::Last);
             load_target(engine, assembler, last);
             if last.flow_control() == FlowControl::IndirectCall {
                 push(assembler, tail, last.next_ip());
             }
             look_up(assembler);
         }
-        FlowControl::XbeginXabortXend if last.mnemonic() == Mnemonic::Xbegin => {
+        FlowControl::XbeginXabortXend if last.mnemonic() == Mnemonic::Xbegin && has_transactions() => {
             // A transaction may always abort; this one does so at once, for no reason that asks for a retry.
             assembler.bytes(&[0xb8, 0, 0, 0, 0]); // mov eax, 0
             jump(assembler, tail, last.near_branch_target());
@@ -184,9 +176,20 @@ fn terminator(engine: &mut Engine, assembler: &mut Assembler, tail: &mut Tail, l
             // Whatever it is, it does not fall through: it faults or traps, as it does natively.
             // SAFETY: decoded from there a moment ago.
             assembler.bytes(unsafe { std::slice::from_raw_parts(last.ip() as *const u8, last.len()) });
+            // A trap is told of behind its instruction.
+            engine
+                .cache
+                .places
+                .note(assembler.position(), last.next_ip(), State::Settled);
             jump(assembler, tail, last.next_ip());
         }
     }
+}
+
+/// Whether `xbegin` is an instruction of this CPU; where it is not, it faults as it does natively.
+fn has_transactions() -> bool {
+    const RTM: u32 = 1 << 11;
+    std::arch::x86_64::__cpuid_count(7, 0).ebx & RTM != 0
 }
 
 /// Loads the target of an indirect branch into rcx, which is spilled.
@@ -267,21 +270,12 @@ fn system_call(engine: &mut Engine, assembler: &mut Assembler, tail: &mut Tail, 
     let mut call = |assembler: &mut Assembler| {
         let at = assembler.position();
         // A call that is interrupted is begun again or has returned.
-        engine.cache.note_place(
-            at,
-            Place {
-                address: last.ip(),
-                pointer: None,
-            },
-        );
+        engine.cache.places.note(at, last.ip(), State::Settled);
         assembler.bytes(&[0x0f, 0x05]); // syscall
-        engine.cache.note_place(
-            assembler.position(),
-            Place {
-                address: next,
-                pointer: None,
-            },
-        );
+        engine
+            .cache
+            .places
+            .note(assembler.position(), next, State::Settled);
         assembler.store_state_immediate(offset::IN_KERNEL, 0);
         assembler.constant(RCX, next);
         at

@@ -28,9 +28,11 @@ use super::block::Block;
 use super::code::Code;
 use super::layout::{self, Layout, Snapshot};
 use super::operand::Source;
+use super::site::Published;
 use super::{control, flags};
-use crate::cache::{Cause, Exit, Place};
+use crate::cache::{Cause, Exit};
 use crate::dispatch::{EXIT_CHUNK_FULL, Engine};
+use crate::place::{Body, Shape, State};
 use crate::system;
 use crate::thread::offset;
 
@@ -102,14 +104,21 @@ impl Plan {
     }
 }
 
-/// Writes the translation of `block`, whose site entry is `id`; returns where it begins.
-pub(super) fn emit(engine: &mut Engine, code: &Code, block: &Block, plan: &Plan, id: u32) -> usize {
+/// Writes the translation of `block`, published as `published`; returns where it begins.
+pub(super) fn emit(
+    engine: &mut Engine,
+    code: &Code,
+    block: &Block,
+    plan: &Plan,
+    published: Published,
+) -> usize {
     let mut emitter = Emitter {
         assembler: engine.cache.open(block.start),
         engine,
         full: Vec::new(),
     };
     let entry = emitter.assembler.position();
+    emitter.note(block.start, State::Entry);
     if code.is_rewritable {
         emitter.compare_code(code, block);
     }
@@ -117,7 +126,19 @@ pub(super) fn emit(engine: &mut Engine, code: &Code, block: &Block, plan: &Plan,
         emitter.tell_entry(block.start);
     }
     emitter.engine.cache.insert(block.start..block.end, entry);
-    emitter.record(block, plan, id);
+    emitter.engine.cache.places.note_body(Body {
+        block: published.block,
+        site: published.offset,
+        pointer: plan.pointer,
+        shape: match &plan.layout {
+            layout if layout.is_affine() => Shape::Affine,
+            layout if layout.is_loop => Shape::Loop,
+            _ => Shape::Straight,
+        },
+        header_words: plan.layout.header_words,
+        iteration_words: plan.layout.iteration_words,
+    });
+    emitter.record(block, plan, published.block);
     let Emitter {
         mut assembler,
         full,
@@ -138,10 +159,20 @@ struct Emitter<'a> {
 }
 
 impl Emitter<'_> {
+    fn note(&mut self, address: u64, state: State) {
+        self.engine
+            .cache
+            .places
+            .note(self.assembler.position(), address, state);
+    }
+
     fn record(&mut self, block: &Block, plan: &Plan, id: u32) {
         let pointer = plan.pointer;
         let layout = &plan.layout;
         let entry = self.assembler.position();
+        if !self.engine.entries.contains(block.start) {
+            self.note(block.start, State::Entry);
+        }
         self.assembler.store_state(offset::SCRATCH_0, pointer);
         self.assembler.load_state(pointer, offset::HEAD);
         let mut top = self.loop_top(plan.repeats && !layout.is_loop);
@@ -162,6 +193,10 @@ impl Emitter<'_> {
         if layout.iteration_words > 0 {
             self.assembler.compare_state(pointer, offset::LIMIT);
             out_of_room = Some(self.assembler.branch(&JAE));
+        }
+        if plan.repeats && block.instructions.len() == 1 {
+            // Nothing but the branch: this is where an endless loop can be interrupted.
+            self.note(block.start, State::Body);
         }
         let side_exits = self.body(block, plan);
         if plan.repeats {
@@ -239,11 +274,8 @@ impl Emitter<'_> {
             {
                 side_exits.push(self.assembler.branch(&control::branch(instruction)));
             } else if index < last {
-                let place = Place {
-                    address: instruction.ip(),
-                    pointer: Some(pointer),
-                };
-                self.engine.cache.note_place(self.assembler.position(), place);
+                let told = index == 0 && self.engine.entries.contains(block.start);
+                self.note(instruction.ip(), if told { State::Told } else { State::Body });
                 self.copy(instruction);
             }
             while let Some(snapshot) = snapshots.next_if(|snapshot| snapshot.index == index) {
@@ -403,6 +435,7 @@ impl Emitter<'_> {
         absolute.set_memory_displ_size(0);
         self.assembler.store_state(offset::SCRATCH_1, base);
         self.assembler.constant(base, instruction.memory_displacement64());
+        self.note(instruction.ip(), State::Borrowed(base));
         if let Err(error) = self.encode(&absolute) {
             system::fatal(format_args!(
                 "cannot re-encode the instruction at {:#x}: {error}",

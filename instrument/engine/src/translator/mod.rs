@@ -17,7 +17,7 @@ mod flops;
 mod layout;
 mod operand;
 mod roots;
-mod site;
+pub(crate) mod site;
 
 use iced_x86::{Encoder, InstructionInfoFactory};
 
@@ -37,6 +37,36 @@ impl Translator {
             encoder: Encoder::new(64),
         }
     }
+}
+
+/// What the code from a block's start up to an instruction in it does.
+pub(crate) struct Executed {
+    pub(crate) instructions: u64,
+    pub(crate) flops: u32,
+    /// The instruction there is a repeated string: the register that tells how far it got.
+    pub(crate) string_pointer: Option<u8>,
+}
+
+/// What was executed of the block at `start` before the instruction at `pc`. `None` if the code is no longer there.
+pub(crate) fn executed(engine: &mut Engine, start: u64, pc: u64) -> Option<Executed> {
+    let code = Code::of(engine.maps.find(start)?)?;
+    let mut executed = Executed {
+        instructions: 0,
+        flops: 0,
+        string_pointer: None,
+    };
+    let mut at = start;
+    while at < pc {
+        let instruction = code.decode(at)?;
+        executed.instructions += 1;
+        executed.flops += flops::of(&instruction);
+        at = instruction.next_ip();
+    }
+    let next = code.decode(pc)?;
+    if operand::is_repeated(&next) {
+        executed.string_pointer = Some(operand::string_pointer(&next).number() as u8);
+    }
+    (at == pc).then_some(executed)
 }
 
 /// Translates the block at `pc`; returns where its translation begins.
@@ -63,7 +93,7 @@ pub(crate) fn translate(engine: &mut Engine, pc: u64) -> Result<usize, String> {
             }
             continue;
         };
-        let id = site::publish(&block, &plan.layout);
-        return Ok(emit::emit(engine, &code, &block, &plan, id));
+        let published = site::publish(&block, &plan.layout);
+        return Ok(emit::emit(engine, &code, &block, &plan, published));
     }
 }

@@ -435,7 +435,7 @@ pub(super) fn is_repeated(instruction: &Instruction) -> bool {
 }
 
 /// A pointer that a string instruction advances.
-fn string_pointer(instruction: &Instruction) -> Register {
+pub(super) fn string_pointer(instruction: &Instruction) -> Register {
     match instruction.mnemonic() {
         Mnemonic::Lodsb | Mnemonic::Lodsw | Mnemonic::Lodsd | Mnemonic::Lodsq => Register::RSI,
         _ => Register::RDI,

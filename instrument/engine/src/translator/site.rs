@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::block::Block;
 use super::flops;
 use super::layout::Layout;
+use super::operand::Form;
 use crate::stream;
 
 const BLOCK_WORDS: usize = 5;
@@ -12,9 +13,17 @@ const OPERAND_WORDS: usize = 4;
 const LOOP: u64 = 1;
 const PART: u64 = 2;
 
-/// Publishes a block and, with the ids that follow, what is executed of it when it is left by its side exits; returns its
-/// id. One thread at a time (the engine's lock).
-pub(super) fn publish(block: &Block, layout: &Layout) -> u32 {
+/// A block in the site table.
+#[derive(Clone, Copy)]
+pub(super) struct Published {
+    pub(super) block: u32,
+    /// Where its entry lies in the table.
+    pub(super) offset: u64,
+}
+
+/// Publishes a block and, with the ids that follow, what is executed of it when it is left by its side exits. One thread at
+/// a time (the engine's lock).
+pub(super) fn publish(block: &Block, layout: &Layout) -> Published {
     let exits = block.exits.len();
     let id = stream::header().next_block.fetch_add(1 + exits as u32, Relaxed);
     let operands = &block.recording.operands;
@@ -69,8 +78,59 @@ pub(super) fn publish(block: &Block, layout: &Layout) -> u32 {
         };
         part.write(block, &mut entries);
     }
-    stream::publish_site(&entries);
+    Published {
+        block: id,
+        offset: stream::publish_site(&entries),
+    }
+}
+
+/// How much of a block was executed before it was interrupted.
+#[derive(Clone, Copy)]
+pub(crate) struct Prefix {
+    pub(crate) code_bytes: u64,
+    pub(crate) instructions: u64,
+    pub(crate) flops: u32,
+    /// Operands of the instruction there too: a string of which a part is done.
+    pub(crate) inclusive: bool,
+}
+
+/// Publishes the beginning of the block whose entry lies at `offset`, with all of its slots; returns its id. One thread at a
+/// time (the engine's lock).
+pub(crate) fn publish_prefix(offset: u64, prefix: Prefix) -> u32 {
+    /// Bits of the fourth word that hold the number of slots.
+    const SLOTS: u64 = 0xffff << 32;
+    /// Bits of the last word that hold the number of iteration slots.
+    const ITERATION_SLOTS: u64 = 0xffff << 32;
+    let (whole, operands) = stream::published_site(offset).split_at(BLOCK_WORDS);
+    let id = stream::header().next_block.fetch_add(1, Relaxed);
+    let executed = operands
+        .chunks_exact(OPERAND_WORDS)
+        .take_while(|operand| {
+            let at = i64::from(operand[0] as i32);
+            let end = prefix.code_bytes.cast_signed();
+            at < end || prefix.inclusive && at == end
+        })
+        .count() as u64;
+    let parent = whole[0] >> 32;
+    stream::publish_site(&[
+        BLOCK_WORDS as u64 | u64::from(id) << 32,
+        whole[1],
+        prefix.code_bytes | u64::from(prefix.flops) << 32,
+        prefix.instructions | executed << 16 | whole[3] & SLOTS | PART << 48,
+        parent | whole[4] & ITERATION_SLOTS,
+    ]);
     id
+}
+
+/// Of the repeated string instruction `code_bytes` behind the start of the block whose entry lies at `offset`: the slots
+/// of its pointer before and after.
+pub(crate) fn string_slots(offset: u64, code_bytes: u64) -> Option<(u16, u16)> {
+    const FORM: u64 = 0xff << 48;
+    let operand = stream::published_site(offset)[BLOCK_WORDS..]
+        .chunks_exact(OPERAND_WORDS)
+        .find(|operand| u64::from(operand[0] as u32) == code_bytes)?;
+    let is_string = operand[1] & FORM == (Form::String as u64) << 48;
+    is_string.then_some(((operand[1] >> 32) as u16, (operand[1] >> 16) as u16))
 }
 
 /// `struct ml_block`: the first instructions of a block.

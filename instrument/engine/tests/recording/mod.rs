@@ -1,6 +1,7 @@
 //! Runs programs under the engine and keeps what their streams say.
 #![allow(dead_code)] // each test file uses its part
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::fd::AsRawFd;
@@ -25,12 +26,21 @@ pub(crate) struct Access {
     pub(crate) bytes: u32,
 }
 
+/// Bytes accessed by instruction, instructions executed by block: by address.
+#[derive(Default)]
+pub(crate) struct Sums {
+    pub(crate) bytes: HashMap<u64, u64>,
+    pub(crate) instructions: HashMap<u64, u64>,
+}
+
 /// What a stream says.
 #[derive(Default)]
 pub(crate) struct Recording {
     /// Kept if asked for.
     pub(crate) accesses: Vec<Access>,
     keep: bool,
+    /// Kept if asked for: bytes accessed by each instruction, instructions executed by each block's address.
+    pub(crate) sums: Option<Sums>,
     pub(crate) loads: u64,
     pub(crate) stores: u64,
     pub(crate) instructions: u64,
@@ -59,6 +69,18 @@ impl Sink for Recording {
                 let (loads, stores) = operand.kind.loads_and_stores();
                 self.loads += loads * run.iterations;
                 self.stores += stores * run.iterations;
+            }
+            if let Some(sums) = &mut self.sums {
+                *sums.instructions.entry(block.address).or_default() +=
+                    u64::from(block.instructions) * run.executions();
+                for operand in run
+                    .operands
+                    .iter()
+                    .filter(|operand| operand.kind != AccessKind::Fetch)
+                {
+                    *sums.bytes.entry(sites.site(operand.site).ip).or_default() +=
+                        u64::from(operand.bytes) * run.iterations;
+                }
             }
             if !self.keep {
                 continue;
@@ -118,6 +140,15 @@ impl Recording {
             ..Self::default()
         }
         .run(program, arguments, &Geometry::default())
+    }
+
+    /// Runs a program; keeps sums by address.
+    pub(crate) fn with_sums(program: &Path) -> Self {
+        Self {
+            sums: Some(Sums::default()),
+            ..Self::default()
+        }
+        .run(program, &[], &Geometry::default())
     }
 
     /// Runs a program with functions of it probed, and a small stream, so that its rings go round.
