@@ -82,11 +82,16 @@ pub(crate) type Stacks = HashMap<(u32, Vec<u64>), u64, BuildHasherDefault<Addres
 
 /// Finds the allocator that the target's dynamic symbols lead to. While the process is still native.
 pub(crate) fn find_functions(engine: &mut Engine) {
+    /// The global scope; then what comes behind the executable and us in it. A position-dependent executable that takes
+    /// the address of `malloc` has one of its own for it, a stub that calls from libraries do not pass through.
+    const SCOPES: [*mut c_void; 2] = [std::ptr::null_mut(), std::ptr::without_provenance_mut(usize::MAX)];
     for (name, function) in FUNCTIONS {
-        // SAFETY: looks a name up in the global scope (handle 0).
-        let address = unsafe { dlsym(std::ptr::null_mut(), name.as_ptr()) } as u64;
-        if address != 0 {
-            engine.entries.watch_allocator(address, function);
+        for scope in SCOPES {
+            // SAFETY: looks a name up in RTLD_DEFAULT or RTLD_NEXT.
+            let address = unsafe { dlsym(scope, name.as_ptr()) } as u64;
+            if address != 0 {
+                engine.entries.watch_allocator(address, function);
+            }
         }
     }
 }

@@ -93,6 +93,30 @@ fn allocations_come_once_with_their_callers() {
     }
 }
 
+/// A position-dependent program that takes the address of `free` or `realloc` has a stub of its own for it, which is what
+/// `dlsym` finds; the C library's calls go past the stub.
+#[test]
+fn a_librarys_allocations_are_told_in_position_dependent_programs() {
+    let program = compile(
+        "tests/programs/allocator_stubs.c",
+        &["-O1", "-fno-pie", "-no-pie"],
+    );
+    let recording = Recording::of(&program, &[], false);
+    assert_eq!(recording.code(), Some(0));
+    assert_eq!(recording.violations, Vec::<String>::new());
+    let output = String::from_utf8_lossy(&recording.output).into_owned();
+    let [grown, bytes] = numbers(&output)[..] else {
+        panic!("the program prints an address and a size: {output}")
+    };
+    let told = recording.events.iter().any(
+        |event| matches!(event, Event::Alloc { address, bytes: size, .. } if *address == grown && *size == bytes),
+    );
+    assert!(
+        told,
+        "getline's realloc of {bytes} bytes at {grown:#x} is not in the stream"
+    );
+}
+
 #[test]
 fn mappings_and_file_reads_are_told() {
     let (program, recording) = run("memory");

@@ -27,7 +27,8 @@ pub struct Checker<S> {
     allocated: BTreeMap<u64, u64>,
     stacks: HashSet<u64>,
     frames: HashMap<u32, Vec<u64>>,
-    checked_blocks: HashSet<u32>,
+    /// By block id.
+    checked_blocks: Vec<bool>,
     exited: bool,
 }
 
@@ -45,7 +46,7 @@ impl<S: Sink> Checker<S> {
             allocated: BTreeMap::new(),
             stacks: HashSet::new(),
             frames: HashMap::new(),
-            checked_blocks: HashSet::new(),
+            checked_blocks: Vec::new(),
             exited: false,
         }
     }
@@ -159,9 +160,14 @@ impl<S: Sink> Checker<S> {
     }
 
     fn check_code(&mut self, thread: u32, sites: &SiteTable, block_id: u32) {
-        if !self.checked_blocks.insert(block_id) {
+        let index = block_id as usize;
+        if self.checked_blocks.get(index) == Some(&true) {
             return;
         }
+        if index >= self.checked_blocks.len() {
+            self.checked_blocks.resize(index + 1, false);
+        }
+        self.checked_blocks[index] = true;
         let Some(block) = sites.block(block_id) else {
             return;
         };

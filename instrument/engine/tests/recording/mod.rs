@@ -15,7 +15,7 @@ use memloupe_stream::{
 };
 
 /// A program that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// One access, runs taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +50,12 @@ pub(crate) struct Recording {
     pub(crate) output: Vec<u8>,
     pub(crate) status: Option<ExitStatus>,
     pub(crate) finished: bool,
+    /// It was killed for taking too long.
+    pub(crate) hung: bool,
     pub(crate) counters: Counters,
     pub(crate) violations: Vec<String>,
+    /// Libraries that the program is run with.
+    preload: Option<String>,
     /// Functions to probe by offset in the program's file, each with its reads.
     wanted: Vec<(u64, Probe)>,
     program: PathBuf,
@@ -167,12 +171,30 @@ impl Recording {
         .run(program, arguments, &geometry)
     }
 
+    /// Runs a program with a library preloaded behind the engine.
+    pub(crate) fn with_library(
+        preload: Option<String>,
+        program: impl AsRef<OsStr>,
+        arguments: &[&str],
+    ) -> Self {
+        Self {
+            preload,
+            ..Self::default()
+        }
+        .run(program, arguments, &Geometry::default())
+    }
+
     /// Runs a program on a stream of this geometry.
     pub(crate) fn run(self, program: impl AsRef<OsStr>, arguments: &[&str], geometry: &Geometry) -> Self {
         let mut consumer = Consumer::create(geometry).expect("a stream");
+        let mut preload = library().into_os_string();
+        if let Some(others) = &self.preload {
+            preload.push(":");
+            preload.push(others);
+        }
         let mut child = Command::new(&program)
             .args(arguments)
-            .env("LD_PRELOAD", library())
+            .env("LD_PRELOAD", preload)
             .env(FD_VARIABLE, consumer.descriptor().as_raw_fd().to_string())
             .stdout(Stdio::piped())
             .spawn()
@@ -184,22 +206,26 @@ impl Recording {
         });
         let mut checker = Checker::new(self);
         let started = Instant::now();
+        let (mut finished, mut hung) = (false, false);
         let status = loop {
-            match consumer
-                .poll(&mut checker, Duration::from_millis(20))
-                .expect("a sound stream")
-            {
-                Progress::Chunk => {}
-                Progress::Finished => break child.wait().expect("its end"),
-                Progress::Idle => {
-                    if let Some(status) = child.try_wait().expect("its state") {
-                        break status;
-                    }
-                    if started.elapsed() > PATIENCE {
-                        child.kill().expect("a running program");
-                        panic!("{:?} hangs", program.as_ref());
-                    }
+            if !hung && started.elapsed() > PATIENCE {
+                child.kill().expect("a running program");
+                hung = true;
+            }
+            if finished {
+                std::thread::sleep(Duration::from_millis(1));
+            } else {
+                match consumer
+                    .poll(&mut checker, Duration::from_millis(20))
+                    .expect("a sound stream")
+                {
+                    Progress::Chunk => continue,
+                    Progress::Finished => finished = true,
+                    Progress::Idle => {}
                 }
+            }
+            if let Some(status) = child.try_wait().expect("its state") {
+                break status;
             }
         };
         consumer.drain(&mut checker).expect("a sound stream");
@@ -212,6 +238,7 @@ impl Recording {
             output: reader.join().expect("the reader").expect("its output"),
             status: Some(status),
             finished: consumer.finished(),
+            hung,
             counters: consumer.counters(),
             violations,
             ..checker.into_inner()
