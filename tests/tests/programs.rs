@@ -72,7 +72,6 @@ programs! { PROGRAMS:
     allocations_tcmalloc("libtcmalloc_minimal.so.4") ["{allocations}"]
     allocations_mimalloc("libmimalloc.so.2.0") ["{allocations}"]
     wrapped_by_timeout ["timeout", "60", "gzip", "-c", "/bin/sh"]
-    wrapped_by_env ["env", "-i", "A=b", "/usr/bin/gzip", "-c", "/bin/sh"]
     shell_script ["sh", "-c", "for i in 1 2 3; do echo $i | gzip | gzip -d; done; (exit 3) || echo $?; exec sort -r /etc/passwd"]
 }
 

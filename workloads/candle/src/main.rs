@@ -56,13 +56,19 @@ impl Layer {
 
 fn main() -> Result<()> {
     let mut numbers = Numbers(1);
-    let layers = (0..LAYERS).map(|_| Layer::new(&mut numbers)).collect::<Result<Vec<_>>>()?;
+    let layers = (0..LAYERS)
+        .map(|_| Layer::new(&mut numbers))
+        .collect::<Result<Vec<_>>>()?;
     for _ in 0..3 {
         let mut x = numbers.tensor(TOKENS, WIDTH)?;
         for layer in &layers {
             x = layer.forward(&x)?;
         }
-        println!("{:?} {:.4}", x.dims(), x.abs()?.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?);
+        println!(
+            "{:?} {:.4}",
+            x.dims(),
+            x.abs()?.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?
+        );
     }
     Ok(())
 }
