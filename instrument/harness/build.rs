@@ -10,7 +10,7 @@ fn main() {
         "build.rs",
         "../engine/src",
         "../engine/Cargo.toml",
-        "../stream/include",
+        "../layout/src",
     ] {
         println!("cargo::rerun-if-changed={watched}");
     }

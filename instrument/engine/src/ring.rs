@@ -5,6 +5,9 @@ use std::arch::x86_64::_rdtsc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
+pub(crate) use memloupe_layout::EventCode as Event;
+use memloupe_layout::{RECORD_EVENT, RECORD_SHIFT};
+
 use crate::stream::{self, CHUNK_HEADER_BYTES, RING_ENDED, RING_HEADER_BYTES};
 use crate::thread::Thread;
 use crate::{system, unobserved};
@@ -12,30 +15,6 @@ use crate::{system, unobserved};
 /// The longest block record; translated code looks at the limit once for each.
 pub(crate) const RECORD_BYTES: usize = 2048;
 const EVENT_BYTES: u64 = 16384;
-const RECORD_EVENT: u64 = 1 << 56;
-
-/// Kinds of events, `enum ml_event`.
-#[derive(Clone, Copy)]
-#[repr(u64)]
-pub(crate) enum Event {
-    ThreadStart = 1,
-    ThreadEnd = 2,
-    Map = 3,
-    Unmap = 4,
-    Remap = 5,
-    Alloc = 6,
-    Free = 7,
-    Stack = 8,
-    FileRead = 9,
-    ProbeEnter = 10,
-    ProbeLeave = 11,
-    Sync = 12,
-    Fork = 13,
-    Exec = 14,
-    Exit = 15,
-    Unobserved = 16,
-    SegmentBase = 17,
-}
 
 /// The process is ending: threads stop instead of opening chunks.
 pub(crate) static STOPPING: AtomicBool = AtomicBool::new(false);
@@ -164,7 +143,7 @@ impl Thread {
         let record = head as *mut u64;
         // SAFETY: the room was checked; the open chunk is this thread's alone.
         unsafe {
-            record.write(RECORD_EVENT | (words as u64) << 8 | kind as u64);
+            record.write(RECORD_EVENT << RECORD_SHIFT | (words as u64) << 8 | kind as u64);
             record
                 .add(1)
                 .copy_from_nonoverlapping(payload.as_ptr(), payload.len());

@@ -1,121 +1,17 @@
-//! The shared file of the stream: header, site table, probe table, rings. `instrument/stream/include/memloupe_stream.h`
-//! is the layout; the offsets are asserted here against its numbers.
+//! The shared file of the stream: header, site table, probe table, rings.
 
-use std::mem::{offset_of, size_of};
 use std::ptr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicPtr, AtomicU64};
+
+use memloupe_layout::{ENGINE_NATIVE, Header, MAGIC, VERSION};
+pub(crate) use memloupe_layout::{FD_VARIABLE, Probe, RING_ENDED, RING_FREE, RING_LIVE, Ring};
 
 use crate::system;
 use crate::thread::Thread;
 
-const MAGIC: u64 = u64::from_le_bytes(*b"STREAM01");
-const VERSION: u32 = 3;
-const ENGINE_NATIVE: u32 = 1;
-pub(crate) const RING_HEADER_BYTES: u64 = 4096;
-pub(crate) const CHUNK_HEADER_BYTES: u64 = 64;
-pub(crate) const RING_FREE: u32 = 0;
-pub(crate) const RING_LIVE: u32 = 1;
-pub(crate) const RING_ENDED: u32 = 2;
-/// The environment variable that names the shared file's descriptor.
-pub(crate) const FD_VARIABLE: &str = "MEMLOUPE_STREAM_FD";
-
-/// `struct ml_header`.
-#[repr(C)]
-pub(crate) struct Header {
-    magic: u64,
-    version: u32,
-    header_bytes: u32,
-    file_bytes: u64,
-    sites_offset: u64,
-    sites_bytes: u64,
-    probes_offset: u64,
-    probes_bytes: u64,
-    rings_offset: u64,
-    ring_bytes: u64,
-    pub(crate) ring_count: u32,
-    pub(crate) chunk_bytes: u32,
-    pub(crate) chunk_count: u32,
-    pub(crate) consumer_pid: u32,
-    reserved0: [u32; 10],
-    pub(crate) consumer_waiting: AtomicU32,
-    pub(crate) probe_count: AtomicU32,
-    pub(crate) sync_ack: AtomicU64,
-    reserved1: [u32; 12],
-    pub(crate) doorbell: AtomicU32,
-    target_pid: AtomicU32,
-    engine: AtomicU32,
-    pub(crate) finished: AtomicU32,
-    sites_published: AtomicU64,
-    active_ring: AtomicU32,
-    reserved2: u32,
-    active_head: AtomicU64,
-    next_order: AtomicU64,
-    pub(crate) next_thread: AtomicU32,
-    pub(crate) next_block: AtomicU32,
-    pub(crate) next_stack: AtomicU32,
-    pub(crate) next_sync: AtomicU32,
-    pub(crate) lost_records: AtomicU64,
-    pub(crate) unobserved_instructions: AtomicU64,
-    pub(crate) syscalls: AtomicU64,
-    pub(crate) kernel_read_bytes: AtomicU64,
-    pub(crate) kernel_written_bytes: AtomicU64,
-    pub(crate) unobserved_processes: AtomicU64,
-    pub(crate) signals_delivered: AtomicU64,
-    reserved4: u64,
-}
-
-/// `struct ml_ring`.
-#[repr(C)]
-pub(crate) struct Ring {
-    pub(crate) state: AtomicU32,
-    pub(crate) thread: AtomicU32,
-    pub(crate) os_tid: AtomicU32,
-    reserved0: u32,
-    pub(crate) base: AtomicU64,
-    reserved1: [u32; 10],
-    /// Translated code moves it: it is the engine's buffer pointer.
-    pub(crate) head: AtomicU64,
-    pub(crate) closed: AtomicU64,
-    reserved2: [u32; 12],
-    pub(crate) tail: AtomicU64,
-    pub(crate) producer_waiting: AtomicU32,
-    reserved3: [u32; 13],
-}
-
-/// `struct ml_fetch`.
-#[repr(C)]
-pub(crate) struct Fetch {
-    pub(crate) register: u8,
-    pub(crate) steps: u8,
-    pub(crate) bytes: u16,
-    pub(crate) offset: [i32; 5],
-}
-
-/// `struct ml_probe`.
-#[repr(C)]
-pub(crate) struct Probe {
-    pub(crate) address: u64,
-    pub(crate) id: u32,
-    pub(crate) fetches: u16,
-    reserved0: u16,
-    pub(crate) fetch: [Fetch; 40],
-    reserved1: [u64; 6],
-}
-
-const _: () = {
-    assert!(size_of::<Header>() == 320);
-    assert!(offset_of!(Header, consumer_waiting) == 128);
-    assert!(offset_of!(Header, doorbell) == 192);
-    assert!(offset_of!(Header, active_head) == 224);
-    assert!(offset_of!(Header, next_order) == 232);
-    assert!(offset_of!(Header, lost_records) == 256);
-    assert!(size_of::<Ring>() == 192);
-    assert!(offset_of!(Ring, head) == 64);
-    assert!(offset_of!(Ring, tail) == 128);
-    assert!(size_of::<Fetch>() == 24);
-    assert!(size_of::<Probe>() == 1024);
-};
+pub(crate) const RING_HEADER_BYTES: u64 = memloupe_layout::RING_HEADER_BYTES as u64;
+pub(crate) const CHUNK_HEADER_BYTES: u64 = memloupe_layout::CHUNK_HEADER_BYTES as u64;
 
 static HEADER: AtomicPtr<Header> = AtomicPtr::new(ptr::null_mut());
 

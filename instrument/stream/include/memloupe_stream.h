@@ -1,5 +1,5 @@
 /* The access stream between a capture engine (producer, in the target process) and memloupe (consumer).
- * PROTOCOL.md is the prose; this header is the layout for C; src/layout.rs is the layout for Rust.
+ * PROTOCOL.md is the prose; this header is the layout for C; instrument/layout is the layout for Rust.
  * Both sides assert the same offsets at compile time. All integers are little-endian.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0 */

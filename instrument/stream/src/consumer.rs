@@ -13,7 +13,7 @@ use crate::shared::{Counters, Geometry, Shared, low_half};
 use crate::{Engine, SiteTable, StreamError, layout};
 
 /// First word of a SYNC event: one word of payload.
-const SYNC_HEAD: u64 = layout::RECORD_EVENT << layout::RECORD_SHIFT | 1 << 8 | 12;
+const SYNC_HEAD: u64 = layout::RECORD_EVENT << layout::RECORD_SHIFT | 1 << 8 | layout::EventCode::Sync as u64;
 
 /// What a call of [`Consumer::poll`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! Events: everything in a stream that is not an access. They share the rings with the accesses, so their place among
 //! a thread's accesses is exact.
 
+use crate::layout::EventCode;
+
 /// The `PROT_EXEC` bit of a mapping's protection.
 pub const PROTECTION_EXECUTE: u64 = 4;
 
@@ -161,15 +163,16 @@ impl Event {
     /// A sentence saying what is wrong with it.
     pub(crate) fn parse(code: u32, payload: &[u64]) -> Result<Self, String> {
         let mut words = Words { payload, position: 0 };
+        let code = EventCode::from_number(code).ok_or_else(|| format!("unknown event {code}"))?;
         let event = match code {
-            1 => Self::ThreadStart {
+            EventCode::ThreadStart => Self::ThreadStart {
                 thread: words.u32()?,
                 os_tid: words.u32()?,
                 parent: words.u32()?,
                 stack_pointer: words.u64()?,
             },
-            2 => Self::ThreadEnd { thread: words.u32()? },
-            3 => Self::Map {
+            EventCode::ThreadEnd => Self::ThreadEnd { thread: words.u32()? },
+            EventCode::Map => Self::Map {
                 address: words.u64()?,
                 bytes: words.u64()?,
                 protection: words.u64()?,
@@ -183,56 +186,55 @@ impl Event {
                 file_offset: words.u64()?,
                 path: words.text()?,
             },
-            4 => Self::Unmap {
+            EventCode::Unmap => Self::Unmap {
                 address: words.u64()?,
                 bytes: words.u64()?,
             },
-            5 => Self::Remap {
+            EventCode::Remap => Self::Remap {
                 from: words.u64()?,
                 from_bytes: words.u64()?,
                 to: words.u64()?,
                 to_bytes: words.u64()?,
             },
-            6 => Self::Alloc {
+            EventCode::Alloc => Self::Alloc {
                 address: words.u64()?,
                 bytes: words.u64()?,
                 stack: words.u64()?,
             },
-            7 => Self::Free {
+            EventCode::Free => Self::Free {
                 address: words.u64()?,
             },
-            8 => Self::Stack {
+            EventCode::Stack => Self::Stack {
                 stack: words.u64()?,
                 frames: words.rest().to_vec(),
             },
-            9 => Self::FileRead {
+            EventCode::FileRead => Self::FileRead {
                 address: words.u64()?,
                 bytes: words.u64()?,
                 file_offset: words.u64()?,
                 path: words.text()?,
             },
-            10 => Self::ProbeEnter {
+            EventCode::ProbeEnter => Self::ProbeEnter {
                 probe: words.u32()?,
                 stack_pointer: words.u64()?,
                 present: words.u64()?,
                 values: words.rest().iter().flat_map(|word| word.to_le_bytes()).collect(),
             },
-            11 => Self::ProbeLeave {
+            EventCode::ProbeLeave => Self::ProbeLeave {
                 stack_pointer: words.u64()?,
             },
-            12 => Self::Sync { number: words.u64()? },
-            13 => Self::Fork { child: words.u64()? },
-            14 => Self::Exec { path: words.text()? },
-            15 => Self::Exit {
+            EventCode::Sync => Self::Sync { number: words.u64()? },
+            EventCode::Fork => Self::Fork { child: words.u64()? },
+            EventCode::Exec => Self::Exec { path: words.text()? },
+            EventCode::Exit => Self::Exit {
                 code: words.u64()? as i32,
                 signal: words.u64()? as i32,
             },
-            16 => Self::Unobserved {
+            EventCode::Unobserved => Self::Unobserved {
                 instructions: words.u64()?,
                 cause: words.text()?,
             },
-            17 => Self::SegmentBase { fs: words.u64()? },
-            other => return Err(format!("unknown event {other}")),
+            EventCode::SegmentBase => Self::SegmentBase { fs: words.u64()? },
         };
         Ok(event)
     }

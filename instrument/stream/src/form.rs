@@ -1,10 +1,10 @@
 //! Operands that are more than an address: what `enum ml_form` means. `PROTOCOL.md`, "Forms", is the prose.
 
 use crate::layout::{
-    ABSENT, NO_SLOT, OPERAND_ADDRESS_32, OPERAND_CONDITIONAL, OPERAND_FS, OPERAND_VECTOR_MASK,
+    ABSENT, Form, NO_SLOT, OPERAND_ADDRESS_32, OPERAND_CONDITIONAL, OPERAND_FS, OPERAND_VECTOR_MASK,
 };
 use crate::run::{RunBatch, RunOperand};
-use crate::site::{Form, Operand, Site, SiteId, SiteTable};
+use crate::site::{Operand, Site, SiteId, SiteTable};
 
 /// Strings are handed on in pieces of this size, each inside one such line.
 const STRING_LINE_BYTES: u64 = 64;

@@ -10,12 +10,14 @@
 //!
 //! The vocabulary lives here too: [`AccessKind`], [`Site`], [`Block`], [`Event`].
 
+use memloupe_layout as layout;
+
 mod checker;
 mod consumer;
 mod decode;
+mod engine;
 mod event;
 mod form;
-mod layout;
 mod probe;
 mod repeat;
 mod run;
@@ -25,8 +27,9 @@ mod site;
 pub use checker::{Checker, Violation};
 pub use consumer::{Consumer, Progress};
 pub use decode::{Decoder, Sink};
+pub use engine::Engine;
 pub use event::{Event, MapKind, PROTECTION_EXECUTE};
-pub use layout::{Engine, FD_VARIABLE, MAX_RECORD_BYTES, VERSION};
+pub use layout::{FD_VARIABLE, MAX_RECORD_BYTES, VERSION};
 pub use probe::{FETCH_BYTES_MAX, Fetch, Probe, ProbeError, Source};
 pub use run::{Run, RunBatch, RunOperand};
 pub use shared::{Counters, Geometry};

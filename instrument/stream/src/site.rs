@@ -1,6 +1,6 @@
 //! Static facts: which code there is and what memory operands it has. They travel once, in the site table.
 
-use crate::layout;
+use crate::layout::{self, Form};
 
 /// Index of a translated block in the site table.
 pub type BlockId = u32;
@@ -80,33 +80,6 @@ pub struct Site {
     /// The block it belongs to.
     pub block: BlockId,
     pub(crate) operand: Operand,
-}
-
-/// How an operand becomes accesses; `PROTOCOL.md`, "Forms".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Form {
-    Plain,
-    Gather,
-    Masked,
-    AnyLane,
-    Compress,
-    String,
-    Table,
-    Tile,
-}
-
-impl Form {
-    const ALL: [Self; 8] = [
-        Self::Plain,
-        Self::Gather,
-        Self::Masked,
-        Self::AnyLane,
-        Self::Compress,
-        Self::String,
-        Self::Table,
-        Self::Tile,
-    ];
 }
 
 /// How an operand's address is found in a record.

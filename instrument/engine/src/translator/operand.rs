@@ -5,9 +5,11 @@ use iced_x86::{
     Code, Instruction, InstructionInfo, MemorySize, Mnemonic, OpAccess, OpKind, Register, UsedMemory,
 };
 
+pub(super) use memloupe_layout::{Form, NO_SLOT};
+use memloupe_layout::{OPERAND_ADDRESS_32, OPERAND_FS, OPERAND_VECTOR_MASK};
+
 use super::roots::{Roots, Value};
 
-pub(super) const NO_SLOT: u16 = u16::MAX;
 const WORD_BYTES: u16 = 8;
 const TILE_CONFIGURATION_WORDS: u16 = 8;
 const LINE_BYTES: u16 = 64;
@@ -22,24 +24,6 @@ pub(super) enum Kind {
     Prefetch = 3,
     NonTemporalStore = 4,
 }
-
-/// `enum ml_form`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Form {
-    Plain = 0,
-    Gather = 1,
-    Masked = 2,
-    AnyLane = 3,
-    Compress = 4,
-    String = 5,
-    Table = 6,
-    Tile = 7,
-}
-
-pub(super) const FLAG_FS: u8 = 2;
-pub(super) const FLAG_ADDRESS_32: u8 = 4;
-pub(super) const FLAG_VECTOR_MASK: u8 = 8;
 
 /// An operand as the site table will hold it.
 #[derive(Clone, Copy, Debug)]
@@ -213,7 +197,7 @@ impl Recording {
             index_bytes: 0,
         };
         match memory.segment() {
-            Register::FS => operand.flags |= FLAG_FS,
+            Register::FS => operand.flags |= OPERAND_FS,
             Register::GS => {
                 return Err("it uses the GS segment, which the native engine needs; use --engine valgrind");
             }
@@ -222,7 +206,7 @@ impl Recording {
         let base = memory.base();
         if base.is_gpr() {
             if base.is_gpr32() {
-                operand.flags |= FLAG_ADDRESS_32;
+                operand.flags |= OPERAND_ADDRESS_32;
             }
             let (slot, displacement) = self.general(index, base);
             operand.slot = slot;
@@ -236,7 +220,7 @@ impl Recording {
             operand.index_slot = self.need(index, whole(0));
         } else if vector_index.is_gpr() && tile(instruction).is_none() {
             if vector_index.is_gpr32() {
-                operand.flags |= FLAG_ADDRESS_32;
+                operand.flags |= OPERAND_ADDRESS_32;
             }
             self.index(index, memory, &mut operand);
         }
@@ -288,7 +272,7 @@ impl Recording {
             .unwrap_or(vector);
         operand.lanes = indices.min(data.size() / usize::from(operand.bytes)) as u8;
         if instruction.op_mask() == Register::None {
-            operand.flags |= FLAG_VECTOR_MASK;
+            operand.flags |= OPERAND_VECTOR_MASK;
             operand.mask_slot = self.need(index, Source::Wide(instruction.op2_register()));
         } else {
             operand.mask_slot = self.need(index, Source::Wide(instruction.op_mask()));
@@ -306,7 +290,7 @@ impl Recording {
                 instruction.op2_register()
             };
             operand.form = Form::Masked;
-            operand.flags |= FLAG_VECTOR_MASK;
+            operand.flags |= OPERAND_VECTOR_MASK;
             operand.bytes = lane_bytes;
             operand.lanes = (mask.size() as u16 / lane_bytes) as u8;
             operand.mask_slot = self.need(index, Source::Wide(mask));

@@ -2,16 +2,16 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use memloupe_layout::{BLOCK_BYTES, BLOCK_LOOP, BLOCK_PART, OPERAND_BYTES};
+
 use super::block::Block;
 use super::flops;
 use super::layout::Layout;
 use super::operand::Form;
 use crate::stream;
 
-const BLOCK_WORDS: usize = 5;
-const OPERAND_WORDS: usize = 4;
-const LOOP: u64 = 1;
-const PART: u64 = 2;
+const BLOCK_WORDS: usize = BLOCK_BYTES / 8;
+const OPERAND_WORDS: usize = OPERAND_BYTES / 8;
 
 /// A block in the site table.
 #[derive(Clone, Copy)]
@@ -35,7 +35,7 @@ pub(super) fn publish(block: &Block, layout: &Layout) -> Published {
         operands: operands.len(),
         slots: layout.header_words,
         iteration_slots: layout.iteration_words,
-        flags: if layout.is_loop { LOOP } else { 0 },
+        flags: if layout.is_loop { BLOCK_LOOP } else { 0 },
     };
     whole.write(block, &mut entries);
     for operand in operands {
@@ -74,7 +74,7 @@ pub(super) fn publish(block: &Block, layout: &Layout) -> Published {
             operands: exit.operands,
             slots,
             iteration_slots,
-            flags: PART,
+            flags: BLOCK_PART,
         };
         part.write(block, &mut entries);
     }
@@ -141,7 +141,7 @@ struct Entry {
     operands: usize,
     slots: u16,
     iteration_slots: u16,
-    flags: u64,
+    flags: u16,
 }
 
 impl Entry {
@@ -149,7 +149,11 @@ impl Entry {
         let instructions = &block.instructions[..self.instructions];
         let code_bytes = instructions.last().map_or(0, |last| last.next_ip() - block.start);
         let flops: u32 = instructions.iter().map(flops::of).sum();
-        let own_operands = if self.flags & PART == 0 { self.operands } else { 0 };
+        let own_operands = if self.flags & BLOCK_PART == 0 {
+            self.operands
+        } else {
+            0
+        };
         let words = BLOCK_WORDS + own_operands * OPERAND_WORDS;
         entries.push(words as u64 | u64::from(self.id) << 32);
         entries.push(block.start);
@@ -158,7 +162,7 @@ impl Entry {
             instructions.len() as u64
                 | (self.operands as u64) << 16
                 | u64::from(self.slots) << 32
-                | self.flags << 48,
+                | u64::from(self.flags) << 48,
         );
         entries.push(u64::from(self.parent) | u64::from(self.iteration_slots) << 32);
     }

@@ -1,4 +1,4 @@
-//! A producer for tests, written from the C header's numbers alone (not from `src/layout.rs`).
+//! A producer for tests, written from the C header's numbers alone (not from `memloupe-layout`).
 #![allow(unsafe_code, dead_code)] // each test file uses its part
 
 use std::os::fd::BorrowedFd;

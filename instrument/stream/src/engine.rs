@@ -1,0 +1,24 @@
+//! Capture engines, as a stream names them.
+
+use crate::layout::{ENGINE_NATIVE, ENGINE_VALGRIND};
+
+/// Which engine produced a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// No engine has attached.
+    None,
+    /// The in-process translator.
+    Native,
+    /// The Valgrind tool.
+    Valgrind,
+}
+
+impl Engine {
+    pub(crate) fn from_code(code: u32) -> Self {
+        match code {
+            ENGINE_NATIVE => Self::Native,
+            ENGINE_VALGRIND => Self::Valgrind,
+            _ => Self::None,
+        }
+    }
+}
