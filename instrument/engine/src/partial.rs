@@ -5,6 +5,8 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+use memloupe_layout::{PART_BITS, PART_SHIFT};
+
 use crate::context::Context;
 use crate::dispatch::Engine;
 use crate::place::{Body, Place, Shape, State};
@@ -12,10 +14,6 @@ use crate::stream;
 use crate::thread::Thread;
 use crate::translator;
 use crate::translator::site::{self, Prefix};
-
-/// Bits of a loop record's first word that hold the number of a part.
-const PART_BITS: u32 = 24;
-const PART_SHIFT: u32 = 32;
 
 /// Completes the record of the block that `thread` is in at `place`.
 pub(crate) fn settle(thread: &Thread, engine: &mut Engine, place: &Place, context: &Context) {

@@ -116,7 +116,7 @@ pub(crate) fn publish_prefix(offset: u64, prefix: Prefix) -> u32 {
         BLOCK_WORDS as u64 | u64::from(id) << 32,
         whole[1],
         prefix.code_bytes | u64::from(prefix.flops) << 32,
-        prefix.instructions | executed << 16 | whole[3] & SLOTS | PART << 48,
+        prefix.instructions | executed << 16 | whole[3] & SLOTS | u64::from(BLOCK_PART) << 48,
         parent | whole[4] & ITERATION_SLOTS,
     ]);
     id
