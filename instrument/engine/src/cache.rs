@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Release;
 
 use crate::place::Places;
+use crate::thread::offset;
 use crate::translator::assembler::Assembler;
 use crate::{stream, system};
 
@@ -81,11 +82,16 @@ pub(crate) struct Exit {
     pub(crate) patch: usize,
     /// Where the rel32 leads before.
     pub(crate) stub: usize,
+    /// The register that holds the record pointer when the branch is taken; none if all are the target's.
+    pub(crate) pointer: Option<u8>,
 }
 
 struct Block {
     code: std::ops::Range<u64>,
+    /// Where it begins if all registers are the target's.
     entry: usize,
+    /// Where it begins *warm*: if this register holds the record pointer and its value for the target is spilled.
+    warm: Option<(u8, usize)>,
     incoming: Vec<usize>,
 }
 
@@ -101,6 +107,8 @@ pub(crate) struct Cache {
     pub(crate) places: Places,
     /// Prefixes of blocks that were interrupted: their ids, by block and code length.
     pub(crate) prefixes: AddressMap<u32>,
+    /// Code that makes all registers the target's and goes to an entry, by entry and pointer's register.
+    adapters: AddressMap<usize>,
     /// Where the code that is being written begins, and its exits.
     opened: usize,
     unlinked: Vec<usize>,
@@ -116,6 +124,7 @@ impl Cache {
             leave_stubs: address_map(),
             places: Places::new(),
             prefixes: address_map(),
+            adapters: address_map(),
             opened: 0,
             unlinked: Vec::new(),
         }
@@ -199,7 +208,7 @@ impl Cache {
     }
 
     /// Adds a translation.
-    pub(crate) fn insert(&mut self, code: std::ops::Range<u64>, entry: usize) {
+    pub(crate) fn insert(&mut self, code: std::ops::Range<u64>, entry: usize, warm: Option<(u8, usize)>) {
         let start = code.start;
         for page in code.start >> PAGE_SHIFT..=(code.end - 1) >> PAGE_SHIFT {
             self.pages.entry(page).or_default().push(start);
@@ -209,6 +218,7 @@ impl Cache {
             Block {
                 code,
                 entry,
+                warm,
                 incoming: Vec::new(),
             },
         );
@@ -237,13 +247,48 @@ impl Cache {
             return;
         }
         block.incoming.push(index);
-        let entry = block.entry;
+        let entry = match (exit.pointer, block.warm, block.entry) {
+            (None, _, entry) => entry,
+            (Some(pointer), Some((own, warm)), _) if pointer == own => warm,
+            (Some(pointer), _, entry) => self.adapter(entry, pointer),
+        };
         let distance = |to: usize| i32::try_from(to as i64 - (exit.patch as i64 + 4));
         let distance = distance(entry).or_else(|_| distance(self.pad(exit.patch, entry)));
         patch(
             exit.patch,
             distance.expect("a pad lies in the zone of its branch"),
         );
+    }
+
+    /// Where the block at `pc` begins for a thread whose record pointer is in `pointer`.
+    pub(crate) fn find_warm(&mut self, pc: u64, pointer: u8) -> Option<usize> {
+        let block = self.blocks.get(&pc)?;
+        match block.warm {
+            Some((own, warm)) if own == pointer => Some(warm),
+            _ => Some(self.adapter(block.entry, pointer)),
+        }
+    }
+
+    /// Code that makes all registers the target's, the record pointer being in `pointer`, and goes to `entry`.
+    pub(crate) fn adapter(&mut self, entry: usize, pointer: u8) -> usize {
+        // Code lies below 2^47.
+        let key = entry as u64 | u64::from(pointer) << 48;
+        if let Some(&adapter) = self.adapters.get(&key) {
+            return adapter;
+        }
+        let zone = self
+            .zones
+            .iter_mut()
+            .find(|zone| (zone.start..zone.end).contains(&entry))
+            .expect("an entry lies in a zone");
+        let mut assembler = Assembler::new(zone.next);
+        let adapter = assembler.position();
+        assembler.load_state(pointer, offset::SCRATCH_0);
+        let branch = assembler.branch(&[0xe9]);
+        assembler.lead(branch, entry);
+        zone.next = assembler.position();
+        self.adapters.insert(key, adapter);
+        adapter
     }
 
     /// A jump to far-away code, near the branch that needs it.
@@ -269,10 +314,7 @@ impl Cache {
             let exit = self.exits[index];
             patch(exit.patch, (exit.stub as i64 - (exit.patch as i64 + 4)) as i32);
         }
-        for thread in stream::claimed() {
-            // SAFETY: a claimed ring's state; the look-up table is atomic and stays mapped.
-            unsafe { (*thread).forget(pc) };
-        }
+        forget(pc);
         for page in block.code.start >> PAGE_SHIFT..=(block.code.end - 1) >> PAGE_SHIFT {
             if let Some(starts) = self.pages.get_mut(&page) {
                 starts.retain(|&start| start != pc);
@@ -297,6 +339,14 @@ impl Cache {
                 self.remove(pc);
             }
         }
+    }
+}
+
+/// Makes all threads' indirect branches to `pc` come to the dispatcher.
+pub(crate) fn forget(pc: u64) {
+    for thread in stream::claimed() {
+        // SAFETY: a claimed ring's state; the look-up tables are atomic and stay mapped.
+        unsafe { (*thread).forget(pc) };
     }
 }
 

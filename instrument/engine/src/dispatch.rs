@@ -42,11 +42,12 @@ impl Engine {
         }
     }
 
-    /// The translation of the code at `pc`, made if need be. `Err` says why there is none.
-    fn entry(&mut self, pc: u64) -> Result<usize, String> {
+    /// The translation of the code at `pc`, made if need be, for a block whose record pointer is in `pointer`. `Err` says
+    /// why there is none.
+    fn entry(&mut self, pc: u64, pointer: Option<u8>) -> Result<usize, String> {
         match self.cache.find(pc) {
             Some(entry) => Ok(entry),
-            None => translator::translate(self, pc),
+            None => translator::translate(self, pc, pointer),
         }
     }
 }
@@ -182,10 +183,7 @@ extern "C" fn dispatch(thread: *mut Thread) {
             go_on(thread, thread.start, None);
         }
         EXIT_RESUME => go_on(thread, thread.start, None),
-        EXIT_INDIRECT => {
-            let target = thread.target;
-            go_on(thread, target, None);
-        }
+        EXIT_INDIRECT => go_on_indirectly(thread),
         index => leave_block(thread, index as usize),
     }
 }
@@ -236,7 +234,7 @@ fn leave_block(thread: &mut Thread, index: usize) {
         Cause::Leave => {
             probe::leave(thread);
             let mut engine = ENGINE.lock();
-            resume_at(thread, &mut engine, exit.target);
+            resume_at(thread, &mut engine, exit.target, None);
         }
     }
 }
@@ -247,22 +245,35 @@ fn go_on(thread: &mut Thread, pc: u64, from: Option<usize>) {
     if from.is_none()
         && let Some(&stub) = engine.cache.leave_stubs.get(&pc)
     {
-        thread.remember(pc, stub as u64);
         thread.next = stub as u64;
         return;
     }
-    if !resume_at(thread, &mut engine, pc) {
-        return;
+    let pointer = from.and_then(|index| engine.cache.exit(index).pointer);
+    if resume_at(thread, &mut engine, pc, pointer)
+        && let Some(index) = from
+    {
+        engine.cache.link(index);
     }
-    match from {
-        Some(index) => engine.cache.link(index),
-        None => thread.remember(pc, thread.next),
+}
+
+/// Goes on where an indirect branch leads, and lets such branches find the way by themselves from then on.
+fn go_on_indirectly(thread: &mut Thread) {
+    let pc = thread.target;
+    let pointer = thread.came_with as u8;
+    let mut engine = ENGINE.lock();
+    if let Some(&stub) = engine.cache.leave_stubs.get(&pc) {
+        thread.remember(pc, pointer, engine.cache.adapter(stub, pointer));
+        thread.next = stub as u64;
+    } else if resume_at(thread, &mut engine, pc, Some(pointer))
+        && let Some(entry) = engine.cache.find_warm(pc, pointer)
+    {
+        thread.remember(pc, pointer, entry);
     }
 }
 
 /// Sets the thread to go on at `pc`. Whether a translation was found; if not, the thread is let go.
-fn resume_at(thread: &mut Thread, engine: &mut Engine, pc: u64) -> bool {
-    match engine.entry(pc) {
+fn resume_at(thread: &mut Thread, engine: &mut Engine, pc: u64, pointer: Option<u8>) -> bool {
+    match engine.entry(pc, pointer) {
         Ok(entry) => {
             thread.next = entry as u64;
             true

@@ -124,7 +124,7 @@ pub(crate) fn enter(thread: &mut Thread, function: Function) {
         return_address,
         arguments,
     });
-    probe::watch_return(thread, return_address);
+    probe::watch_return(return_address);
 }
 
 /// Control has come back to some watched place: perhaps from the allocator.

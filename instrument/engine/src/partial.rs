@@ -22,7 +22,7 @@ pub(crate) fn settle(thread: &Thread, engine: &mut Engine, place: &Place, contex
     let pointer = context.general(body.pointer);
     let header_bytes = 8 + u64::from(body.header_words) * 8;
     let record = match (place.state, body.shape) {
-        (State::Entry | State::Settled, _) => return,
+        (State::Entry | State::Warm | State::Settled, _) => return,
         // The record is complete and counts the instruction that has not been executed.
         (State::Last, _) => head - header_bytes,
         (_, Shape::Straight) => pointer,

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 pub(crate) enum State {
     /// Before a block: all registers are the target's, nothing is recorded yet.
     Entry,
+    /// Before a block that another has handed the record pointer on to: in a register whose value is spilled.
+    Warm,
     /// Before an instruction of a block. The record holds what came before it; the record pointer lies in a register
     /// whose value is spilled.
     Body,
@@ -15,16 +17,21 @@ pub(crate) enum State {
     Told,
     /// The same, and this register too is spilled: the instruction's operand is out of reach.
     Borrowed(u8),
-    /// Before the last instruction, which is recorded already. All registers are the target's.
+    /// Before the last instruction, which is recorded already. The pointer's register is spilled.
     Last,
     /// All that came before is recorded, all registers are the target's.
     Settled,
 }
 
 impl State {
+    /// Whether the record pointer lies in a register whose value is spilled.
+    pub(crate) fn has_pointer(self) -> bool {
+        !matches!(self, Self::Entry | Self::Settled)
+    }
+
     /// Whether a signal that has nothing to do with the instruction there may be delivered.
     pub(crate) fn is_interruptible(self) -> bool {
-        matches!(self, Self::Entry | Self::Body | Self::Settled)
+        matches!(self, Self::Entry | Self::Warm | Self::Body | Self::Settled)
     }
 }
 

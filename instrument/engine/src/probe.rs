@@ -7,7 +7,7 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use crate::cache::{AddressMap, Cause, Exit, address_map};
+use crate::cache::{self, AddressMap, Cause, Exit, address_map};
 use crate::dispatch::Engine;
 use crate::ring::Event;
 use crate::stream::{self, Probe};
@@ -81,7 +81,7 @@ pub(crate) fn enter(thread: &mut Thread, pc: u64) {
             },
         );
     }
-    watch_return(thread, return_address);
+    watch_return(return_address);
 }
 
 fn note(thread: &mut Thread, frame: Frame) {
@@ -196,25 +196,22 @@ pub(crate) fn leave_passed(thread: &mut Thread) {
 }
 
 /// Makes returns to `return_address` come to the dispatcher.
-pub(crate) fn watch_return(thread: &Thread, return_address: u64) {
+pub(crate) fn watch_return(return_address: u64) {
     let mut engine = ENGINE.lock();
-    let stub = match engine.cache.leave_stubs.get(&return_address) {
-        Some(&stub) => stub,
-        None => {
-            let exit = Exit {
-                cause: Cause::Leave,
-                target: return_address,
-                patch: 0,
-                stub: 0,
-            };
-            let index = engine.cache.new_exit(exit);
-            let mut assembler = engine.cache.open(return_address);
-            let stub = assembler.position();
-            assembler.leave(index as i32);
-            engine.cache.close(&assembler);
-            engine.cache.leave_stubs.insert(return_address, stub);
-            stub
-        }
-    };
-    thread.remember(return_address, stub as u64);
+    if engine.cache.leave_stubs.contains_key(&return_address) {
+        return;
+    }
+    let index = engine.cache.new_exit(Exit {
+        cause: Cause::Leave,
+        target: return_address,
+        patch: 0,
+        stub: 0,
+        pointer: None,
+    });
+    let mut assembler = engine.cache.open(return_address);
+    let stub = assembler.position();
+    assembler.leave(index as i32);
+    engine.cache.close(&assembler);
+    engine.cache.leave_stubs.insert(return_address, stub);
+    cache::forget(return_address);
 }

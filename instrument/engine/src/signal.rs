@@ -280,7 +280,9 @@ fn translated(thread: &mut Thread, mut delivery: Delivery, place: &Place) -> u64
     let context = &mut delivery.context;
     partial::settle(thread, &mut ENGINE.lock(), place, context);
     context.set_instruction(place.address);
-    if let (Some(body), State::Body | State::Told | State::Borrowed(_)) = (&place.body, place.state) {
+    if let Some(body) = &place.body
+        && place.state.has_pointer()
+    {
         context.set_general(body.pointer, thread.spilled());
         if let State::Borrowed(register) = place.state {
             context.set_general(register, thread.borrowed());

@@ -27,6 +27,7 @@ pub(crate) mod number {
     pub(crate) const WRITEV: usize = 20;
     pub(crate) const SCHED_YIELD: usize = 24;
     pub(crate) const MREMAP: usize = 25;
+    pub(crate) const MADVISE: usize = 28;
     pub(crate) const GETPID: usize = 39;
     pub(crate) const CLONE: usize = 56;
     pub(crate) const FORK: usize = 57;
@@ -111,6 +112,16 @@ pub(crate) fn reserve(bytes: usize) -> *mut u8 {
         ));
     }
     address as *mut u8
+}
+
+/// Makes [`reserve`]d memory fresh again.
+///
+/// # Safety
+/// Nobody uses it meanwhile.
+pub(crate) unsafe fn clear(start: *mut u8, bytes: usize) {
+    const DO_NOT_NEED: usize = 4;
+    // SAFETY: as the caller promises; private anonymous memory reads as zeros from then on.
+    unsafe { call3(number::MADVISE, start as usize, bytes, DO_NOT_NEED) };
 }
 
 /// Memory for code exactly at `address`, if nothing is there yet.

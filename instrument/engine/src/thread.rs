@@ -25,6 +25,14 @@ pub(crate) mod register {
 }
 
 const LOOKUP_ENTRIES: usize = 1 << 16;
+/// As a power of two, the bytes of an entry of a look-up table.
+pub(crate) const LOOKUP_ENTRY_SHIFT: u8 = 4;
+/// Bytes of a look-up table.
+pub(crate) const LOOKUP_BYTES: usize = LOOKUP_ENTRIES << LOOKUP_ENTRY_SHIFT;
+/// There is one for each register that may hold the record pointer.
+const LOOKUP_TABLES: usize = 16;
+/// The tag of an entry that nothing matches.
+const NO_TARGET: u64 = 1;
 const STACK_BYTES: usize = 512 << 10;
 const EXTENDED_STATE_BYTES: usize = 8192;
 /// x87, SSE, AVX and AVX-512 state. Not AMX tiles or protection keys: the engine touches neither.
@@ -32,9 +40,8 @@ const EXTENDED_STATE: u64 = 0xe7;
 /// Probed frames that a thread can be inside of.
 pub(crate) const FRAMES: usize = 64;
 
-/// One entry of the table that finds the translation of an indirect branch's target; the index is the low 16 bits of
-/// the target. `tag` is the negated target, so that a match needs no flags; all zeros match a jump to 0, which faults
-/// as it should.
+/// One entry of the tables that find the translation of an indirect branch's target, warm for one register; the index is
+/// the low 16 bits of the target. `tag` is the negated target, so that a match needs no flags.
 #[repr(C)]
 pub(crate) struct Lookup {
     tag: AtomicU64,
@@ -65,6 +72,8 @@ pub(crate) struct Thread {
     /// Where an indirect branch goes, in the target's addresses.
     pub(crate) target: u64,
     lookup: *mut Lookup,
+    /// The register that holds the record pointer where an indirect branch was not found in the table.
+    pub(crate) came_with: u64,
     /// Why translated code came to the dispatcher: `dispatch::Exit…` or the index of a [`crate::cache::Exit`].
     pub(crate) exit: i64,
     enter: u64,
@@ -118,6 +127,7 @@ pub(crate) mod offset {
     pub(crate) const RCX: u32 = offset_of!(Thread, spilled_rcx) as u32;
     pub(crate) const RDX: u32 = offset_of!(Thread, spilled_rdx) as u32;
     pub(crate) const TARGET: u32 = offset_of!(Thread, target) as u32;
+    pub(crate) const CAME_WITH: u32 = offset_of!(Thread, came_with) as u32;
     pub(crate) const LOOKUP: u32 = offset_of!(Thread, lookup) as u32;
     pub(crate) const EXIT: u32 = offset_of!(Thread, exit) as u32;
     pub(crate) const ENTER: u32 = offset_of!(Thread, enter) as u32;
@@ -134,6 +144,7 @@ pub(crate) mod offset {
 }
 
 const _: () = {
+    assert!(size_of::<Lookup>() == 1 << LOOKUP_ENTRY_SHIFT);
     assert!(size_of::<Thread>() <= stream::RING_HEADER_BYTES as usize);
     assert!(offset::HEAD == 64);
 };
@@ -161,7 +172,7 @@ pub(crate) fn claim(parent: u32) -> Option<*mut Thread> {
             ((*place).lookup, (*place).stack_end, (*place).extended_state)
         } else {
             (
-                system::reserve(LOOKUP_ENTRIES * size_of::<Lookup>()).cast(),
+                system::reserve(LOOKUP_TABLES * LOOKUP_BYTES).cast(),
                 system::reserve(STACK_BYTES) as u64 + STACK_BYTES as u64,
                 system::reserve(EXTENDED_STATE_BYTES),
             )
@@ -185,7 +196,11 @@ pub(crate) fn claim(parent: u32) -> Option<*mut Thread> {
         thread.ring.base.store(place as u64, Release);
         thread.ring.state.store(RING_LIVE, Release);
         if used_before {
-            thread.forget_translations();
+            system::clear(lookup.cast(), LOOKUP_TABLES * LOOKUP_BYTES);
+        }
+        for pointer in 0..LOOKUP_TABLES {
+            // Zeros would match a jump to 0.
+            thread.entry(0, pointer as u8).tag.store(NO_TARGET, Relaxed);
         }
     }
     Some(place)
@@ -221,37 +236,33 @@ impl Thread {
         }
     }
 
-    fn entry(&self, target: u64) -> &Lookup {
-        // SAFETY: the table has an entry for every 16-bit number.
-        unsafe { &*self.lookup.add(target as u16 as usize) }
+    fn entry(&self, target: u64, pointer: u8) -> &Lookup {
+        let index = usize::from(pointer) * LOOKUP_ENTRIES + usize::from(target as u16);
+        // SAFETY: each table has an entry for every 16-bit number.
+        unsafe { &*self.lookup.add(index) }
     }
 
-    /// Lets indirect branches to `target` go straight to `entry`. Under the engine's lock.
-    pub(crate) fn remember(&self, target: u64, entry: u64) {
-        let place = self.entry(target);
-        place.tag.store(0, SeqCst);
-        place.entry.store(entry, SeqCst);
+    /// Lets indirect branches to `target`, taken while the record pointer is in `pointer`, go straight to `entry`. Under the
+    /// engine's lock.
+    pub(crate) fn remember(&self, target: u64, pointer: u8, entry: usize) {
+        let place = self.entry(target, pointer);
+        place.tag.store(NO_TARGET, SeqCst);
+        place.entry.store(entry as u64, SeqCst);
         place.tag.store(target.wrapping_neg(), SeqCst);
     }
 
     /// Makes indirect branches to `target` come to the dispatcher. Under the engine's lock.
     pub(crate) fn forget(&self, target: u64) {
-        let place = self.entry(target);
-        if place.tag.load(SeqCst) == target.wrapping_neg() {
-            place.tag.store(1, SeqCst);
+        for pointer in 0..LOOKUP_TABLES {
+            let place = self.entry(target, pointer as u8);
+            if place.tag.load(SeqCst) == target.wrapping_neg() {
+                place.tag.store(NO_TARGET, SeqCst);
+            }
         }
     }
 
     /// After `exec`: the memory that the state of the old image's threads points to is gone.
     pub(crate) fn forget_resources(&mut self) {
         self.lookup = ptr::null_mut();
-    }
-
-    fn forget_translations(&self) {
-        for index in 0..LOOKUP_ENTRIES as u64 {
-            let place = self.entry(index);
-            place.tag.store(0, Relaxed);
-            place.entry.store(0, Relaxed);
-        }
     }
 }

@@ -91,6 +91,29 @@ impl Assembler {
         self.gs(0x3b, reg, offset);
     }
 
+    /// `add reg, gs:[offset]`: changes flags.
+    pub(crate) fn add_state(&mut self, reg: Gpr, offset: u32) {
+        self.gs(0x03, reg, offset);
+    }
+
+    /// `add reg, [base + displacement]`: changes flags.
+    pub(crate) fn add(&mut self, reg: Gpr, base: Gpr, displacement: i32) {
+        self.bytes(&[0x48 | reg >> 3 << 2 | base >> 3, 0x03]);
+        self.memory(reg, base, displacement);
+    }
+
+    /// `shl reg, by`: changes flags.
+    pub(crate) fn shift_left(&mut self, reg: Gpr, by: u8) {
+        self.bytes(&[0x48 | reg >> 3, 0xc1, 0xe0 | reg & 7, by]);
+    }
+
+    /// `movzx to, word from`
+    pub(crate) fn low_word(&mut self, to: Gpr, from: Gpr) {
+        let code = [0x0f, 0xb7, 0xc0 | (to & 7) << 3 | from & 7];
+        self.byte(0x40 | to >> 3 << 2 | from >> 3);
+        self.bytes(&code);
+    }
+
     pub(crate) fn store_state_immediate(&mut self, offset: u32, value: i32) {
         self.bytes(&[0x65, 0x48, 0xc7, 0x04, 0x25]);
         self.dword(offset);

@@ -1,27 +1,38 @@
-//! The end of a translation: how control leaves the block. The recording is done, all registers are the target's.
+//! The end of a translation: how control leaves the block. The recording is done.
+//!
+//! A block hands the record pointer on: between blocks it stays in its register, whose value for the target stays spilled,
+//! and the next block goes on with it if it has it in the same register (`cache`, "warm"). System calls and what traps
+//! come after all registers are the target's again.
 //!
 //! Direct branches are linked to the next block's translation as soon as there is one. Calls push the *original* return
 //! address, so the stack is what it would be natively: unwinding, exceptions and backtraces need nothing. Returns and
-//! indirect branches look their target up in the thread's table without touching flags.
+//! indirect branches look their target up in the thread's table for their record pointer, which jumps do without touching
+//! flags; at calls and returns these are dead (`flags`).
 
 use iced_x86::{Code as Opcode, FlowControl, Instruction, MemoryOperand, Mnemonic, OpKind, Register};
 
-use super::assembler::{Assembler, RAX, RCX, RDX, Rel32};
+use super::assembler::{Assembler, Gpr, RAX, RCX, RDX, Rel32};
 use super::block::Block;
+use super::emit::GPRS;
 use crate::cache::{Cause, Exit};
 use crate::dispatch::{EXIT_INDIRECT, Engine};
 use crate::place::State;
 use crate::system;
-use crate::thread::offset;
+use crate::thread::{LOOKUP_BYTES, LOOKUP_ENTRY_SHIFT, offset};
 
 const JMP: [u8; 1] = [0xe9];
 const JRCXZ: [u8; 1] = [0xe3];
+const JNE: [u8; 2] = [0x0f, 0x85];
+const R9: Gpr = 9;
+const R10: Gpr = 10;
+const R11: Gpr = 11;
 /// `push qword ptr [rip + rel32]`
 const PUSH_RIP: [u8; 2] = [0xff, 0x35];
 
 /// What is written behind the block.
-#[derive(Default)]
 struct Tail {
+    /// The register that holds the record pointer while control leaves; none if all are the target's.
+    pointer: Option<Gpr>,
     /// Branches to code that may not be translated yet.
     exits: Vec<(Rel32, u64)>,
     /// Constants that instructions load.
@@ -68,10 +79,14 @@ fn conditional(branch: &Instruction) -> [u8; 2] {
 }
 
 /// Writes the control flow of `block`, whose translation is in the cache already so that it can be linked to.
-pub(super) fn emit(engine: &mut Engine, assembler: &mut Assembler, block: &Block) {
-    let mut tail = Tail::default();
+pub(super) fn emit(engine: &mut Engine, assembler: &mut Assembler, block: &Block, pointer: Gpr) {
+    let mut tail = Tail {
+        pointer: Some(pointer),
+        exits: Vec::new(),
+        constants: Vec::new(),
+    };
     match block.instructions.last() {
-        Some(last) if block.terminated => terminator(engine, assembler, &mut tail, last),
+        Some(last) if block.terminated => terminator(engine, assembler, &mut tail, last, pointer),
         _ => jump(assembler, &mut tail, block.end),
     }
     for (place, value) in tail.constants {
@@ -80,26 +95,30 @@ pub(super) fn emit(engine: &mut Engine, assembler: &mut Assembler, block: &Block
         assembler.bytes(&value.to_le_bytes());
     }
     for (branch, target) in tail.exits {
-        stub(engine, assembler, branch, target);
+        stub(engine, assembler, branch, target, tail.pointer);
     }
 }
 
 /// Goes on at `target`.
-pub(super) fn leave_for(engine: &mut Engine, assembler: &mut Assembler, target: u64) {
+pub(super) fn leave_for(engine: &mut Engine, assembler: &mut Assembler, target: u64, pointer: Gpr) {
     let branch = assembler.branch_patchable(&JMP);
-    stub(engine, assembler, branch, target);
+    stub(engine, assembler, branch, target, Some(pointer));
 }
 
 /// Where `branch` leads until there is a translation of `target`.
-fn stub(engine: &mut Engine, assembler: &mut Assembler, branch: Rel32, target: u64) {
+fn stub(engine: &mut Engine, assembler: &mut Assembler, branch: Rel32, target: u64, pointer: Option<Gpr>) {
     let stub = assembler.position();
     let index = engine.cache.new_exit(Exit {
         cause: Cause::Branch,
         target,
         patch: branch.0,
         stub,
+        pointer,
     });
     assembler.lead(branch, stub);
+    if let Some(pointer) = pointer {
+        assembler.load_state(pointer, offset::SCRATCH_0);
+    }
     assembler.leave(index as i32);
     engine.cache.link_when_closed(index);
 }
@@ -112,11 +131,28 @@ fn push(assembler: &mut Assembler, tail: &mut Tail, value: u64) {
     tail.constants.push((assembler.branch(&PUSH_RIP), value));
 }
 
-fn terminator(engine: &mut Engine, assembler: &mut Assembler, tail: &mut Tail, last: &Instruction) {
+fn note_last(engine: &mut Engine, assembler: &Assembler, last: &Instruction) {
     engine
         .cache
         .places
         .note(assembler.position(), last.ip(), State::Last);
+}
+
+/// From here on all registers are the target's.
+fn hand_back(assembler: &mut Assembler, tail: &mut Tail) {
+    if let Some(pointer) = tail.pointer.take() {
+        assembler.load_state(pointer, offset::SCRATCH_0);
+    }
+}
+
+fn terminator(
+    engine: &mut Engine,
+    assembler: &mut Assembler,
+    tail: &mut Tail,
+    last: &Instruction,
+    pointer: Gpr,
+) {
+    note_last(engine, assembler, last);
     match last.flow_control() {
         FlowControl::UnconditionalBranch => jump(assembler, tail, last.near_branch_target()),
         FlowControl::ConditionalBranch if last.is_jcc_short_or_near() => {
@@ -139,40 +175,42 @@ fn terminator(engine: &mut Engine, assembler: &mut Assembler, tail: &mut Tail, l
             } else {
                 0
             };
-            assembler.store_state(offset::RCX, RCX);
-            engine
-                .cache
-                .places
-                .note(assembler.position(), last.ip(), State::Last);
-            assembler.load(RCX, 4, 0);
+            let temporaries = spill_temporaries(assembler, pointer);
+            note_last(engine, assembler, last);
+            assembler.load(temporaries[0], 4, 0);
             assembler.lea(4, 4, 8 + dropped);
-            look_up(assembler);
+            look_up_quickly(assembler, pointer, temporaries);
         }
         FlowControl::Call if last.mnemonic() == Mnemonic::Call => {
             push(assembler, tail, last.next_ip());
             jump(assembler, tail, last.near_branch_target());
         }
         FlowControl::Call if last.mnemonic() == Mnemonic::Syscall => {
+            hand_back(assembler, tail);
             system_call(engine, assembler, tail, last);
         }
-        FlowControl::IndirectBranch | FlowControl::IndirectCall => {
+        FlowControl::IndirectBranch => {
             assembler.store_state(offset::RCX, RCX);
-            engine
-                .cache
-                .places
-                .note(assembler.position(), last.ip(), State::Last);
-            load_target(engine, assembler, last);
-            if last.flow_control() == FlowControl::IndirectCall {
-                push(assembler, tail, last.next_ip());
-            }
-            look_up(assembler);
+            note_last(engine, assembler, last);
+            load_target(engine, assembler, last, RCX);
+            look_up(assembler, pointer);
+        }
+        FlowControl::IndirectCall => {
+            let temporaries = spill_temporaries(assembler, pointer);
+            note_last(engine, assembler, last);
+            load_target(engine, assembler, last, temporaries[0]);
+            push(assembler, tail, last.next_ip());
+            look_up_quickly(assembler, pointer, temporaries);
         }
         FlowControl::XbeginXabortXend if last.mnemonic() == Mnemonic::Xbegin && has_transactions() => {
+            hand_back(assembler, tail);
             // A transaction may always abort; this one does so at once, for no reason that asks for a retry.
             assembler.bytes(&[0xb8, 0, 0, 0, 0]); // mov eax, 0
             jump(assembler, tail, last.near_branch_target());
         }
         _ => {
+            hand_back(assembler, tail);
+            note_last(engine, assembler, last);
             // Whatever it is, it does not fall through: it faults or traps, as it does natively.
             // SAFETY: decoded from there a moment ago.
             assembler.bytes(unsafe { std::slice::from_raw_parts(last.ip() as *const u8, last.len()) });
@@ -192,15 +230,15 @@ fn has_transactions() -> bool {
     std::arch::x86_64::__cpuid_count(7, 0).ebx & RTM != 0
 }
 
-/// Loads the target of an indirect branch into rcx, which is spilled.
-fn load_target(engine: &mut Engine, assembler: &mut Assembler, last: &Instruction) {
+/// Loads the target of an indirect branch into a register that is spilled.
+fn load_target(engine: &mut Engine, assembler: &mut Assembler, last: &Instruction, to: Gpr) {
     if last.op0_kind() == OpKind::Register {
-        assembler.copy(RCX, last.op0_register().number() as u8);
+        assembler.copy(to, last.op0_register().number() as u8);
         return;
     }
     if last.is_ip_rel_memory_operand() {
-        assembler.constant(RCX, last.memory_displacement64());
-        assembler.load(RCX, RCX, 0);
+        assembler.constant(to, last.memory_displacement64());
+        assembler.load(to, to, 0);
         return;
     }
     let segment = if last.has_segment_prefix() {
@@ -217,7 +255,7 @@ fn load_target(engine: &mut Engine, assembler: &mut Assembler, last: &Instructio
         false,
         segment,
     );
-    let load = Instruction::with2(Opcode::Mov_r64_rm64, Register::RCX, memory).expect("a load");
+    let load = Instruction::with2(Opcode::Mov_r64_rm64, GPRS[usize::from(to)], memory).expect("a load");
     let encoder = &mut engine
         .translator
         .as_mut()
@@ -234,23 +272,66 @@ fn load_target(engine: &mut Engine, assembler: &mut Assembler, last: &Instructio
     assembler.bytes(&bytes);
 }
 
+/// Two registers for a look-up, spilled. Not rax and its like: what a function returns should not wait for memory.
+fn spill_temporaries(assembler: &mut Assembler, pointer: Gpr) -> [Gpr; 2] {
+    let temporaries = match pointer {
+        R10 => [R11, R9],
+        R11 => [R10, R9],
+        _ => [R11, R10],
+    };
+    assembler.store_state(offset::RCX, temporaries[0]);
+    assembler.store_state(offset::RDX, temporaries[1]);
+    temporaries
+}
+
+/// Goes to the translation of the target in the first of two spilled registers. Flags are lost.
+fn look_up_quickly(assembler: &mut Assembler, pointer: Gpr, temporaries: [Gpr; 2]) {
+    let [target, place] = temporaries;
+    let table = i32::from(pointer) * LOOKUP_BYTES as i32;
+    let restore = |assembler: &mut Assembler| {
+        assembler.load_state(target, offset::RCX);
+        assembler.load_state(place, offset::RDX);
+    };
+    assembler.store_state(offset::TARGET, target);
+    assembler.low_word(place, target);
+    assembler.shift_left(place, LOOKUP_ENTRY_SHIFT);
+    assembler.add_state(place, offset::LOOKUP);
+    assembler.add(target, place, table);
+    let miss = assembler.branch(&JNE);
+    assembler.load(place, place, table + 8);
+    assembler.store_state(offset::NEXT, place);
+    restore(assembler);
+    assembler.jump_state(offset::NEXT);
+    assembler.lead_here(miss);
+    restore(assembler);
+    miss_indirect(assembler, pointer);
+}
+
+/// Leaves for the dispatcher because a look-up found nothing.
+fn miss_indirect(assembler: &mut Assembler, pointer: Gpr) {
+    assembler.load_state(pointer, offset::SCRATCH_0);
+    assembler.store_state_immediate(offset::CAME_WITH, i32::from(pointer));
+    assembler.leave(EXIT_INDIRECT as i32);
+}
+
 /// Goes to the translation of the target in rcx; the target's rcx is spilled. The hit path touches no flags: `lea` adds
 /// the negated tag, `jrcxz` tests the sum.
-fn look_up(assembler: &mut Assembler) {
+fn look_up(assembler: &mut Assembler, pointer: Gpr) {
+    let table = i32::from(pointer) * LOOKUP_BYTES as i32;
     assembler.store_state(offset::RAX, RAX);
     assembler.store_state(offset::RDX, RDX);
     assembler.store_state(offset::TARGET, RCX);
-    assembler.bytes(&[0x0f, 0xb7, 0xc1]); // movzx eax, cx
+    assembler.low_word(RAX, RCX);
     assembler.load_state(RDX, offset::LOOKUP);
     assembler.bytes(&[0x48, 0x8d, 0x14, 0xc2]); // lea rdx, [rdx + rax*8]
     assembler.bytes(&[0x48, 0x8d, 0x14, 0xc2]); // entries are 16 bytes long
-    assembler.load(RAX, RDX, 0);
+    assembler.load(RAX, RDX, table);
     assembler.bytes(&[0x48, 0x8d, 0x0c, 0x01]); // lea rcx, [rcx + rax]
     let hit = assembler.branch_short(&JRCXZ);
     restore_looked_up(assembler);
-    assembler.leave(EXIT_INDIRECT as i32);
+    miss_indirect(assembler, pointer);
     assembler.lead_short_here(hit);
-    assembler.load(RAX, RDX, 8);
+    assembler.load(RAX, RDX, table + 8);
     assembler.store_state(offset::NEXT, RAX);
     restore_looked_up(assembler);
     assembler.jump_state(offset::NEXT);
@@ -288,6 +369,7 @@ fn system_call(engine: &mut Engine, assembler: &mut Assembler, tail: &mut Tail, 
         target,
         patch: 0,
         stub: 0,
+        pointer: None,
     };
     let after = engine.cache.new_exit(exit(Cause::AfterSystemCall, next));
     assembler.leave(after as i32);

@@ -3,20 +3,22 @@
 //! ```text
 //! [compare the code, where it may be rewritten unnoticed]      (stale → dispatcher)
 //! [tell of a probed function's entry]
-//! spill r; r = head; [r >= limit? → dispatcher]; [r] = block id
+//! spill r; r = head
+//! warm:  [r >= limit? → dispatcher]; [r] = block id
 //! instructions, snapshots between them, the check for room where flags are dead
-//! head = r + record; restore r; control flow
-//! side exit: [r] = id of the part that was executed; head = r + its record; restore r; control flow
+//! r += record; head = r; control flow
+//! side exit: [r] = id of the part that was executed; r += its record; head = r; control flow
 //! ```
 //! A loop:
 //!
 //! ```text
-//! entry: spill r; r = head; [r >= limit? → dispatcher]; [r] = block id; header; r += its size, or 0 if no words follow
-//! top:   [r >= limit? → close; entry]
+//! spill r; r = head
+//! warm:  [r >= limit? → dispatcher]; [r] = block id; header; r += its size, or 0 if no words follow
+//! top:   [r >= limit? → close; warm]
 //! instructions and snapshots; r += the iteration's words, or 1; branch to top
-//! close; restore r; control flow
-//! side exit: note its number; r += the words of the part that was executed; close; restore r; control flow
-//! close: [head + header] = r, or r - head; head = end of the record
+//! close; control flow
+//! side exit: r += the words of the part that was executed; close, with its number; control flow
+//! close: [head + header] = r, or r - head - header; head = r = end of the record
 //! ```
 //! `head` moves once per record, behind a complete one: a fault or a `longjmp` out of the block leaves no trace of its
 //! unfinished record.
@@ -42,7 +44,7 @@ const JAE: [u8; 2] = [0x0f, 0x83];
 const JNE: [u8; 2] = [0x0f, 0x85];
 const JMP: [u8; 1] = [0xe9];
 
-const GPRS: [Register; 16] = [
+pub(super) const GPRS: [Register; 16] = [
     Register::RAX,
     Register::RCX,
     Register::RDX,
@@ -81,8 +83,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// `None` if too few registers are free.
-    pub(super) fn of(code: &Code, block: &Block) -> Option<Self> {
+    /// `None` if too few registers are free. The record pointer is in `preferred` if that is one of them.
+    pub(super) fn of(code: &Code, block: &Block, preferred: Option<Gpr>) -> Option<Self> {
         let dead = flags::first_dead(code, block);
         let repeats = layout::is_self_loop(block) && !block.recording.has_after();
         let mut layout = Layout::of(block, repeats);
@@ -91,10 +93,13 @@ impl Plan {
             layout = Layout::of(block, false);
         }
         let is_free = |register: &Gpr| block.used & 1 << register == 0;
-        let (check, pointer) = match dead.filter(|&index| index == 0 || !layout.is_loop) {
-            Some(index) => (Check::Before(index), (0..16).rev().find(is_free)?),
-            None => (Check::KeepingFlags, (1..16).rev().find(is_free)?),
+        let (check, lowest) = match dead.filter(|&index| index == 0 || !layout.is_loop) {
+            Some(index) => (Check::Before(index), RAX),
+            None => (Check::KeepingFlags, RAX + 1),
         };
+        let pointer = preferred
+            .filter(|register| *register >= lowest && is_free(register))
+            .or_else(|| (lowest..16).rev().find(is_free))?;
         Some(Self {
             pointer,
             check,
@@ -125,7 +130,7 @@ pub(super) fn emit(
     if emitter.engine.entries.contains(block.start) {
         emitter.tell_entry(block.start);
     }
-    emitter.engine.cache.insert(block.start..block.end, entry);
+    let is_checked = code.is_rewritable || emitter.engine.entries.contains(block.start);
     emitter.engine.cache.places.note_body(Body {
         block: published.block,
         site: published.offset,
@@ -138,7 +143,7 @@ pub(super) fn emit(
         header_words: plan.layout.header_words,
         iteration_words: plan.layout.iteration_words,
     });
-    emitter.record(block, plan, published.block);
+    emitter.record(block, plan, published.block, entry, is_checked);
     let Emitter {
         mut assembler,
         full,
@@ -166,15 +171,25 @@ impl Emitter<'_> {
             .note(self.assembler.position(), address, state);
     }
 
-    fn record(&mut self, block: &Block, plan: &Plan, id: u32) {
+    /// The block behind its checks. Where there are any, control has to come through `entry`.
+    fn record(&mut self, block: &Block, plan: &Plan, id: u32, entry: usize, is_checked: bool) {
         let pointer = plan.pointer;
         let layout = &plan.layout;
-        let entry = self.assembler.position();
-        if !self.engine.entries.contains(block.start) {
+        let is_told = self.engine.entries.contains(block.start);
+        if !is_told {
             self.note(block.start, State::Entry);
         }
         self.assembler.store_state(offset::SCRATCH_0, pointer);
         self.assembler.load_state(pointer, offset::HEAD);
+        let warm = self.assembler.position();
+        if !is_told {
+            self.note(block.start, State::Warm);
+        }
+        self.engine.cache.insert(
+            block.start..block.end,
+            entry,
+            (!is_checked).then_some((pointer, warm)),
+        );
         let mut top = self.loop_top(plan.repeats && !layout.is_loop);
         self.check_at_start(plan);
         self.assembler.store_immediate(pointer, id.cast_signed());
@@ -214,21 +229,19 @@ impl Emitter<'_> {
                 .lea(pointer, pointer, slot_bytes(layout.header_words));
             self.assembler.store_state(offset::HEAD, pointer);
         }
-        self.assembler.load_state(pointer, offset::SCRATCH_0);
-        control::emit(self.engine, &mut self.assembler, block);
+        control::emit(self.engine, &mut self.assembler, block, pointer);
         for (number, (exit, branch)) in block.exits.iter().zip(side_exits).enumerate() {
             self.assembler.lead_here(branch);
             self.side_exit(plan, id, number);
             let target = block.instructions[exit.index].near_branch_target();
-            control::leave_for(self.engine, &mut self.assembler, target);
+            control::leave_for(self.engine, &mut self.assembler, target, pointer);
         }
         if let Some(branch) = out_of_room {
             // A new record goes on where this one ends: the registers are those of the next iteration's start.
             self.assembler.lead_here(branch);
             self.close_loop(plan, 0);
-            self.assembler.load_state(pointer, offset::SCRATCH_0);
             let again = self.assembler.branch(&JMP);
-            self.assembler.lead(again, entry);
+            self.assembler.lead(again, warm);
         }
     }
 
@@ -300,10 +313,9 @@ impl Emitter<'_> {
             self.assembler.lea(pointer, pointer, slot_bytes(words));
             self.assembler.store_state(offset::HEAD, pointer);
         }
-        self.assembler.load_state(pointer, offset::SCRATCH_0);
     }
 
-    /// Completes a loop's record; `exit` is 0 or one more than the number of the side exit.
+    /// Completes a loop's record and leaves the pointer behind it; `exit` is 0 or one more than the number of the side exit.
     fn close_loop(&mut self, plan: &Plan, exit: u32) {
         let pointer = plan.pointer;
         let layout = &plan.layout;
@@ -328,6 +340,7 @@ impl Emitter<'_> {
             self.assembler.load_state(other, offset::SCRATCH_2);
             self.assembler.store_state(offset::HEAD, other);
         }
+        self.assembler.copy(pointer, other);
         self.assembler.load_state(other, offset::SCRATCH_1);
     }
 
@@ -452,6 +465,7 @@ impl Emitter<'_> {
             target: block.start,
             patch: 0,
             stub: 0,
+            pointer: None,
         });
         self.assembler.store_state(offset::RAX, RAX);
         self.assembler.store_state(offset::RCX, RCX);
@@ -502,6 +516,7 @@ impl Emitter<'_> {
             target: pc,
             patch: 0,
             stub: 0,
+            pointer: None,
         });
         self.assembler.leave(index as i32);
         let resume = self.assembler.position();

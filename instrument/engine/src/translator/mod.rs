@@ -69,11 +69,12 @@ pub(crate) fn executed(engine: &mut Engine, start: u64, pc: u64) -> Option<Execu
     (at == pc).then_some(executed)
 }
 
-/// Translates the block at `pc`; returns where its translation begins.
+/// Translates the block at `pc`; returns where its translation begins. Control comes from a block that holds the record
+/// pointer in `pointer`, if that is known.
 ///
 /// # Errors
 /// Why it can't be translated.
-pub(crate) fn translate(engine: &mut Engine, pc: u64) -> Result<usize, String> {
+pub(crate) fn translate(engine: &mut Engine, pc: u64, pointer: Option<u8>) -> Result<usize, String> {
     let mapping = engine.maps.find(pc).ok_or("nothing is mapped there")?;
     let code = Code::of(mapping).ok_or("it is not executable")?;
     let translator = engine
@@ -85,7 +86,7 @@ pub(crate) fn translate(engine: &mut Engine, pc: u64) -> Result<usize, String> {
         let block = block::discover(&code, &mut translator.factory, pc, limit, |at| {
             engine.entries.contains(at)
         })?;
-        let Some(plan) = emit::Plan::of(&code, &block) else {
+        let Some(plan) = emit::Plan::of(&code, &block, pointer) else {
             // Too few registers are left for the check: a shorter block needs fewer.
             limit = block.instructions.len() / 2;
             if limit == 0 {
