@@ -11,13 +11,16 @@ pub struct Bucket {
     pub sum: f64,
 }
 
-/// A histogram of any `u64` values in bounded memory: 252 classes at most, as many as the largest value needs.
+/// A histogram of any `u64` values in bounded memory: 24 bytes for each class that has any, 252 classes at most.
 ///
 /// Values below 4 have a class each, then every power of two is cut into four. Cache sizes are such bounds as a rule
 /// (48 KiB = 768 lines, 1.25 MiB = 20480 lines), so nothing is interpolated there.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Histogram {
-    buckets: Vec<Bucket>,
+    // By class, ascending; none is empty.
+    buckets: Vec<(u8, Bucket)>,
+    // The one added to last: it is likely the next one's.
+    recent: usize,
 }
 
 /// Number of the class of a value.
@@ -43,49 +46,71 @@ impl Histogram {
     /// Counts `value` so many times.
     #[inline]
     pub fn add(&mut self, value: u64, times: u64) {
-        let class = class(value);
-        if class >= self.buckets.len() {
-            self.buckets.resize(class + 1, Bucket::default());
+        if times > 0 {
+            self.add_bucket(
+                value,
+                Bucket {
+                    count: times,
+                    sum: value as f64 * times as f64,
+                },
+            );
         }
-        let bucket = &mut self.buckets[class];
-        bucket.count += times;
-        bucket.sum += value as f64 * times as f64;
+    }
+
+    /// Adds to the class of `value` what [`Histogram::buckets`] gave of it.
+    #[inline]
+    pub fn add_bucket(&mut self, value: u64, more: Bucket) {
+        let class = class(value) as u8;
+        if self.buckets.get(self.recent).is_none_or(|(of, _)| *of != class) {
+            self.recent = self.buckets.partition_point(|(of, _)| *of < class);
+            if self.buckets.get(self.recent).is_none_or(|(of, _)| *of != class) {
+                self.buckets.insert(self.recent, (class, Bucket::default()));
+            }
+        }
+        let bucket = &mut self.buckets[self.recent].1;
+        bucket.count += more.count;
+        bucket.sum += more.sum;
     }
 
     /// Every class that is not empty: its least value, the least value of the next class, and what fell into it.
-    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64, Bucket)> + '_ {
-        let classes = self.buckets.iter().enumerate();
-        classes
-            .filter(|(_, bucket)| bucket.count > 0)
-            .map(|(class, bucket)| (least(class), Self::bound(class + 1), *bucket))
+    pub fn buckets(&self) -> impl DoubleEndedIterator<Item = (u64, u64, Bucket)> + '_ {
+        self.buckets.iter().map(|(class, bucket)| {
+            let class = usize::from(*class);
+            (least(class), Self::bound(class + 1), *bucket)
+        })
+    }
+
+    /// Whether there is no value.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
     }
 
     /// How many values there are.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.buckets.iter().map(|bucket| bucket.count).sum()
+        self.buckets.iter().map(|(_, bucket)| bucket.count).sum()
     }
 
     /// Sum of the values.
     #[must_use]
     pub fn sum(&self) -> f64 {
-        self.buckets.iter().map(|bucket| bucket.sum).sum()
+        self.buckets.iter().map(|(_, bucket)| bucket.sum).sum()
     }
 
     /// How many values are at least `bound`: exact if it bounds a class, else the class that it cuts counts as below.
     #[must_use]
     pub fn at_least(&self, bound: u64) -> u64 {
-        let first = self.first_class_from(bound);
-        self.buckets.iter().skip(first).map(|bucket| bucket.count).sum()
+        let (_, above) = self.split(bound);
+        above.iter().map(|(_, bucket)| bucket.count).sum()
     }
 
     /// Sum over all values, each counted as `bound` at most: exact if it bounds a class.
     #[must_use]
     pub fn clipped(&self, bound: u64) -> f64 {
-        let first = self.first_class_from(bound).min(self.buckets.len());
-        let (below, above) = self.buckets.split_at(first);
-        let whole: f64 = below.iter().map(|bucket| bucket.sum).sum();
-        let count: u64 = above.iter().map(|bucket| bucket.count).sum();
+        let (below, above) = self.split(bound);
+        let whole: f64 = below.iter().map(|(_, bucket)| bucket.sum).sum();
+        let count: u64 = above.iter().map(|(_, bucket)| bucket.count).sum();
         whole + bound as f64 * count as f64
     }
 
@@ -112,20 +137,26 @@ impl Histogram {
         least(class_number)
     }
 
-    fn first_class_from(&self, bound: u64) -> usize {
-        let class = class(bound);
-        class + usize::from(least(class) < bound)
+    /// The classes below a bound and those above.
+    fn split(&self, bound: u64) -> (&[(u8, Bucket)], &[(u8, Bucket)]) {
+        let first = class(bound) + usize::from(least(class(bound)) < bound);
+        self.buckets.split_at(
+            self.buckets
+                .partition_point(|(class, _)| usize::from(*class) < first),
+        )
+    }
+}
+
+impl PartialEq for Histogram {
+    fn eq(&self, other: &Self) -> bool {
+        self.buckets == other.buckets
     }
 }
 
 impl AddAssign<&Histogram> for Histogram {
     fn add_assign(&mut self, other: &Histogram) {
-        if self.buckets.len() < other.buckets.len() {
-            self.buckets.resize(other.buckets.len(), Bucket::default());
-        }
-        for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
-            mine.count += theirs.count;
-            mine.sum += theirs.sum;
+        for (class, bucket) in &other.buckets {
+            self.add_bucket(least(usize::from(*class)), *bucket);
         }
     }
 }

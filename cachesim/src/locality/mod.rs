@@ -111,6 +111,20 @@ pub struct GroupLocality {
     pub sharing: Sharing,
 }
 
+impl std::ops::AddAssign<&GroupLocality> for GroupLocality {
+    fn add_assign(&mut self, other: &GroupLocality) {
+        self.line_accesses += other.line_accesses;
+        self.reuse += &other.reuse;
+        let caches = self.used_bytes.len().max(other.used_bytes.len());
+        self.used_bytes.resize(caches, Histogram::default());
+        for (mine, theirs) in self.used_bytes.iter_mut().zip(&other.used_bytes) {
+            *mine += theirs;
+        }
+        self.lifetimes += &other.lifetimes;
+        self.sharing += &other.sharing;
+    }
+}
+
 /// What was found out.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Findings {

@@ -136,6 +136,12 @@ impl Ledger {
         }
     }
 
+    /// What a row is about.
+    #[must_use]
+    pub fn key(&self, row: RowId) -> RowKey {
+        self.keys[row as usize]
+    }
+
     /// Accesses of a row so far.
     #[must_use]
     pub fn accesses(&self, row: RowId) -> u64 {

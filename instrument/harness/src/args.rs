@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::analyses;
+
 /// Where do the bytes go? Runs a program, captures every load and store, and maps them onto operators, data objects and
 /// the levels of a memory hierarchy.
 #[derive(Debug, Parser)]
@@ -39,6 +41,16 @@ pub struct Run {
     /// Operator preset or TOML file; `auto` tries every preset, `none` looks for no operators, `list` shows them
     #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
     pub ops: String,
+    /// What to find out about locality, separated by commas; `all`, `none`, or `list` to see what there is
+    #[arg(long, value_name = "LIST", default_value = analyses::DEFAULT, value_parser = analyses::parse)]
+    pub analyses: analyses::Choice,
+    /// Follow one cache line in N for these; 1 follows all, which is exact and slow
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub line_sample: u64,
+    /// Follow at most so many lines: if there are more, every second one is dropped [default: 1048576; all of them for
+    /// --line-sample 1]
+    #[arg(long, value_name = "LINES", value_parser = clap::value_parser!(u32).range(1..))]
+    pub line_limit: Option<u32>,
     /// Folder for the profile; an older profile there is kept as FOLDER.old
     #[arg(short, long, value_name = "FOLDER", default_value = "memloupe.profile")]
     pub output: PathBuf,
@@ -56,7 +68,7 @@ pub struct Run {
     #[arg(short, long)]
     pub quiet: bool,
     /// The program and its arguments
-    #[arg(last = true, required_unless_present = "ops", value_name = "PROGRAM")]
+    #[arg(last = true, required_unless_present_any = ["ops", "analyses"], value_name = "PROGRAM")]
     pub command: Vec<String>,
 }
 
@@ -94,6 +106,9 @@ pub struct Report {
     /// Dimensions to group by, separated by commas
     #[arg(long, value_name = "KEYS", default_value = "kind", value_delimiter = ',', help = by_help())]
     pub by: Vec<String>,
+    /// Show what an analysis of locality found instead
+    #[arg(long, value_name = "TABLE", help = table_help())]
+    pub table: Option<String>,
     /// Column to sort by, largest first
     #[arg(long, value_name = "COLUMN")]
     pub sort: Option<String>,
@@ -156,6 +171,14 @@ fn exit_statuses() -> String {
     }
     text.push_str("\n  125  the native engine failed inside the program; the profile holds what came before");
     text
+}
+
+fn table_help() -> String {
+    let tables: Vec<String> = crate::report::TABLES
+        .iter()
+        .map(|table| format!("{} ({})", table.name, table.about))
+        .collect();
+    format!("Show what an analysis of locality found: {}", tables.join("; "))
 }
 
 fn by_help() -> String {

@@ -4,13 +4,17 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use memloupe_attribute::{CodeAddress, Contexts, Objects, Probes, Row, Symbolizer};
+use memloupe_attribute::{CodeAddress, Contexts, Objects, Probes, Row, RowKey, Symbolizer};
 use memloupe_hierarchy::{Counters, Machine, System};
 use memloupe_stream::{AccessKind, Consumer, Engine, SiteId, SiteTable};
 
+use crate::analyses::Found;
 use crate::launch::Ending;
 use crate::pipeline::Parts;
-use crate::profile::{Context, LevelCounts, Measures, Object, Profile, Site, Summary, TimelineBin, Traffic};
+use crate::profile::{
+    Context, LevelCounts, LocalityCount, LocalitySummary, Measures, Object, Profile, Site, Summary,
+    TimelineBin, Traffic, counts_of_group, counts_of_scores, counts_of_strides,
+};
 use crate::timeline::Timeline;
 
 /// What a finished run left behind.
@@ -58,9 +62,9 @@ pub fn profile(capture: Capture<'_>) -> Profile {
     let Parts {
         attribution,
         system,
+        locality,
         timeline,
         notes,
-        ..
     } = parts;
     let memloupe_attribute::Parts {
         modules,
@@ -72,6 +76,7 @@ pub fn profile(capture: Capture<'_>) -> Profile {
     } = attribution;
     let rows = ledger.into_rows();
     let mut sites = Sites::default();
+    let keys: Vec<RowKey> = rows.iter().map(|row| row.key).collect();
     let traffic = rows
         .into_iter()
         .zip(0..)
@@ -80,6 +85,10 @@ pub fn profile(capture: Capture<'_>) -> Profile {
             fact(row, id, site, consumer.sites(), system.as_ref())
         })
         .collect();
+    let locality = locality.map_or_else(Vec::new, |found| {
+        summary.locality = Some(locality_summary(&found));
+        locality_counts(&found, &keys, |site| sites.index(site))
+    });
     let mut symbolizer = Symbolizer::default();
     let sites = sites
         .used
@@ -101,6 +110,7 @@ pub fn profile(capture: Capture<'_>) -> Profile {
         objects: describe_objects(&objects, |ip| modules.function_name(ip).map(str::to_owned)),
         traffic,
         timeline: describe_timeline(&timeline, &contexts),
+        locality,
         summary,
     }
     .seal()
@@ -120,6 +130,46 @@ impl Sites {
             self.used.len() as u32 - 1
         })
     }
+}
+
+fn locality_summary(found: &Found) -> LocalitySummary {
+    let Found {
+        options, findings, ..
+    } = found;
+    LocalitySummary {
+        analyses: options
+            .analyses
+            .iter()
+            .map(|analysis| analysis.name().to_owned())
+            .collect(),
+        one_in: findings.one_in,
+        lines_followed: findings.lines_followed,
+        accesses: findings.accesses,
+        line_bytes: options.line_bytes.into(),
+        capacities_bytes: options
+            .capacities_lines
+            .iter()
+            .map(|lines| lines * u64::from(options.line_bytes))
+            .collect(),
+    }
+}
+
+fn locality_counts(
+    found: &Found,
+    keys: &[RowKey],
+    mut site: impl FnMut(SiteId) -> u32,
+) -> Vec<LocalityCount> {
+    let mut counts = Vec::new();
+    for ((context, object), locality) in found.groups.iter().zip(&found.findings.groups) {
+        counts_of_group(locality, *context, *object, &mut counts);
+    }
+    for (key, strides) in keys.iter().zip(&found.findings.strides) {
+        counts_of_strides(strides, key.context, site(key.site), key.object, &mut counts);
+    }
+    for (scores, context) in found.findings.scores.iter().zip(0..) {
+        counts_of_scores(scores, context, &mut counts);
+    }
+    counts
 }
 
 /// A row's counts follow from its site: what the site does, times how often.

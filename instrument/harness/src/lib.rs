@@ -5,6 +5,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod analyses;
 pub mod args;
 pub mod collect;
 pub mod doctor;

@@ -39,9 +39,19 @@ fn show(arguments: &Report) -> Result<ExitCode, Failure> {
         format => {
             let filters: Vec<&str> = arguments.filter.iter().map(String::as_str).collect();
             let by: Vec<&str> = arguments.by.iter().map(String::as_str).collect();
-            let report = Query::parse(&by, arguments.sort.as_deref(), &filters)
-                .and_then(|query| query.run(&profile))
-                .map_err(Failure::of(Kind::Profile))?;
+            let query =
+                Query::parse(&by, arguments.sort.as_deref(), &filters).map_err(Failure::of(Kind::Profile))?;
+            if let Some(table) = &arguments.table {
+                let report = query
+                    .run_table(&profile, table)
+                    .map_err(Failure::of(Kind::Profile))?;
+                return print(&match format {
+                    Format::Json => report.json(),
+                    Format::Csv => report.csv(),
+                    Format::Table | Format::Html => report.table(&profile.summary, arguments.limit),
+                });
+            }
+            let report = query.run(&profile).map_err(Failure::of(Kind::Profile))?;
             match format {
                 Format::Json => report.json(),
                 Format::Csv => report.csv(),

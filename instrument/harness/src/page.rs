@@ -5,6 +5,7 @@
 mod boundary;
 mod header;
 mod heat;
+mod locality;
 mod markup;
 mod operators;
 mod outcomes;
@@ -31,6 +32,7 @@ pub fn html(profile: &Profile) -> String {
         phases::draw(profile),
         heat::draw(profile),
         outcomes::draw(profile),
+        locality::draw(profile),
         tables::draw(profile),
         header::machine(summary),
     ];

@@ -4,6 +4,7 @@ use memloupe_attribute::{AttributedBatch, Attribution, PhaseId};
 use memloupe_hierarchy::System;
 use memloupe_stream::{AccessKind, Event, Probe, RunBatch, Sink, SiteTable};
 
+use crate::analyses::{Analyses, Found};
 use crate::progress::Status;
 use crate::timeline::Timeline;
 
@@ -11,6 +12,7 @@ use crate::timeline::Timeline;
 pub struct Pipeline {
     attribution: Attribution,
     system: Option<System>,
+    analyses: Option<Analyses>,
     timeline: Timeline,
     batch: AttributedBatch,
     accesses: u64,
@@ -21,10 +23,11 @@ pub struct Pipeline {
 impl Pipeline {
     /// Without a system, accesses are attributed and counted only.
     #[must_use]
-    pub fn new(attribution: Attribution, system: Option<System>) -> Self {
+    pub fn new(attribution: Attribution, system: Option<System>, analyses: Option<Analyses>) -> Self {
         Self {
             attribution,
             system,
+            analyses,
             timeline: Timeline::default(),
             batch: AttributedBatch::default(),
             accesses: 0,
@@ -59,6 +62,7 @@ impl Pipeline {
         let Self {
             attribution,
             system,
+            analyses,
             mut timeline,
             accesses,
             notes,
@@ -68,12 +72,16 @@ impl Pipeline {
         Parts {
             attribution: attribution.into_parts(),
             system,
+            locality: analyses.map(Analyses::finish),
             timeline,
             notes,
         }
     }
 
     fn simulate(&mut self, thread: u32) {
+        if let Some(analyses) = &mut self.analyses {
+            analyses.runs(thread, self.attribution.ledger(), self.batch.runs());
+        }
         let Some(system) = &mut self.system else { return };
         system.reserve_owners(self.attribution.ledger().len());
         let core = thread as usize % system.cores();
@@ -93,6 +101,8 @@ pub struct Parts {
     pub attribution: memloupe_attribute::Parts,
     /// The simulated machine, if there is one.
     pub system: Option<System>,
+    /// What the analyses found out, if any was asked for.
+    pub locality: Option<Found>,
     /// Traffic over time.
     pub timeline: Timeline,
     /// What a reader of the results must know.

@@ -11,6 +11,7 @@
 mod destination;
 mod error;
 mod layout;
+mod locality;
 mod measures;
 mod parquet;
 mod summary;
@@ -20,6 +21,8 @@ use std::path::Path;
 
 pub use destination::Destination;
 pub use error::ProfileError;
+pub use locality::{LocalityCount, LocalitySummary, Quantity};
+pub(crate) use locality::{LocalitySum, counts_of_group, counts_of_scores, counts_of_strides};
 pub use measures::{LevelCounts, Measure, Measures, Unit};
 use memloupe_attribute::LineSet;
 use roaring::RoaringTreemap;
@@ -150,6 +153,8 @@ pub struct Profile {
     pub traffic: Vec<Traffic>,
     /// The run as a sequence of stretches.
     pub timeline: Vec<TimelineBin>,
+    /// How lines are used again, if that was measured.
+    pub locality: Vec<LocalityCount>,
 }
 
 impl Profile {

@@ -9,6 +9,7 @@ mod filter;
 mod group;
 mod interchange;
 mod key;
+mod locality;
 mod overview;
 mod query;
 mod table;
@@ -16,6 +17,8 @@ mod units;
 
 pub(crate) use key::phase_name;
 pub use key::{Dimension, Key};
+pub use locality::{LocalityReport, Shown, TABLES, Table};
+pub(crate) use locality::{resolved_bytes, show, sums};
 pub use overview::{discarded, overview};
 pub use query::{Query, QueryError};
 pub use table::terminal_columns;

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
-use memloupe_attribute::{Attribution, Preset};
+use memloupe_attribute::Attribution;
 use memloupe_hierarchy::{Machine, System};
 use memloupe_stream::{Checker, Consumer, Engine, Geometry, Progress as Polled, Sink, StreamError};
 
+use crate::analyses::{self, Analyses, Choice};
 use crate::args::{ProgressChoice, Run};
 use crate::collect::{self, Capture};
 use crate::failure::{Failure, Kind};
@@ -34,6 +35,10 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         print!("{}", ops::list());
         return Ok(ExitCode::SUCCESS);
     }
+    let Choice::Some(wanted) = &arguments.analyses else {
+        print!("{}", analyses::list());
+        return Ok(ExitCode::SUCCESS);
+    };
     let Some((program, program_arguments)) = arguments.command.split_first() else {
         return Err(Failure::new(
             Kind::NotFound,
@@ -67,7 +72,13 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         program_arguments,
         consumer.descriptor(),
     )?;
-    let pipeline = new_pipeline(presets, system);
+    let options = analyses::options(
+        wanted.clone(),
+        arguments.line_sample,
+        arguments.line_limit.map(|lines| lines as usize),
+        machine.as_ref(),
+    );
+    let pipeline = Pipeline::new(Attribution::new(presets), system, Analyses::new(options));
     let mut session = Session {
         launched,
         progress,
@@ -157,10 +168,6 @@ fn write(destination: Destination, profile: &Profile) -> Result<PathBuf, Profile
     }
     destination.write_file(PAGE_FILE, page::html(profile).as_bytes())?;
     destination.commit()
-}
-
-fn new_pipeline(presets: Vec<Preset>, system: Option<System>) -> Pipeline {
-    Pipeline::new(Attribution::new(presets), system)
 }
 
 /// A target being followed to its end.

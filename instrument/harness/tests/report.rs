@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use memloupe::page;
 use memloupe::profile::{FOOTPRINT_LINE_BYTES, Measure, Profile};
-use memloupe::report::{Key, Query, QueryError, Report, overview};
+use memloupe::report::{Key, Query, QueryError, Report, Shown, TABLES, overview};
 use roaring::RoaringTreemap;
 
 const NO_FILTERS: [&str; 0] = [];
@@ -500,4 +500,61 @@ fn well_formed(page: &str) {
         }
     }
     assert_eq!(open, ["body"]);
+}
+
+/// Counts and bytes of every table are sums over its rows, whatever it is grouped by, and the total is of all.
+#[test]
+fn tables_of_locality_add_up() {
+    let mut tables = 0;
+    for profile in (0..10)
+        .map(synthetic::random)
+        .filter(|profile| !profile.locality.is_empty())
+    {
+        for table in &TABLES {
+            for (key, _, _) in Key::ALL {
+                let Ok(report) = Query::by(&[key]).run_table(&profile, table.name) else {
+                    continue;
+                };
+                tables += 1;
+                for (column, (name, shown)) in report.columns().enumerate() {
+                    // Footprints add up but for rounding; quantiles and shares don't.
+                    if name.contains("_p") || !matches!(shown, Shown::Count | Shown::Bytes) {
+                        continue;
+                    }
+                    let sum: f64 = report.rows.iter().filter_map(|(_, values)| values[column]).sum();
+                    let total = report.total[column].unwrap_or(0.0);
+                    if table.name != "footprint" {
+                        assert_eq!(sum, total, "{} by {}: {name}", table.name, key.name());
+                    }
+                }
+                let json: serde_json::Value = serde_json::from_str(&report.json()).expect("JSON");
+                assert_eq!(json.as_array().map(Vec::len), Some(report.rows.len()));
+                assert_eq!(parse_csv(&report.csv()).len(), report.rows.len() + 1);
+                assert!(report.table(&profile.summary, 5).contains("total"));
+            }
+        }
+    }
+    assert!(tables > 50);
+}
+
+#[test]
+fn tables_that_are_not_there_say_how_to_get_them() {
+    let profile = synthetic::transformer(1, 1);
+    let error = |table: &str| {
+        let query = Query::by(&[Key::Line]);
+        query
+            .run_table(&profile, table)
+            .expect_err("no table")
+            .to_string()
+    };
+    assert!(error("rusee").contains("mrc"));
+    assert!(error("score").contains("--analyses score"));
+    let measured = (0..10)
+        .map(synthetic::random)
+        .find(|profile| !profile.locality.is_empty());
+    let query = Query::by(&[Key::Line]);
+    let error = query
+        .run_table(&measured.expect("one in two"), "mrc")
+        .expect_err("no such key");
+    assert!(error.to_string().contains("\"line\"") && error.to_string().contains("class"));
 }

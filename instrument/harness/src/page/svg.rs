@@ -87,6 +87,19 @@ impl Drawing {
         );
     }
 
+    /// A line through points, with a tooltip.
+    pub(super) fn curve(&mut self, points: &[(f64, f64)], stroke: &str, tip: &str) {
+        self.body += "<polyline points=\"";
+        for (x, y) in points {
+            let _ = write!(self.body, "{x:.1},{y:.1} ");
+        }
+        let _ = writeln!(
+            self.body,
+            "\" style=\"fill:none;stroke:{stroke};stroke-width:2\"><title>{}</title></polyline>",
+            escape(tip)
+        );
+    }
+
     /// An area between a base and steps: (from, to, top) each, without gaps.
     pub(super) fn steps(&mut self, base: f64, steps: &[(f64, f64, f64)], fill: &str) {
         let (Some(first), Some(last)) = (steps.first(), steps.last()) else {

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::parquet::{Cell, Field, Kind, read as read_table, write as write_table};
 use super::{
-    Context, Measures, Object, Profile, ProfileError, SCHEMA_VERSION, SUMMARY_FILE, Site, Summary,
-    TimelineBin, Traffic,
+    Context, LocalityCount, Measures, Object, Profile, ProfileError, Quantity, SCHEMA_VERSION, SUMMARY_FILE,
+    Site, Summary, TimelineBin, Traffic,
 };
 
 const CONTEXTS_FILE: &str = "contexts.parquet";
@@ -15,6 +15,7 @@ const SITES_FILE: &str = "sites.parquet";
 const OBJECTS_FILE: &str = "objects.parquet";
 const TRAFFIC_FILE: &str = "traffic.parquet";
 const TIMELINE_FILE: &str = "timeline.parquet";
+const LOCALITY_FILE: &str = "locality.parquet";
 
 macro_rules! fields {
     ($row:ident { $($kind:ident $($path:ident).+),* $(,)? }) => {
@@ -107,6 +108,20 @@ fn timeline(summary: &Summary) -> Vec<Field<TimelineBin>> {
     fields
 }
 
+fn locality() -> Vec<Field<LocalityCount>> {
+    let mut fields = vec![Field {
+        name: "quantity".to_owned(),
+        kind: Kind::Text(Cell::new(
+            |row: &LocalityCount| row.quantity.map(Quantity::name).unwrap_or_default(),
+            |row: &mut LocalityCount, name| row.quantity = Quantity::parse(&name),
+        )),
+    }];
+    fields.extend(fields!(LocalityCount {
+        U32 context, OptionalU32 site, OptionalU32 object, U64 from, U64 to, U64 count, F64 sum,
+    }));
+    fields
+}
+
 /// Writes every file of a profile into an existing folder; the summary alone, if there is nothing else.
 pub(super) fn write(folder: &Path, profile: &Profile) -> Result<(), ProfileError> {
     if !profile.summary.discarded {
@@ -136,7 +151,11 @@ fn write_tables(folder: &Path, profile: &Profile) -> Result<(), ProfileError> {
         &folder.join(TIMELINE_FILE),
         &timeline(&profile.summary),
         &profile.timeline,
-    )
+    )?;
+    if profile.summary.locality.is_some() {
+        write_table(&folder.join(LOCALITY_FILE), &locality(), &profile.locality)?;
+    }
+    Ok(())
 }
 
 /// Reads a profile folder and checks that its parts fit together.
@@ -159,6 +178,10 @@ pub(super) fn read(folder: &Path) -> Result<Profile, ProfileError> {
             misses: vec![0; levels],
             ..TimelineBin::default()
         })?,
+        locality: match summary.locality {
+            Some(_) => read_table(&folder.join(LOCALITY_FILE), &locality(), LocalityCount::default)?,
+            None => Vec::new(),
+        },
         summary,
     };
     let known = |index: u32, count: usize| (index as usize) < count;
@@ -167,6 +190,19 @@ pub(super) fn read(folder: &Path) -> Result<Profile, ProfileError> {
             && known(row.site, profile.sites.len())
             && known(row.object, profile.objects.len())
     });
+    let locality_fits = profile.locality.iter().all(|row| {
+        known(row.context, profile.contexts.len())
+            && row.site.is_none_or(|site| known(site, profile.sites.len()))
+            && row
+                .object
+                .is_none_or(|object| known(object, profile.objects.len()))
+    });
+    if !locality_fits {
+        return Err(ProfileError::Damaged {
+            file: folder.join(LOCALITY_FILE),
+            what: "a row names a context, site or object that the other tables lack".to_owned(),
+        });
+    }
     let damaged = |what: &str| {
         Err(ProfileError::Damaged {
             file: traffic_file.clone(),

@@ -12,7 +12,7 @@ use memloupe_attribute::LineSet;
 use parquet::basic::{Compression, ConvertedType, Repetition, Type as PhysicalType, ZstdLevel};
 use parquet::column::reader::ColumnReaderImpl;
 use parquet::column::writer::ColumnWriterImpl;
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -47,6 +47,7 @@ pub(super) enum Kind<R> {
     U32(Cell<R, u32>),
     OptionalU32(Cell<R, Option<u32>>),
     U64(Cell<R, u64>),
+    F64(Cell<R, f64>),
     Text(Cell<R, String>),
     Lines(Cell<R, LineSet>),
     /// The row's own number: written for joins, not read back.
@@ -64,6 +65,7 @@ impl<R> Field<R> {
         match self.kind {
             Kind::U32(_) | Kind::Id => (PhysicalType::INT32, ConvertedType::UINT_32, Repetition::REQUIRED),
             Kind::OptionalU32(_) => (PhysicalType::INT32, ConvertedType::UINT_32, Repetition::OPTIONAL),
+            Kind::F64(_) => (PhysicalType::DOUBLE, ConvertedType::NONE, Repetition::REQUIRED),
             Kind::U64(_) => (PhysicalType::INT64, ConvertedType::UINT_64, Repetition::REQUIRED),
             Kind::Text(_) => (
                 PhysicalType::BYTE_ARRAY,
@@ -135,6 +137,10 @@ fn write_to<R>(file: &File, fields: &[Field<R>], rows: &[R]) -> Result<(), Parqu
                 Kind::U64(cell) => {
                     let values: Vec<i64> = rows.iter().map(|row| (cell.get)(row).cast_signed()).collect();
                     put::<Int64Type>(column.typed(), &values, None)?;
+                }
+                Kind::F64(cell) => {
+                    let values: Vec<f64> = rows.iter().map(|row| (cell.get)(row)).collect();
+                    put::<DoubleType>(column.typed(), &values, None)?;
                 }
                 Kind::Text(cell) => {
                     let values: Vec<ByteArray> = rows
@@ -247,6 +253,10 @@ fn read_from<R>(file: File, fields: &[Field<R>], empty: impl Fn() -> R) -> Resul
                 Kind::U64(cell) => {
                     let (values, _) = take::<Int64Type>(ColumnReaderImpl::new(column, pages), count)?;
                     fill(rows, values, |row, value| (cell.set)(row, value.cast_unsigned()))?;
+                }
+                Kind::F64(cell) => {
+                    let (values, _) = take::<DoubleType>(ColumnReaderImpl::new(column, pages), count)?;
+                    fill(rows, values, |row, value| (cell.set)(row, value))?;
                 }
                 Kind::Text(cell) => {
                     let (values, _) = take::<ByteArrayType>(ColumnReaderImpl::new(column, pages), count)?;

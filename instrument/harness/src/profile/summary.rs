@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use memloupe_attribute::{LOAD_PHASE, OTHER_PHASE};
 use serde::{Deserialize, Serialize};
 
-use super::{Measure, Profile};
+use super::{LocalitySummary, Measure, Profile};
 
 /// Version of the folder's layout. It grows when an older reader would misread a newer profile.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -70,6 +70,8 @@ pub struct Summary {
     pub discarded: bool,
     /// Bytes of the access stream that the engine wrote.
     pub stream_bytes: u64,
+    /// What was measured of locality; null if nothing was.
+    pub locality: Option<LocalitySummary>,
     /// What a reader of the numbers should know.
     pub notes: Vec<String>,
 }
@@ -105,6 +107,7 @@ impl Default for Summary {
             dirty_lines_at_end: 0,
             discarded: false,
             stream_bytes: 0,
+            locality: None,
             notes: Vec::new(),
         }
     }

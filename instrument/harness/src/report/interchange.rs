@@ -18,13 +18,7 @@ impl Report {
                 .chain(values.map(|(name, value)| (name, value.into())));
             serde_json::Value::Object(cells.collect())
         };
-        let mut text = String::from("[");
-        for (index, row) in self.rows.iter().enumerate() {
-            text += if index == 0 { "\n" } else { ",\n" };
-            text += &object(row).to_string();
-        }
-        text += if self.rows.is_empty() { "]\n" } else { "\n]\n" };
-        text
+        array(self.rows.iter().map(object))
     }
 
     /// Comma-separated values (RFC 4180), the names in the first record.
@@ -50,7 +44,20 @@ impl Report {
     }
 }
 
-fn record(text: &mut String, cells: impl Iterator<Item = String>) {
+/// A JSON array, an object to a line.
+pub(super) fn array(objects: impl Iterator<Item = serde_json::Value>) -> String {
+    let mut text = String::from("[");
+    let mut before = "\n";
+    for object in objects {
+        text += before;
+        text += &object.to_string();
+        before = ",\n";
+    }
+    text += if text.len() == 1 { "]\n" } else { "\n]\n" };
+    text
+}
+
+pub(super) fn record(text: &mut String, cells: impl Iterator<Item = String>) {
     for (index, cell) in cells.enumerate() {
         if index > 0 {
             text.push(',');

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::filter::Filter;
-use super::{Key, Order, Report, group};
+use super::{Key, LocalityReport, Order, Report, TABLES, group, locality};
 use crate::profile::{Measure, Profile};
 
 /// Why a query can't be answered.
@@ -18,6 +18,24 @@ pub enum QueryError {
         name: String,
         /// What the profile has.
         known: Vec<String>,
+    },
+    /// No such table.
+    Table(String),
+    /// A table without the analysis that measures it.
+    NotMeasured {
+        /// The table.
+        table: &'static str,
+        /// The analysis.
+        analysis: &'static str,
+    },
+    /// A key that a table does not know.
+    TableKey {
+        /// The table.
+        table: &'static str,
+        /// The key.
+        key: &'static str,
+        /// What the table can be grouped by.
+        known: Vec<&'static str>,
     },
     /// Not of the form KEY=GLOB.
     Filter(String),
@@ -37,6 +55,19 @@ impl fmt::Display for QueryError {
                     known.join(", ")
                 )
             }
+            Self::Table(name) => {
+                let known: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
+                write!(f, "there is no table \"{name}\": there are {}", known.join(", "))
+            }
+            Self::NotMeasured { table, analysis } => write!(
+                f,
+                "the profile has no table \"{table}\": run the program with --analyses {analysis}"
+            ),
+            Self::TableKey { table, key, known } => write!(
+                f,
+                "the table \"{table}\" cannot be grouped or filtered by \"{key}\": its keys are {}",
+                known.join(", ")
+            ),
             Self::Filter(text) => {
                 write!(
                     f,
@@ -123,6 +154,20 @@ impl Query {
     pub fn run(&self, profile: &Profile) -> Result<Report, QueryError> {
         let order = self.order(profile)?;
         Ok(group::group(profile, &self.by, &self.filters, order))
+    }
+
+    /// Answers the query from one of the [`TABLES`] of locality.
+    ///
+    /// # Errors
+    ///
+    /// If the table does not exist, was not measured, or lacks a key or column.
+    pub fn run_table(&self, profile: &Profile, table: &str) -> Result<LocalityReport, QueryError> {
+        let sort = match &self.sort {
+            Some(Sort::Name(name)) => Some(name.clone()),
+            Some(Sort::Measure(measure)) => Some(measure.name(&profile.summary.levels)),
+            None => None,
+        };
+        locality::report(profile, table, &self.by, &self.filters, sort.as_deref())
     }
 
     fn order(&self, profile: &Profile) -> Result<Order, QueryError> {

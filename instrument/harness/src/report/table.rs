@@ -26,10 +26,10 @@ pub fn terminal_columns() -> usize {
 }
 
 /// A column as text, and how it is aligned.
-struct Column {
-    head: [String; 2],
-    cells: Vec<String>,
-    right: bool,
+pub(super) struct Column {
+    pub(super) head: [String; 2],
+    pub(super) cells: Vec<String>,
+    pub(super) right: bool,
 }
 
 impl Column {
@@ -225,7 +225,7 @@ pub(super) fn printable(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
-fn shorten(name: &str, widest: usize, key: Key) -> String {
+pub(super) fn shorten(name: &str, widest: usize, key: Key) -> String {
     let clean: Vec<char> = printable(name).chars().collect();
     if clean.len() <= widest {
         return clean.into_iter().collect();
@@ -240,7 +240,7 @@ fn shorten(name: &str, widest: usize, key: Key) -> String {
     }
 }
 
-fn print(text: &mut String, columns: &[Column], shown: usize) {
+pub(super) fn print(text: &mut String, columns: &[Column], shown: usize) {
     let widths: Vec<usize> = columns.iter().map(Column::width).collect();
     let mut line = |cell: &dyn Fn(&Column) -> String| {
         let aligned: Vec<String> = columns

@@ -1,7 +1,8 @@
 //! Profiles made up for tests: deterministic by seed, consistent as a real one is.
 
 use memloupe::profile::{
-    Context, LevelCounts, Measures, Object, Profile, Site, Summary, TimelineBin, Traffic,
+    Context, LevelCounts, LocalityCount, LocalitySummary, Measures, Object, Profile, Quantity, Site, Summary,
+    TimelineBin, Traffic,
 };
 use memloupe_attribute::LineSet;
 
@@ -78,6 +79,66 @@ fn measures(random: &mut Random, levels: usize, dram: bool, kind: &str) -> Measu
     measures
 }
 
+const ANALYSES: [&str; 6] = ["reuse", "line-use", "lifetime", "sharing", "stride", "score"];
+
+/// Counts of every quantity, or nothing.
+fn locality(random: &mut Random, contexts: usize, sites: usize, objects: usize) -> Vec<LocalityCount> {
+    const PLAIN: [&str; 7] = [
+        "line_accesses",
+        "dead",
+        "unread",
+        "private_lines",
+        "read_shared_lines",
+        "one_writer_lines",
+        "many_writers_lines",
+    ];
+    const HISTOGRAMS: [&str; 8] = [
+        "reuse_distance",
+        "reuse_time",
+        "first_use",
+        "last_use",
+        "lifetime",
+        "line_writes",
+        "line_use_0",
+        "line_use_1",
+    ];
+    if random.below(2) == 0 {
+        return Vec::new();
+    }
+    let mut counts = Vec::new();
+    for _ in 0..200 {
+        let (context, object) = (random.below(contexts as u64), random.below(objects as u64));
+        let mut push = |name: &str, from: u64, to: u64, count: u64, sum: f64| {
+            let stride = name == "stride";
+            let score = name.starts_with("score");
+            counts.push(LocalityCount {
+                quantity: Quantity::parse(name),
+                context: context as u32,
+                site: stride.then_some(context as u32 % sites as u32),
+                object: (!score).then_some(object as u32),
+                from,
+                to,
+                count,
+                sum,
+            });
+        };
+        push(random.pick(&PLAIN), 0, 0, 1 + random.below(1000), 0.0);
+        let from = 4 << random.below(20);
+        let count = 1 + random.below(1 << 20);
+        push(
+            random.pick(&HISTOGRAMS),
+            from,
+            from / 4 * 5,
+            count,
+            (from * count) as f64,
+        );
+        push("stride", 5, 9, 1 + random.below(99), 0.0);
+        push("score_windows", 0, 0, 10, 2.5);
+        push("score_reused", 0, 0, 1 + random.below(300), 0.0);
+    }
+    counts
+}
+
 /// A profile without rhyme or reason: every field that may be empty is empty somewhere, names are hostile.
 pub(crate) fn random(seed: u64) -> Profile {
     let mut random = Random::new(seed);
@@ -151,6 +212,7 @@ pub(crate) fn random(seed: u64) -> Profile {
             dram_write_bytes: random.below(1000),
         })
         .collect();
+    let locality = locality(&mut random, contexts.len(), sites.len(), objects.len());
     let summary = Summary {
         command: vec!["./target".to_owned(), HOSTILE[0].to_owned()],
         exit_status: Some(0),
@@ -166,6 +228,14 @@ pub(crate) fn random(seed: u64) -> Profile {
         dram,
         lost_accesses: random.below(2) * 7,
         wall_seconds: 1.25,
+        locality: (!locality.is_empty()).then(|| LocalitySummary {
+            analyses: ANALYSES.map(str::to_owned).to_vec(),
+            one_in: 1 + random.below(2) * 99,
+            lines_followed: 1000,
+            accesses: 1 << 20,
+            line_bytes: 64,
+            capacities_bytes: vec![48 << 10, 2 << 20],
+        }),
         notes: vec![HOSTILE[1].to_owned()],
         ..Summary::default()
     };
@@ -176,6 +246,7 @@ pub(crate) fn random(seed: u64) -> Profile {
         objects,
         traffic,
         timeline,
+        locality,
     }
     .seal()
 }
