@@ -11,6 +11,9 @@ pub struct Bucket {
     pub sum: f64,
 }
 
+/// A class by its number.
+type Class = (u8, Bucket);
+
 /// A histogram of any `u64` values in bounded memory: 24 bytes for each class that has any, 252 classes at most.
 ///
 /// Values below 4 have a class each, then every power of two is cut into four. Cache sizes are such bounds as a rule
@@ -18,7 +21,7 @@ pub struct Bucket {
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
     // By class, ascending; none is empty.
-    buckets: Vec<(u8, Bucket)>,
+    buckets: Vec<Class>,
     // The one added to last: it is likely the next one's.
     recent: usize,
 }
@@ -138,7 +141,7 @@ impl Histogram {
     }
 
     /// The classes below a bound and those above.
-    fn split(&self, bound: u64) -> (&[(u8, Bucket)], &[(u8, Bucket)]) {
+    fn split(&self, bound: u64) -> (&[Class], &[Class]) {
         let first = class(bound) + usize::from(least(class(bound)) < bound);
         self.buckets.split_at(
             self.buckets

@@ -97,7 +97,7 @@ fn miss_ratio_curves(summary: &LocalitySummary, curves: &[(String, LocalitySum)]
             (0..=(octaves * 4.0) as u64)
                 .map(|quarter| {
                     // Classes of the histogram begin at these sizes.
-                    let bytes = (least >> 2) * (4 + quarter % 4) << (quarter / 4);
+                    let bytes = ((least >> 2) * (4 + quarter % 4)) << (quarter / 4);
                     let ratio = misses(bytes / line) / sum.group.line_accesses.max(1) as f64;
                     (bytes, ratio.min(1.0))
                 })
