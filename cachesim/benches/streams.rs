@@ -5,7 +5,9 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use memloupe_cachesim::{AccessKind, CacheConfig, Caches, Config, Contents, Memory, Operand, Run, Scope};
+use memloupe_cachesim::{
+    AccessKind, CacheConfig, Caches, Config, Contents, LevelOptions, Memory, Operand, Run, Scope,
+};
 
 #[derive(Default)]
 struct Traffic {
@@ -29,6 +31,7 @@ fn config() -> Config {
         scope,
         bytes,
         ways,
+        options: LevelOptions::default(),
     };
     Config {
         line_bytes: 64,

@@ -219,6 +219,14 @@ impl Cache {
             .any(|&tag| self.is(tag, line))
     }
 
+    /// Who last wrote `line`, if it is dirty; the outer `None` if it is absent.
+    pub(crate) fn writer(&self, line: u64) -> Option<Option<u32>> {
+        let front = self.front(line);
+        let set = &self.tags[front..front + self.ways];
+        let &tag = set.iter().find(|&&tag| self.is(tag, line))?;
+        Some((tag & DIRTY != 0).then(|| self.writers[front + self.slot(tag)]))
+    }
+
     pub(crate) fn resident_lines(&self) -> u64 {
         self.tags.iter().filter(|&&tag| tag != 0).count() as u64
     }

@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 
-use crate::cache::{Cache, Victim, line_address};
-use crate::config::{Config, ConfigError, Scope};
+use crate::cache::Cache;
+use crate::config::{Config, ConfigError};
+use crate::detail::LevelDetail;
+use crate::general::General;
 use crate::ledger::Ledger;
-use crate::levels::{Core, Paths, State, Step};
 use crate::memory::Memory;
+use crate::owner::OwnerTraits;
+use crate::plain::Plain;
 use crate::run::Run;
-use crate::runs::{self, Runs, Surroundings, TooManyRegions};
 
 /// The caches of all cores.
 ///
@@ -18,25 +20,25 @@ use crate::runs::{self, Runs, Surroundings, TooManyRegions};
 /// it goes past the caches to a write-combining buffer of one line per core, which becomes one memory write when a
 /// store to another line takes the buffer, and at [`flush`](Caches::flush).
 ///
+/// A **non-temporal load** of a line that a cache on its path holds reads the nearest copy. Otherwise it reads the line
+/// past the caches into a buffer of one line per core, which serves further non-temporal loads of that line.
+///
 /// A **fetch** is ignored where the machine has no cache for instructions at its first level.
 ///
 /// **Addresses** are canonical ones of 57 bits, the most that x86-64 and AArch64 translate: a cache tells lines
 /// apart, and finds their sets, by the lower 57 bits and gives their addresses back with the sign extended.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Caches {
-    // Its caches are behind those of the fast path while there is one.
-    state: State,
-    fast: Option<Box<Runs>>,
-    // Of each instance in `state.caches`, which lie level by level, within a level core by core.
-    places: Vec<Place>,
-    paths: Vec<Paths>,
+    path: Path,
 }
 
-/// Which level an instance belongs to, and whose it is.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    level: usize,
-    core: usize,
+/// How accesses are simulated. Where both can, they give the same results.
+#[derive(Debug)]
+enum Path {
+    /// Plain levels only.
+    Plain(Plain),
+    /// Whatever a level may do, access by access.
+    General(Box<General>),
 }
 
 /// A line that memory has not seen yet.
@@ -44,7 +46,7 @@ struct Place {
 pub struct DirtyLine {
     /// Position of the level that holds it.
     pub level: usize,
-    /// Core whose cache it is; 0 for a shared level.
+    /// Core whose cache it is; the lowest of those that share it.
     pub core: usize,
     /// Address of its first byte.
     pub address: u64,
@@ -52,83 +54,108 @@ pub struct DirtyLine {
     pub owner: u32,
 }
 
+/// A cache that holds a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Position of its level.
+    pub level: usize,
+    /// The lowest core that uses it.
+    pub core: usize,
+    /// Who last wrote the line, if it is dirty there.
+    pub writer: Option<u32>,
+}
+
 impl Caches {
-    /// Empty caches for `cores` cores, without any owner yet.
+    /// Empty caches for `cores` cores, without any owner yet. The configuration decides on the path; see
+    /// [`Config::general_path_reasons`].
     pub fn new(config: &Config, cores: usize) -> Result<Self, ConfigError> {
-        config.validate()?;
-        if cores == 0 {
-            return Err(ConfigError::NoCores);
-        }
-        let mut caches = Vec::new();
-        let mut places = Vec::new();
-        let mut first_instance = Vec::new();
-        for (level, cache) in config.levels.iter().enumerate() {
-            first_instance.push(caches.len());
-            let instances = if cache.scope == Scope::Shared { 1 } else { cores };
-            for core in 0..instances {
-                caches.push(Cache::new(config.sets(level), cache.ways, config.line_bytes));
-                places.push(Place { level, core });
-            }
-        }
-        let steps = |core: usize, levels: Vec<usize>| {
-            let of = |level: usize| {
-                let shared = config.levels[level].scope == Scope::Shared;
-                Step {
-                    level,
-                    cache: first_instance[level] + if shared { 0 } else { core },
-                }
-            };
-            levels.into_iter().map(of).collect()
+        check(config, cores)?;
+        let path = if config.general_path_reasons().is_empty() {
+            Path::Plain(Plain::new(config, cores))
+        } else {
+            Path::General(Box::new(General::new(config, cores)))
         };
-        let paths = (0..cores)
-            .map(|core| Paths {
-                core,
-                data: steps(core, config.data_path()),
-                fetch: steps(core, config.fetch_path()),
-            })
-            .collect();
-        let fast = runs::obstacle(config)
-            .is_none()
-            .then(|| Box::new(Runs::new(config, places.iter().map(|place: &Place| place.level))));
-        let state = State {
-            line_shift: config.line_bytes.trailing_zeros(),
-            caches,
-            combining: vec![None; cores],
-            ledger: Ledger::new(config.levels.len()),
-        };
-        Ok(Self {
-            state,
-            fast,
-            places,
-            paths,
-        })
+        Ok(Self { path })
     }
 
     /// As [`new`](Caches::new), but every access by itself: slower, with the same results.
     pub fn access_by_access(config: &Config, cores: usize) -> Result<Self, ConfigError> {
         let mut caches = Self::new(config, cores)?;
-        caches.fast = None;
+        if let Path::Plain(plain) = &mut caches.path {
+            plain.leave_fast_path();
+        }
         Ok(caches)
     }
 
     /// Whether runs are simulated as such, not access by access.
     pub fn simulates_runs(&self) -> bool {
-        self.fast.is_some()
+        matches!(&self.path, Path::Plain(plain) if plain.simulates_runs())
+    }
+
+    /// The same on the general path, whatever the configuration: to check one path by the other.
+    pub fn on_general_path(config: &Config, cores: usize) -> Result<Self, ConfigError> {
+        check(config, cores)?;
+        config.validate_for_general_path()?;
+        let path = Path::General(Box::new(General::new(config, cores)));
+        Ok(Self { path })
     }
 
     /// Gives the owners `0..owners` a row in the ledger; rows that exist are kept.
     pub fn reserve_owners(&mut self, owners: usize) {
-        self.state.ledger.reserve_owners(owners);
+        match &mut self.path {
+            Path::Plain(plain) => plain.reserve_owners(owners),
+            Path::General(general) => general.reserve_owners(owners),
+        }
+    }
+
+    /// Tells the models about `owner`. Plain levels do not ask.
+    ///
+    /// # Panics
+    /// If `owner` was not reserved.
+    pub fn describe_owner(&mut self, owner: u32, traits: OwnerTraits) {
+        assert!(
+            (owner as usize) < self.ledger().owner_count(),
+            "owner {owner} is not reserved"
+        );
+        if let Path::General(general) = &mut self.path {
+            general.describe_owner(owner, traits);
+        }
     }
 
     /// The counters.
     pub fn ledger(&self) -> &Ledger {
-        &self.state.ledger
+        match &self.path {
+            Path::Plain(plain) => plain.ledger(),
+            Path::General(general) => general.ledger(),
+        }
+    }
+
+    /// What else was counted for `owner`, one entry per level; `None` on the plain path, which has nothing else to count.
+    ///
+    /// # Panics
+    /// If `owner` was not reserved.
+    pub fn details(&self, owner: u32) -> Option<&[LevelDetail]> {
+        match &self.path {
+            Path::Plain(_) => None,
+            Path::General(general) => Some(general.details(owner)),
+        }
+    }
+
+    /// Misses that Belady's OPT would have had on the accesses that reached `level`, by owner; `None` if the level does
+    /// not record them. Takes two passes over the recording.
+    pub fn opt_misses(&self, level: usize) -> Option<Vec<u64>> {
+        match &self.path {
+            Path::Plain(_) => None,
+            Path::General(general) => general.opt_misses(level),
+        }
     }
 
     /// How many cores there are.
     pub fn cores(&self) -> usize {
-        self.paths.len()
+        match &self.path {
+            Path::Plain(plain) => plain.cores(),
+            Path::General(general) => general.cores(),
+        }
     }
 
     /// Simulates the accesses of `run` on `core`, in iteration order.
@@ -151,105 +178,70 @@ impl Caches {
         runs: impl IntoIterator<Item = Run<'r>>,
         memory: &mut M,
     ) {
-        let mut runs = runs.into_iter();
-        if let Some(fast) = &mut self.fast {
-            let mut around = Surroundings {
-                paths: &self.paths[core],
-                combining: &mut self.state.combining[core],
-                ledger: &mut self.state.ledger,
-                memory,
-            };
-            loop {
-                let Some(run) = runs.next() else { return };
-                if let Err(TooManyRegions) = fast.run(run, &mut around) {
-                    self.leave_fast_path();
-                    self.core(core, memory).run(run);
-                    break;
-                }
-            }
-        }
-        let mut core = self.core(core, memory);
-        for run in runs {
-            core.run(run);
+        match &mut self.path {
+            Path::Plain(plain) => plain.runs(core, runs, memory),
+            Path::General(general) => general.runs(core, runs, memory),
         }
     }
 
-    fn leave_fast_path(&mut self) {
-        if let Some(fast) = self.fast.take() {
-            fast.to_caches(&mut self.state.caches);
+    /// The contents of every plain cache.
+    pub(crate) fn plain_contents(&self) -> Option<Cow<'_, [Cache]>> {
+        match &self.path {
+            Path::Plain(plain) => Some(plain.contents()),
+            Path::General(_) => None,
         }
     }
 
-    /// The contents of every instance.
-    pub(crate) fn contents(&self) -> Cow<'_, [Cache]> {
-        match &self.fast {
-            None => Cow::Borrowed(&self.state.caches),
-            Some(fast) => {
-                let mut caches: Vec<Cache> = self.state.caches.iter().map(Cache::emptied).collect();
-                fast.to_caches(&mut caches);
-                Cow::Owned(caches)
-            }
-        }
-    }
-
-    #[inline]
-    fn core<'a, M: Memory>(&'a mut self, core: usize, memory: &'a mut M) -> Core<'a, M> {
-        Core {
-            paths: &self.paths[core],
-            state: &mut self.state,
-            memory,
-        }
-    }
-
-    /// Lines that a level holds, over all its instances.
+    /// Lines that a level holds, over all its instances, those in victim caches included.
     pub fn resident_lines(&self, level: usize) -> u64 {
-        let caches = self.contents();
-        let instances = self.places.iter().zip(caches.iter());
-        instances
-            .filter(|(place, _)| place.level == level)
-            .map(|(_, cache)| cache.resident_lines())
-            .sum()
+        match &self.path {
+            Path::Plain(plain) => plain.resident_lines(level),
+            Path::General(general) => general.resident_lines(level),
+        }
     }
 
     /// Every dirty line of every cache. A line that is dirty at two levels is listed for each.
     pub fn dirty_lines(&self) -> impl Iterator<Item = DirtyLine> + '_ {
-        let mut lines = Vec::new();
-        for (&Place { level, core }, cache) in self.places.iter().zip(self.contents().iter()) {
-            lines.extend(cache.dirty().map(|Victim { line, owner }| DirtyLine {
-                level,
-                core,
-                address: line_address(line, self.state.line_shift),
-                owner,
-            }));
-        }
+        let lines: Vec<DirtyLine> = match &self.path {
+            Path::Plain(plain) => plain.dirty_lines(),
+            Path::General(general) => general
+                .lines()
+                .filter_map(|(level, core, address, writer)| {
+                    let owner = writer?;
+                    Some(DirtyLine {
+                        level,
+                        core,
+                        address,
+                        owner,
+                    })
+                })
+                .collect(),
+        };
         lines.into_iter()
     }
 
-    /// Writes everything dirty to memory, level by level outwards; lines stay resident and are clean afterwards.
-    /// The write-combining buffers are emptied.
-    pub fn flush<M: Memory>(&mut self, memory: &mut M) {
-        let fast = self.fast.take();
-        if let Some(fast) = &fast {
-            fast.to_caches(&mut self.state.caches);
-        }
-        for instance in 0..self.state.caches.len() {
-            let Place { level, core } = self.places[instance];
-            let dirty: Vec<Victim> = self.state.caches[instance].dirty().collect();
-            self.state.caches[instance].clean();
-            for victim in dirty {
-                self.core(core, memory).write_back(level, victim);
-            }
-        }
-        for core in 0..self.cores() {
-            self.core(core, memory).drain();
-        }
-        if let Some(mut fast) = fast
-            && fast.take_over(&self.state.caches).is_ok()
-        {
-            for cache in &mut self.state.caches {
-                *cache = cache.emptied();
-            }
-            self.fast = Some(fast);
+    /// Every cache that holds the line of `address`, from the cores outwards; also in its victim cache.
+    pub fn holders(&self, address: u64) -> Vec<Holder> {
+        match &self.path {
+            Path::Plain(plain) => plain.holders(address),
+            Path::General(general) => general.holders(address),
         }
     }
+
+    /// Writes everything dirty to memory, level by level outwards; lines stay resident and are clean afterwards.
+    /// The buffers for stores are emptied.
+    pub fn flush<M: Memory>(&mut self, memory: &mut M) {
+        match &mut self.path {
+            Path::Plain(plain) => plain.flush(memory),
+            Path::General(general) => general.flush(memory),
+        }
+    }
+}
+
+fn check(config: &Config, cores: usize) -> Result<(), ConfigError> {
+    config.validate()?;
+    if cores == 0 {
+        return Err(ConfigError::NoCores);
+    }
+    Ok(())
 }

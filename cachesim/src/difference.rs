@@ -3,7 +3,7 @@
 use crate::caches::Caches;
 
 impl Caches {
-    /// What is first found to differ from `other`, which has the same configuration: a counter of an owner, a line, its
+    /// What is first found to differ from `other`, which has the same plain configuration: a counter of an owner, a line, its
     /// place in the order of its set, whether it is dirty, or who wrote it.
     pub fn difference(&self, other: &Caches) -> Option<String> {
         let (mine, theirs) = (self.ledger(), other.ledger());
@@ -28,7 +28,10 @@ impl Caches {
                 }
             }
         }
-        for (instance, (mine, theirs)) in self.contents().iter().zip(other.contents().iter()).enumerate() {
+        let (Some(mine), Some(theirs)) = (self.plain_contents(), other.plain_contents()) else {
+            return Some("one of them is on the general path".into());
+        };
+        for (instance, (mine, theirs)) in mine.iter().zip(theirs.iter()).enumerate() {
             for set in 0..mine.sets() {
                 if !mine.set(set).eq(theirs.set(set)) {
                     let (mine, theirs): (Vec<_>, Vec<_>) =

@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) caches: Vec<Cache>,
     // By core.
     pub(crate) combining: Vec<Option<Victim>>,
+    // By core: the line that the last non-temporal load brought past the caches.
+    pub(crate) streamed: Vec<Option<u64>>,
     pub(crate) ledger: Ledger,
 }
 
@@ -70,12 +72,12 @@ impl<'a, M: Memory> Core<'a, M> {
     }
 
     // Worth the arithmetic only if an iteration stays in its lines for a while: four iterations to a line at least.
-    // Non-temporal stores are left out, because their repetition is not a hit in the first level.
+    // Non-temporal accesses are left out, because their repetition is not a hit in the first level.
     fn may_dwell(&self, operands: &[Operand]) -> bool {
         let longest_stride = (1u64 << self.state.line_shift) / 4;
-        operands.iter().all(|operand| {
-            operand.stride.unsigned_abs() <= longest_stride && operand.kind != AccessKind::NonTemporalStore
-        })
+        operands
+            .iter()
+            .all(|operand| operand.stride.unsigned_abs() <= longest_stride && !operand.kind.is_non_temporal())
     }
 
     /// Simulates one iteration, then skips those that touch the same lines again.
@@ -139,7 +141,7 @@ impl<'a, M: Memory> Core<'a, M> {
         if path.is_empty() {
             return 0;
         }
-        if first == last && operand.kind != AccessKind::NonTemporalStore {
+        if first == last && !operand.kind.is_non_temporal() {
             self.line(path, first, operand);
         } else {
             self.several_lines(path, first, last, operand);
@@ -153,10 +155,10 @@ impl<'a, M: Memory> Core<'a, M> {
             self.state.ledger.owner_mut(operand.owner).straddles += 1;
         }
         for line in first..=last {
-            if operand.kind == AccessKind::NonTemporalStore {
-                self.non_temporal_store(line, operand.owner);
-            } else {
-                self.line(path, line, operand);
+            match operand.kind {
+                AccessKind::NonTemporalStore => self.non_temporal_store(line, operand.owner),
+                AccessKind::NonTemporalLoad => self.non_temporal_load(line, operand.owner),
+                _ => self.line(path, line, operand),
             }
         }
     }
@@ -220,6 +222,7 @@ impl<'a, M: Memory> Core<'a, M> {
 
     fn non_temporal_store(&mut self, line: u64, owner: u32) {
         self.state.ledger.owner_mut(owner).non_temporal_lines += 1;
+        self.state.streamed[self.paths.core].take_if(|streamed| *streamed == line);
         for step in &self.paths.data {
             let cache = &mut self.state.caches[step.cache];
             if cache.contains(line) {
@@ -232,6 +235,26 @@ impl<'a, M: Memory> Core<'a, M> {
             self.memory
                 .write(line_address(other.line, self.state.line_shift), 1, other.owner);
         }
+    }
+
+    fn non_temporal_load(&mut self, line: u64, owner: u32) {
+        self.state.ledger.owner_mut(owner).non_temporal_lines += 1;
+        if self.state.streamed[self.paths.core] == Some(line) {
+            return;
+        }
+        if self.state.combining[self.paths.core].is_some_and(|pending| pending.line == line) {
+            self.drain();
+        }
+        for step in &self.paths.data {
+            let cache = &mut self.state.caches[step.cache];
+            if cache.contains(line) {
+                cache.access(line, false, owner);
+                return;
+            }
+        }
+        self.state.streamed[self.paths.core] = Some(line);
+        self.memory
+            .read(line_address(line, self.state.line_shift), 1, owner);
     }
 
     /// Empties the write-combining buffer.

@@ -1,16 +1,19 @@
 //! Exact simulation of set-associative caches, fed with runs of accesses.
 //!
-//! What is modelled: any number of levels, each private to a core or shared by all, split or unified;
-//! LRU replacement, write-back, write-allocate, neither inclusive nor exclusive. Every counter is kept per
-//! *owner*, an index that the caller chooses (an operator, a site, an object, or a combination of them).
+//! What is modelled: any number of levels, each private to a core, shared by a cluster or by all, split or unified.
+//! *Plain* levels (LRU, write-back, write-allocate, neither inclusive nor exclusive) take the fast path. What else a level
+//! may do, on the general path, is [`LevelOptions`]; which policies there are, [`replacement::BUILTIN`]. Every counter is
+//! kept per *owner*, an index that the caller chooses (an operator, a site, an object, or a combination of them).
 //!
-//! What is not: coherence among private caches, prefetchers, TLBs, MSHRs, and time. Two cores that write one
-//! line each keep a dirty copy of it.
+//! What is not: coherence among private caches, prefetchers, TLBs, and time. Two cores that write one line each keep a
+//! dirty copy of it.
 //!
 //! The crate does no I/O and knows no process: addresses go in, counters and the requests to memory come out.
 //!
 //! ```
-//! use memloupe_cachesim::{AccessKind, CacheConfig, Caches, Config, Contents, Memory, Operand, Run, Scope};
+//! use memloupe_cachesim::{
+//!     AccessKind, CacheConfig, Caches, Config, Contents, LevelOptions, Memory, Operand, Run, Scope,
+//! };
 //!
 //! #[derive(Default)]
 //! struct Traffic { reads: u64, writes: u64 }
@@ -23,6 +26,7 @@
 //!     line_bytes: 64,
 //!     levels: vec![CacheConfig {
 //!         name: "l1d".into(), contents: Contents::Data, scope: Scope::Private, bytes: 32 << 10, ways: 8,
+//!         options: LevelOptions::default(),
 //!     }],
 //! };
 //! let mut caches = Caches::new(&config, 1)?;
@@ -39,17 +43,28 @@
 mod cache;
 mod caches;
 mod config;
+mod detail;
 mod difference;
+mod general;
 mod ledger;
 mod levels;
+mod line_map;
 pub mod locality;
 mod memory;
+mod owner;
+mod plain;
+pub mod replacement;
 mod run;
 mod runs;
 mod set_index;
 
-pub use caches::{Caches, DirtyLine};
-pub use config::{CacheConfig, Config, ConfigError, Contents, Scope};
+pub use caches::{Caches, DirtyLine, Holder};
+pub use config::{
+    CacheConfig, Config, ConfigError, Contents, Inclusion, LevelOptions, Partition, PartitionBy, Scope,
+    WritePolicy,
+};
+pub use detail::{Field, LevelDetail};
 pub use ledger::{Cause, Ledger, LevelCounters, OwnerCounters};
 pub use memory::Memory;
+pub use owner::OwnerTraits;
 pub use run::{AccessKind, Operand, Run};

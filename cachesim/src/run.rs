@@ -18,27 +18,39 @@ pub enum AccessKind {
     NonTemporalStore = 4,
     /// An instruction fetch.
     Fetch = 5,
+    /// A load that does not allocate; see [`crate::Caches`].
+    NonTemporalLoad = 6,
 }
 
 impl AccessKind {
     /// Every kind, in numeric order.
-    pub const ALL: [AccessKind; 6] = [
+    pub const ALL: [AccessKind; 7] = [
         AccessKind::Load,
         AccessKind::Store,
         AccessKind::ReadModifyWrite,
         AccessKind::Prefetch,
         AccessKind::NonTemporalStore,
         AccessKind::Fetch,
+        AccessKind::NonTemporalLoad,
     ];
 
     /// The counter that an access of this kind goes to.
     #[inline(always)]
     pub(crate) fn cause(self) -> Cause {
         match self {
-            AccessKind::Load | AccessKind::ReadModifyWrite | AccessKind::Fetch => Cause::Read,
+            AccessKind::Load
+            | AccessKind::ReadModifyWrite
+            | AccessKind::Fetch
+            | AccessKind::NonTemporalLoad => Cause::Read,
             AccessKind::Store | AccessKind::NonTemporalStore => Cause::Write,
             AccessKind::Prefetch => Cause::Prefetch,
         }
+    }
+
+    /// Whether the access goes past caches that do not hold its line.
+    #[inline(always)]
+    pub(crate) fn is_non_temporal(self) -> bool {
+        matches!(self, AccessKind::NonTemporalStore | AccessKind::NonTemporalLoad)
     }
 
     /// Whether the line is dirty afterwards.

@@ -1,7 +1,7 @@
 //! Configurations that are refused, each with its message, and sizes that are real but not powers of two.
 
 use memloupe_cachesim::{
-    AccessKind, CacheConfig, Caches, Config, ConfigError, Contents, Memory, Operand, Run, Scope,
+    AccessKind, CacheConfig, Caches, Config, ConfigError, Contents, LevelOptions, Memory, Operand, Run, Scope,
 };
 
 struct Ignored;
@@ -17,6 +17,7 @@ fn level(name: &str, contents: Contents, scope: Scope, bytes: u64, ways: u32) ->
         scope,
         bytes,
         ways,
+        options: LevelOptions::default(),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The fast path against access by access: every counter of every owner, what is left in every set, and the lines that
 //! memory was asked for.
 
-use memloupe_cachesim::{AccessKind, CacheConfig, Caches, Config, Contents, Memory, Operand, Run, Scope};
+use memloupe_cachesim::{
+    AccessKind, CacheConfig, Caches, Config, Contents, LevelOptions, Memory, Operand, Run, Scope,
+};
 use proptest::prelude::*;
 
 const OWNERS: u32 = 6;
@@ -28,6 +30,7 @@ fn level(position: usize, contents: Contents, scope: Scope, sets: u64, ways: u32
         scope,
         bytes: sets * u64::from(ways) * 64,
         ways,
+        options: LevelOptions::default(),
     }
 }
 
@@ -94,9 +97,10 @@ struct OwnedRun {
 }
 
 fn kinds() -> impl Strategy<Value = AccessKind> {
-    use AccessKind::{Load, NonTemporalStore, Prefetch, ReadModifyWrite, Store};
+    use AccessKind::{Load, NonTemporalLoad, NonTemporalStore, Prefetch, ReadModifyWrite, Store};
     prop_oneof![
-        12 => Just(Load), 6 => Just(Store), 3 => Just(ReadModifyWrite), 1 => Just(Prefetch), 1 => Just(NonTemporalStore)
+        12 => Just(Load), 6 => Just(Store), 3 => Just(ReadModifyWrite), 1 => Just(Prefetch), 1 => Just(NonTemporalStore),
+        1 => Just(NonTemporalLoad),
     ]
 }
 

@@ -38,7 +38,8 @@ typedef enum memloupe_access_kind {
     MEMLOUPE_READ_MODIFY_WRITE = 2, /* one access, a read if it misses */
     MEMLOUPE_PREFETCH = 3,
     MEMLOUPE_NON_TEMPORAL_STORE = 4,
-    MEMLOUPE_FETCH = 5
+    MEMLOUPE_FETCH = 5,
+    MEMLOUPE_NON_TEMPORAL_LOAD = 6
 } memloupe_access_kind;
 
 /* The largest access that memloupe_system_access takes. */

@@ -91,6 +91,7 @@ impl Machine {
             scope: cache.scope,
             bytes: cache.size_bytes,
             ways: cache.ways,
+            options: memloupe_cachesim::LevelOptions::default(),
         };
         Config {
             line_bytes: self.line_bytes(),

@@ -128,7 +128,7 @@ fn mistakes_name_file_line_and_key() {
         (
             "\"private\"",
             "true",
-            "cache.l1d.scope: true is not \"private\" or \"shared\"",
+            "cache.l1d.scope: true is not \"private\", \"shared\" or",
         ),
         (
             "DDR4-2400R",

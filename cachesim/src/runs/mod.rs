@@ -74,6 +74,7 @@ pub(crate) struct TooManyRegions;
 pub(crate) struct Surroundings<'a, M> {
     pub(crate) paths: &'a Paths,
     pub(crate) combining: &'a mut Option<Victim>,
+    pub(crate) streamed: &'a mut Option<u64>,
     pub(crate) ledger: &'a mut Ledger,
     pub(crate) memory: &'a mut M,
 }
@@ -132,6 +133,7 @@ impl Runs {
             levels: &mut self.levels,
             regions: &mut self.regions,
             combining: around.combining,
+            streamed: around.streamed,
             ledger: around.ledger,
             memory: around.memory,
         };
@@ -214,7 +216,7 @@ impl<'a, I: Isa, M: Memory> Walk<'a, I, M> {
             write: operand.kind.writes(),
             writer: operand.owner,
         };
-        if more == 0 && operand.kind != AccessKind::NonTemporalStore {
+        if more == 0 && !operand.kind.is_non_temporal() {
             self.ledger.level_mut(operand.owner, path[0].level).accesses[cause] += 1;
             self.line(path, access);
             return;
@@ -227,11 +229,13 @@ impl<'a, I: Isa, M: Memory> Walk<'a, I, M> {
             let Some(line) = self.regions.shorten(line) else {
                 unreachable!("both ends' regions are known, and an access is shorter than a region")
             };
-            if operand.kind == AccessKind::NonTemporalStore {
-                self.non_temporal_store(line, operand.owner);
-            } else {
-                self.ledger.level_mut(operand.owner, path[0].level).accesses[cause] += 1;
-                self.line(path, Access { line, ..access });
+            match operand.kind {
+                AccessKind::NonTemporalStore => self.non_temporal_store(line, operand.owner),
+                AccessKind::NonTemporalLoad => self.non_temporal_load(line, operand.owner),
+                _ => {
+                    self.ledger.level_mut(operand.owner, path[0].level).accesses[cause] += 1;
+                    self.line(path, Access { line, ..access });
+                }
             }
         }
     }
@@ -267,9 +271,7 @@ impl<'a, I: Isa, M: Memory> Walk<'a, I, M> {
             _ => None,
         };
         for operand in operands {
-            if operand.kind == AccessKind::NonTemporalStore
-                || operand.kind == AccessKind::Fetch && separate_fetch
-            {
+            if operand.kind.is_non_temporal() || operand.kind == AccessKind::Fetch && separate_fetch {
                 return self.one_by_one(&mut scratch.lines, run);
             }
             match self.sweep(operand, run.iterations)? {

@@ -24,6 +24,7 @@ pub(super) struct Walk<'a, I, M> {
     pub(super) levels: &'a mut [Level],
     pub(super) regions: &'a mut Regions,
     pub(super) combining: &'a mut Option<Victim>,
+    pub(super) streamed: &'a mut Option<u64>,
     pub(super) ledger: &'a mut Ledger,
     pub(super) memory: &'a mut M,
 }
@@ -225,6 +226,27 @@ impl<'a, I: Isa, M: Memory> Walk<'a, I, M> {
         }
     }
 
+    pub(super) fn non_temporal_load(&mut self, short: u64, owner: u32) {
+        self.ledger.owner_mut(owner).non_temporal_lines += 1;
+        let line = self.regions.line(short);
+        if *self.streamed == Some(line) {
+            return;
+        }
+        if let Some(pending) = self.combining.take_if(|pending| pending.line == line) {
+            self.memory
+                .write(line_address(line, self.line_shift), 1, pending.owner);
+        }
+        for step in &self.paths.data {
+            let level = &mut self.levels[step.cache];
+            if level.contains(short, self.regions) {
+                level.touch::<I>(short, false, owner, self.regions);
+                return;
+            }
+        }
+        *self.streamed = Some(line);
+        self.memory.read(line_address(line, self.line_shift), 1, owner);
+    }
+
     pub(super) fn non_temporal_store(&mut self, line: u64, owner: u32) {
         self.ledger.owner_mut(owner).non_temporal_lines += 1;
         for step in &self.paths.data {
@@ -235,6 +257,7 @@ impl<'a, I: Isa, M: Memory> Walk<'a, I, M> {
             }
         }
         let line = self.regions.line(line);
+        self.streamed.take_if(|streamed| *streamed == line);
         let pending = self.combining.replace(Victim { line, owner });
         if let Some(other) = pending.filter(|pending| pending.line != line) {
             self.memory

@@ -61,10 +61,22 @@ impl Cache {
     }
 }
 
+/// The lowest of the cores that use the cache that `core` uses.
+fn first_core(scope: Scope, core: usize) -> usize {
+    match scope {
+        Scope::Private => core,
+        Scope::Cluster(size) => core - core % size as usize,
+        Scope::Shared => 0,
+    }
+}
+
 pub(crate) struct Reference {
     config: Config,
     caches: HashMap<(usize, usize), Cache>,
     combining: Vec<Option<(u64, u32)>>,
+    streamed: Vec<Option<u64>>,
+    /// Lines that non-temporal loads read past the caches.
+    pub(crate) streamed_lines: u64,
     pub(crate) levels: HashMap<(u32, usize), LevelCounters>,
     pub(crate) owners: HashMap<u32, OwnerCounters>,
     pub(crate) trace: Trace,
@@ -82,15 +94,15 @@ impl Reference {
                     sets: vec![Vec::new(); sets as usize],
                     evictions: 0,
                 };
-                if core == 0 || level.scope == Scope::Private {
-                    caches.insert((position, core), cache);
-                }
+                caches.insert((position, first_core(level.scope, core)), cache);
             }
         }
         Self {
             config: config.clone(),
             caches,
             combining: vec![None; cores],
+            streamed: vec![None; cores],
+            streamed_lines: 0,
             levels: HashMap::new(),
             owners: HashMap::new(),
             trace: Vec::new(),
@@ -169,6 +181,9 @@ impl Reference {
         for line in first..=last {
             if kind == AccessKind::NonTemporalStore {
                 self.owners.entry(owner).or_default().non_temporal_lines += 1;
+                if self.streamed[core] == Some(line) {
+                    self.streamed[core] = None;
+                }
                 let holder = path.iter().find(|&&level| self.cache(level, core).holds(line));
                 if let Some(&level) = holder {
                     self.cache(level, core).touch(line, true, owner);
@@ -180,6 +195,26 @@ impl Reference {
                         _ => {}
                     }
                     self.combining[core] = Some((line, owner));
+                }
+            } else if kind == AccessKind::NonTemporalLoad {
+                self.owners.entry(owner).or_default().non_temporal_lines += 1;
+                if self.streamed[core] == Some(line) {
+                    continue;
+                }
+                match self.combining[core] {
+                    Some((pending, writer)) if pending == line => {
+                        self.trace.push((true, line * line_bytes, writer));
+                        self.combining[core] = None;
+                    }
+                    _ => {}
+                }
+                let holder = path.iter().find(|&&level| self.cache(level, core).holds(line));
+                if let Some(&level) = holder {
+                    self.cache(level, core).touch(line, false, owner);
+                } else {
+                    self.trace.push((false, line * line_bytes, owner));
+                    self.streamed[core] = Some(line);
+                    self.streamed_lines += 1;
                 }
             } else {
                 let cause = match kind {
@@ -194,10 +229,8 @@ impl Reference {
     }
 
     fn cache(&mut self, level: usize, core: usize) -> &mut Cache {
-        let shared = self.config.levels[level].scope == Scope::Shared;
-        self.caches
-            .get_mut(&(level, if shared { 0 } else { core }))
-            .unwrap()
+        let core = first_core(self.config.levels[level].scope, core);
+        self.caches.get_mut(&(level, core)).unwrap()
     }
 
     fn request(&mut self, core: usize, path: &[usize], line: u64, cause: usize, write: bool, owner: u32) {

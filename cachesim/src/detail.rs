@@ -1,0 +1,109 @@
+//! What the general path counts per owner beyond the [`Ledger`](crate::Ledger).
+
+use std::ops::AddAssign;
+
+/// Declares a struct of counters with its sum and a table of its fields, from which columns derive.
+macro_rules! counters {
+    ($(#[$about:meta])* $name:ident { $($(#[doc = $meaning:literal])+ $field:ident,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[doc = $meaning])+ pub $field: u64,)*
+        }
+
+        impl $name {
+            /// Name, meaning and value of every counter.
+            pub const FIELDS: &[Field<Self>] = &[$(Field {
+                name: stringify!($field),
+                meaning: concat!($($meaning),+),
+                get: |counters| counters.$field,
+            }),*];
+        }
+
+        impl AddAssign<&$name> for $name {
+            fn add_assign(&mut self, other: &$name) {
+                $(self.$field += other.$field;)*
+            }
+        }
+    };
+}
+
+/// One counter of a struct of counters.
+pub struct Field<C: 'static> {
+    /// Its name.
+    pub name: &'static str,
+    /// What it counts.
+    pub meaning: &'static str,
+    /// Its value.
+    pub get: fn(&C) -> u64,
+}
+
+counters! {
+    /// What happened at one level on behalf of one owner, in lines, beyond [`LevelCounters`](crate::LevelCounters).
+    LevelDetail {
+        /// Lines that came in, from wherever.
+        fills,
+        /// Lines that left to make room, charged to the owner that needed it.
+        evictions,
+        /// Lines that were taken away: by inclusion, exclusion or coherence.
+        removals,
+        /// Of the removals, those because an inclusive level further out lost the line.
+        back_invalidations,
+        /// Lines that the replacement policy or an empty partition let go past.
+        bypasses,
+        /// Misses that the victim cache answered.
+        victim_hits,
+        /// Misses whose tag was there with other sectors.
+        sector_misses,
+        /// Clean lines handed to an exclusive level.
+        clean_victims,
+        /// Stores that went on to the next level as stores.
+        write_throughs,
+        /// Of these, those that merged with one waiting in the write buffer.
+        write_merges,
+        /// Accesses to a line whose miss was still in flight; they count as hits.
+        delayed_hits,
+        /// Misses that found every MSHR taken.
+        mshr_stalls,
+        /// Sum over the misses of the misses then in flight, itself included: divided by misses, the parallelism.
+        misses_in_flight,
+        /// Misses on lines that this cache never held.
+        compulsory,
+        /// Misses that a fully associative LRU cache of this size would have had too.
+        capacity,
+        /// Misses that it would not have had.
+        conflict,
+    }
+}
+
+/// The details of all owners.
+#[derive(Clone, Debug)]
+pub(crate) struct Details {
+    levels: usize,
+    rows: Vec<LevelDetail>,
+}
+
+impl Details {
+    pub(crate) fn new(levels: usize) -> Self {
+        Self {
+            levels,
+            rows: Vec::new(),
+        }
+    }
+
+    pub(crate) fn reserve_owners(&mut self, owners: usize) {
+        let rows = owners * self.levels;
+        if rows > self.rows.len() {
+            self.rows.resize(rows, LevelDetail::default());
+        }
+    }
+
+    pub(crate) fn levels(&self, owner: u32) -> &[LevelDetail] {
+        &self.rows[owner as usize * self.levels..][..self.levels]
+    }
+
+    #[inline(always)]
+    pub(crate) fn level_mut(&mut self, owner: u32, level: usize) -> &mut LevelDetail {
+        &mut self.rows[owner as usize * self.levels + level]
+    }
+}

@@ -1,0 +1,303 @@
+//! Whatever a level may do beyond the plain cache: no configuration that validates panics, counters conserve, inclusion
+//! and exclusion hold, and what was stored reaches memory.
+
+use std::collections::HashMap;
+
+use memloupe_cachesim::{
+    AccessKind, CacheConfig, Caches, Config, Contents, Inclusion, LevelDetail, LevelOptions, Memory, Operand,
+    OwnerTraits, Partition, PartitionBy, Run, Scope, WritePolicy, replacement,
+};
+use proptest::prelude::*;
+
+const OWNERS: u32 = 4;
+const LINES: u64 = 200;
+
+#[derive(Default)]
+struct Recorder {
+    reads: u64,
+    /// By line address: how often it was written, and the owner of the last write.
+    writes: HashMap<u64, (u64, u32)>,
+}
+
+impl Memory for Recorder {
+    fn read(&mut self, _line_address: u64, lines: u64, _owner: u32) {
+        self.reads += lines;
+    }
+    fn write(&mut self, line_address: u64, lines: u64, owner: u32) {
+        assert_eq!(lines, 1);
+        let write = self.writes.entry(line_address).or_default();
+        *write = (write.0 + 1, owner);
+    }
+}
+
+fn options(ways: u32) -> impl Strategy<Value = LevelOptions> {
+    let mask = u64::MAX >> (64 - ways);
+    let partition =
+        (any::<bool>(), proptest::collection::vec(any::<u64>(), 1..3)).prop_map(move |(by_class, masks)| {
+            Partition {
+                by: if by_class {
+                    PartitionBy::Class
+                } else {
+                    PartitionBy::Core
+                },
+                masks: masks.into_iter().map(|bits| bits & mask).collect(),
+            }
+        });
+    let shape = (
+        proptest::sample::select(replacement::BUILTIN.iter().collect::<Vec<_>>()),
+        proptest::sample::select(WritePolicy::ALL.to_vec()),
+        proptest::sample::select(Inclusion::ALL.to_vec()),
+        prop_oneof![Just(1u32), Just(1), Just(2), Just(4)],
+        prop_oneof![Just(1u32), Just(1), Just(2), Just(3)],
+    );
+    let buffers = (
+        prop_oneof![Just(0u32), 1u32..4],
+        prop_oneof![Just(0u32), 1u32..4],
+        prop_oneof![Just(0u32), 1u32..4],
+        any::<(bool, bool, bool)>(),
+        proptest::option::weighted(0.3, partition),
+        any::<u64>(),
+    );
+    (shape, buffers).prop_map(
+        |(
+            (replacement, write, inclusion, sectors, slices),
+            (victim_lines, mshrs, write_buffer_lines, (write_allocate, classify, opt_bound), partition, seed),
+        )| LevelOptions {
+            replacement,
+            seed,
+            write,
+            write_allocate,
+            inclusion,
+            sectors,
+            slices,
+            victim_lines,
+            mshrs,
+            miss_window_accesses: mshrs * 10,
+            write_buffer_lines,
+            partition,
+            classify,
+            opt_bound,
+        },
+    )
+}
+
+fn level() -> impl Strategy<Value = (u32, u64, LevelOptions)> {
+    (1u32..=6, 1u64..=4).prop_flat_map(|(ways, sets)| (Just(ways), Just(sets), options(ways)))
+}
+
+/// Two to four levels; some combinations do not validate and are mended or left out.
+fn machines() -> impl Strategy<Value = (Config, usize)> {
+    (
+        proptest::collection::vec(level(), 2..=4),
+        any::<(bool, bool)>(),
+        0usize..=4,
+        1usize..=4,
+    )
+        .prop_map(|(sizes, (split, clustered), first_shared, cores)| {
+            let line_bytes = 64;
+            let levels = sizes
+                .into_iter()
+                .enumerate()
+                .map(|(position, (ways, sets, mut options))| {
+                    let contents = match (split, position) {
+                        (true, 0) => Contents::Data,
+                        (true, 1) => Contents::Instruction,
+                        _ => Contents::Unified,
+                    };
+                    if position == 0 || contents != Contents::Unified {
+                        options.inclusion = Inclusion::Nine;
+                    }
+                    if options.inclusion == Inclusion::Inclusive
+                        && let Some(partition) = &mut options.partition
+                    {
+                        partition
+                            .masks
+                            .iter_mut()
+                            .filter(|mask| **mask == 0)
+                            .for_each(|mask| *mask = 1);
+                    }
+                    CacheConfig {
+                        name: format!("level {position}"),
+                        contents,
+                        scope: match position.cmp(&first_shared) {
+                            std::cmp::Ordering::Less => Scope::Private,
+                            std::cmp::Ordering::Equal if clustered => Scope::Cluster(2),
+                            _ => Scope::Shared,
+                        },
+                        bytes: u64::from(ways * options.sectors * options.slices) * sets * line_bytes,
+                        ways,
+                        options,
+                    }
+                });
+            (
+                Config {
+                    line_bytes: 64,
+                    levels: levels.collect(),
+                },
+                cores,
+            )
+        })
+}
+
+type Access = (usize, u64, AccessKind, u32);
+
+fn accesses() -> impl Strategy<Value = Vec<Access>> {
+    let kind = proptest::sample::select(AccessKind::ALL.to_vec());
+    proptest::collection::vec((0usize..4, 0..LINES, kind, 0..OWNERS), 1..800)
+}
+
+fn new_caches(config: &Config, cores: usize) -> Caches {
+    let mut caches = Caches::on_general_path(config, cores).expect("the strategy makes valid configurations");
+    caches.reserve_owners(OWNERS as usize);
+    for owner in 0..OWNERS {
+        let traits = OwnerTraits {
+            site: owner * 7,
+            object: owner,
+            class: (owner % 2) as u8,
+        };
+        caches.describe_owner(owner, traits);
+    }
+    caches
+}
+
+fn access(caches: &mut Caches, memory: &mut Recorder, (core, line, kind, owner): Access) {
+    let operand = Operand {
+        address: line * 64,
+        stride: 0,
+        bytes: 8,
+        kind,
+        owner,
+    };
+    let core = core % caches.cores();
+    caches.run(
+        core,
+        Run {
+            operands: &[operand],
+            iterations: 1,
+        },
+        memory,
+    );
+}
+
+fn total(caches: &Caches, level: usize, of: impl Fn(&LevelDetail) -> u64) -> u64 {
+    (0..OWNERS)
+        .map(|owner| of(&caches.details(owner).expect("the general path has details")[level]))
+        .sum()
+}
+
+/// Inclusion and exclusion, for every line that there may be.
+fn check_contents(config: &Config, caches: &Caches, cores: usize) -> Result<(), TestCaseError> {
+    let per_instance = |scope: Scope| match scope {
+        Scope::Private => 1,
+        Scope::Cluster(size) => (size as usize).min(cores),
+        Scope::Shared => cores,
+    };
+    for line in 0..LINES {
+        let holders = caches.holders(line * 64);
+        for inner in &holders {
+            for (level, outer) in config.levels.iter().enumerate().skip(inner.level + 1) {
+                if outer.contents != Contents::Unified {
+                    continue;
+                }
+                let size = per_instance(outer.scope);
+                let held = holders
+                    .iter()
+                    .any(|h| h.level == level && h.core == inner.core / size * size);
+                match outer.options.inclusion {
+                    Inclusion::Nine => {}
+                    Inclusion::Inclusive => {
+                        prop_assert!(held, "{line}: in {} but not in {level}", inner.level)
+                    }
+                    Inclusion::Exclusive => prop_assert!(!held, "{line}: in {} and in {level}", inner.level),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn contents_and_counters_agree((config, cores) in machines(), accesses in accesses()) {
+        let mut caches = new_caches(&config, cores);
+        let mut memory = Recorder::default();
+        for (i, &one) in accesses.iter().enumerate() {
+            access(&mut caches, &mut memory, one);
+            if i % 50 == 0 {
+                check_contents(&config, &caches, cores)?;
+            }
+        }
+        check_contents(&config, &caches, cores)?;
+        for (level, options) in config.levels.iter().map(|level| &level.options).enumerate() {
+            let came = total(&caches, level, |d| d.fills);
+            let left = total(&caches, level, |d| d.evictions + d.removals);
+            prop_assert_eq!(came - left, caches.resident_lines(level), "level {}", level);
+            let mut misses = 0;
+            for owner in 0..OWNERS {
+                let counters = &caches.ledger().levels(owner)[level];
+                for (accesses, misses) in counters.accesses.iter().zip(counters.misses) {
+                    prop_assert!(misses <= *accesses);
+                }
+                misses += counters.total_misses();
+            }
+            if options.classify {
+                let classes = total(&caches, level, |d| d.compulsory + d.capacity + d.conflict);
+                prop_assert_eq!(classes, misses);
+            }
+            let optimal = caches.opt_misses(level);
+            prop_assert_eq!(optimal.is_some(), options.opt_bound);
+            if options.write == WritePolicy::Through {
+                prop_assert!(caches.dirty_lines().all(|dirty| dirty.level != level));
+            }
+        }
+        caches.flush(&mut memory);
+        prop_assert_eq!(caches.dirty_lines().count(), 0);
+    }
+
+    /// One core, so that the order of stores to a line is that of the program.
+    #[test]
+    fn the_last_store_reaches_memory_last((config, _) in machines(), accesses in accesses()) {
+        let mut caches = new_caches(&config, 1);
+        let mut memory = Recorder::default();
+        let mut last_writer = HashMap::new();
+        for (core, line, mut kind, owner) in accesses {
+            if kind == AccessKind::NonTemporalStore {
+                // The write-combining buffer does not keep it in order with other stores.
+                kind = AccessKind::Store;
+            }
+            access(&mut caches, &mut memory, (core, line, kind, owner));
+            if matches!(kind, AccessKind::Store | AccessKind::ReadModifyWrite) {
+                last_writer.insert(line * 64, owner);
+            }
+        }
+        caches.flush(&mut memory);
+        let reached: HashMap<u64, u32> =
+            memory.writes.iter().map(|(&address, &(_, owner))| (address, owner)).collect();
+        prop_assert_eq!(reached, last_writer);
+    }
+
+    /// Write-back and allocation everywhere: a line that is stored to once is written once.
+    #[test]
+    fn each_dirty_line_is_written_once((mut config, cores) in machines(), accesses in accesses()) {
+        for level in &mut config.levels {
+            level.options.write = WritePolicy::Back;
+            level.options.write_allocate = true;
+            level.options.partition = None;
+        }
+        let mut caches = new_caches(&config, cores);
+        let mut memory = Recorder::default();
+        let mut written = HashMap::new();
+        for (_, line, kind, _) in accesses {
+            let owner = (line % u64::from(OWNERS)) as u32;
+            let store = kind == AccessKind::Store && written.insert(line * 64, (1, owner)).is_none();
+            let kind = if store { AccessKind::Store } else { AccessKind::Load };
+            let owner = if store { owner } else { (owner + 1) % OWNERS };
+            // A line belongs to one core: without coherence, copies elsewhere would be stale.
+            access(&mut caches, &mut memory, (line as usize, line, kind, owner));
+        }
+        caches.flush(&mut memory);
+        prop_assert_eq!(memory.writes, written);
+    }
+}
