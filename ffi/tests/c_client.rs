@@ -69,7 +69,7 @@ fn in_process() -> System {
             address: (random >> 8) % (8 << 20),
             stride: 0,
             bytes: 1 + (random >> 40) as u32 % 80,
-            kind: AccessKind::ALL[((random >> 48) as u32 % 6) as usize],
+            kind: AccessKind::ALL[((random >> 48) as u32 % 7) as usize],
             owner: (random >> 56) as u32 % 3,
         };
         system.run(

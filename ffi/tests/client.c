@@ -44,7 +44,7 @@ static void misuse(void) {
     EXPECT(memloupe_system_access(system, 0, 0, 0, MEMLOUPE_LOAD, 0), MEMLOUPE_BAD_ARGUMENT, "size_bytes: 0");
     EXPECT(memloupe_system_access(system, 0, 0, 65537, MEMLOUPE_LOAD, 0), MEMLOUPE_BAD_ARGUMENT, "size_bytes: 65537");
     EXPECT(memloupe_system_access(system, 0, UINT64_MAX, 2, MEMLOUPE_LOAD, 0), MEMLOUPE_BAD_ARGUMENT, "wraps");
-    EXPECT(memloupe_system_access(system, 0, 0, 8, 6, 0), MEMLOUPE_BAD_ARGUMENT, "kind: 6");
+    EXPECT(memloupe_system_access(system, 0, 0, 8, 7, 0), MEMLOUPE_BAD_ARGUMENT, "kind: 7");
     EXPECT(memloupe_system_access(system, 0, 0, 8, 256, 0), MEMLOUPE_BAD_ARGUMENT, "kind: 256");
     EXPECT(memloupe_system_access(system, 0, 0, 8, MEMLOUPE_LOAD, 1), MEMLOUPE_BAD_ARGUMENT, "owner: 1 of 1");
     EXPECT(memloupe_system_reserve_owners(system, UINT32_MAX), MEMLOUPE_BAD_ARGUMENT, "owner_count");
@@ -65,7 +65,7 @@ static void simulate(const char *machine) {
         random ^= random >> 7;
         random ^= random << 17;
         EXPECT(memloupe_system_access(system, (uint32_t)(random % 4), (random >> 8) % (8u << 20),
-                                      1 + (uint32_t)(random >> 40) % 80, (uint32_t)(random >> 48) % 6,
+                                      1 + (uint32_t)(random >> 40) % 80, (uint32_t)(random >> 48) % 7,
                                       (uint32_t)(random >> 56) % 3),
                MEMLOUPE_OK, "");
     }

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cache_options;
 pub mod dram;
 mod error;
 mod host;

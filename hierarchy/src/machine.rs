@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use memloupe_cachesim::{CacheConfig, Config, Contents, Scope};
+use memloupe_cachesim::{CacheConfig, Config, Contents, LevelOptions, Scope};
 use serde::{Serialize, Serializer};
 
+use crate::cache_options;
 use crate::dram::Dram;
 use crate::error::MachineError;
 use crate::quantity::{BYTES, CYCLES, HERTZ, PICOSECONDS};
@@ -49,17 +50,20 @@ pub struct Cache {
     /// Data, instructions or both.
     #[serde(serialize_with = "as_name")]
     pub contents: Contents,
-    /// One per core, or one for all.
+    /// One per core, for a cluster of cores, or for all.
     #[serde(serialize_with = "as_name")]
     pub scope: Scope,
     /// Capacity of one instance.
     pub size_bytes: u64,
     /// Associativity.
     pub ways: u32,
-    /// Line size.
+    /// Line size: what one tag stands for.
     pub line_bytes: u32,
     /// Core cycles from the start of a load to its data, if this level has it.
     pub latency_cycles: f64,
+    /// What it does beyond the plain cache.
+    #[serde(serialize_with = "as_reasons")]
+    pub options: LevelOptions,
 }
 
 /// The DRAM below the last level.
@@ -78,6 +82,17 @@ pub struct MemoryDevice {
     pub latency_ps: u64,
 }
 
+impl Cache {
+    /// The unit that it exchanges with other levels.
+    pub fn sector_bytes(&self) -> u32 {
+        self.line_bytes / self.options.sectors
+    }
+}
+
+fn as_reasons<S: Serializer>(options: &LevelOptions, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(options.beyond_plain())
+}
+
 fn as_name<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
@@ -91,7 +106,7 @@ impl Machine {
             scope: cache.scope,
             bytes: cache.size_bytes,
             ways: cache.ways,
-            options: memloupe_cachesim::LevelOptions::default(),
+            options: cache.options.clone(),
         };
         Config {
             line_bytes: self.line_bytes(),
@@ -99,9 +114,9 @@ impl Machine {
         }
     }
 
-    /// The line size, which all levels share.
+    /// The unit that levels exchange, which all share: a line, or a sector where lines have several.
     pub fn line_bytes(&self) -> u32 {
-        self.caches[0].line_bytes
+        self.caches[0].sector_bytes()
     }
 
     /// The machine file of this machine: nothing inherited, every value given.
@@ -123,11 +138,14 @@ impl Machine {
         if let Some(other) = self
             .caches
             .iter()
-            .find(|cache| cache.line_bytes != first.line_bytes)
+            .find(|cache| cache.sector_bytes() != first.sector_bytes())
         {
             return inconsistent(format!(
-                "all caches must have one line size, but {} has {} B and {} has {} B",
-                first.name, first.line_bytes, other.name, other.line_bytes
+                "all caches must have one line size, or one sector size, but {} has {} B and {} has {} B",
+                first.name,
+                first.sector_bytes(),
+                other.name,
+                other.sector_bytes()
             ));
         }
         self.cache_config()
@@ -178,6 +196,9 @@ impl fmt::Display for Machine {
             )?;
             writeln!(f, "size = \"{size}\"\nways = {}\nline = \"{line}\"", cache.ways)?;
             writeln!(f, "latency = \"{}\"", CYCLES.format(cache.latency_cycles))?;
+            for (key, value) in cache_options::write(&cache.options, cache.line_bytes) {
+                writeln!(f, "{key} = {value}")?;
+            }
         }
         let MemoryDevice {
             device,

@@ -8,11 +8,12 @@ use std::rc::Rc;
 
 use toml::de::{DeTable, DeValue};
 
+use crate::cache_options::OPTIONS;
 use crate::error::{MachineError, Place};
 use crate::nearest::nearest;
 use crate::quantity::Quantity;
 
-/// Every key that a machine file may have; `*` stands for a name that the file chooses.
+/// Every key that a machine file may have, but for the [`OPTIONS`] of caches; `*` stands for a name that the file chooses.
 const KEYS: &[&str] = &[
     "name",
     "description",
@@ -35,6 +36,12 @@ const KEYS: &[&str] = &[
     "memory.mapping",
     "memory.latency",
 ];
+
+/// Every pattern of keys.
+fn patterns() -> impl Iterator<Item = String> {
+    let options = OPTIONS.iter().map(|option| format!("cache.*.{}", option.key));
+    KEYS.iter().map(ToString::to_string).chain(options)
+}
 
 #[derive(Clone, Debug)]
 enum Value {
@@ -119,7 +126,7 @@ impl MachineFile {
                 expected: expected.into(),
             };
             if let DeValue::Table(inner) = value.get_ref() {
-                if !KEYS.iter().any(|pattern| matches(pattern, &key, true)) {
+                if !patterns().any(|pattern| matches(&pattern, &key, true)) {
                     return Err(MachineError::UnknownKey {
                         place: place(),
                         nearest: nearest_key(&key),
@@ -129,7 +136,7 @@ impl MachineFile {
                 self.flatten(&format!("{key}."), inner, lines)?;
                 continue;
             }
-            if !KEYS.iter().any(|pattern| matches(pattern, &key, false)) {
+            if !patterns().any(|pattern| matches(&pattern, &key, false)) {
                 return Err(MachineError::UnknownKey {
                     place: place(),
                     nearest: nearest_key(&key),
@@ -327,13 +334,16 @@ fn matches(pattern: &str, key: &str, as_table: bool) -> bool {
 fn nearest_key(key: &str) -> Option<String> {
     let (table, name) = key.rsplit_once('.').unwrap_or(("", key));
     let depth = key.split('.').count();
-    let in_same_table = KEYS.iter().filter_map(|pattern| {
-        let parts: Vec<&str> = pattern.split('.').collect();
-        let table_fits =
-            depth == 1 || parts.len() >= depth && matches(&parts[..depth - 1].join("."), table, false);
-        (table_fits && parts.len() >= depth).then(|| parts[depth - 1])
-    });
-    let found = nearest(name, in_same_table.filter(|&part| part != "*"))?;
+    let in_same_table: Vec<String> = patterns()
+        .filter_map(|pattern| {
+            let parts: Vec<&str> = pattern.split('.').collect();
+            let table_fits =
+                depth == 1 || parts.len() >= depth && matches(&parts[..depth - 1].join("."), table, false);
+            (table_fits && parts.len() >= depth).then(|| parts[depth - 1].to_owned())
+        })
+        .collect();
+    let candidates = in_same_table.iter().map(String::as_str);
+    let found = nearest(name, candidates.filter(|&part| part != "*"))?;
     Some(if table.is_empty() {
         found.into()
     } else {

@@ -40,6 +40,13 @@ pub(crate) const CYCLES: Quantity = Quantity {
     units: &[("cycle", 1.0), ("cycles", 1.0)],
 };
 
+/// A stretch of time in accesses.
+pub(crate) const ACCESSES: Quantity = Quantity {
+    noun: "a number of accesses",
+    example: "200 accesses",
+    units: &[("access", 1.0), ("accesses", 1.0)],
+};
+
 impl Quantity {
     /// The value in the base unit; `None` if `text` is not a positive number with one of the units.
     pub(crate) fn parse(&self, text: &str) -> Option<f64> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use memloupe_cachesim::{Contents, Scope};
 
+use crate::cache_options;
 use crate::dram::{self, DEFAULT_MAPPING};
 use crate::error::MachineError;
 use crate::host;
@@ -184,7 +185,6 @@ fn build_cache(file: &MachineFile, name: &str, frequency_hz: u64) -> Result<Cach
         },
     )?;
     let contents = [Contents::Data, Contents::Instruction, Contents::Unified];
-    let scopes = [Scope::Private, Scope::Shared];
     Ok(Cache {
         name: name.into(),
         level: file.count(&key("level"))?,
@@ -193,12 +193,23 @@ fn build_cache(file: &MachineFile, name: &str, frequency_hz: u64) -> Result<Cach
             "\"data\", \"instruction\" or \"unified\"",
             |text| contents.into_iter().find(|c| c.to_string() == text),
         )?,
-        scope: file.choice(&key("scope"), "\"private\" or \"shared\"", |text| {
-            scopes.into_iter().find(|s| s.to_string() == text)
-        })?,
+        scope: file.choice(
+            &key("scope"),
+            "\"private\", \"shared\" or \"cluster of N\" cores",
+            scope,
+        )?,
         size_bytes: file.whole(&key("size"), &BYTES)?,
         ways: file.count(&key("ways"))?,
         line_bytes,
         latency_cycles: file.cycles(&key("latency"), frequency_hz)?,
+        options: cache_options::read(file, name, line_bytes)?,
     })
+}
+
+fn scope(text: &str) -> Option<Scope> {
+    match text {
+        "private" => Some(Scope::Private),
+        "shared" => Some(Scope::Shared),
+        _ => text.strip_prefix("cluster of ")?.parse().ok().map(Scope::Cluster),
+    }
 }

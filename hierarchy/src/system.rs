@@ -38,7 +38,7 @@ impl AddAssign<&Counters> for Counters {
 ///
 /// Software threads are placed by the caller: with more threads than cores, thread `t` usually runs on core
 /// `t % cores`.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct System {
     machine: Machine,
     caches: Caches,

@@ -125,7 +125,7 @@ impl Default for LevelOptions {
 
 impl LevelOptions {
     /// What makes the level more than a plain cache, in words; empty if nothing does.
-    pub(crate) fn beyond_plain(&self) -> Vec<String> {
+    pub fn beyond_plain(&self) -> Vec<String> {
         let plain = Self::default();
         let mut reasons = Vec::new();
         let mut reason = |differs: bool, text: String| {

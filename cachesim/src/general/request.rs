@@ -229,11 +229,11 @@ impl<M: Memory> Hierarchy<'_, M> {
         } else {
             inherited
         };
-        self.fill(at, writer, ask, request);
+        let not_kept = self.fill(at, writer, ask, request);
         if ask.write && through {
             self.store_through(at, ask);
         }
-        None
+        self.hand_over(at, not_kept, ask)
     }
 
     fn in_victim_cache(&mut self, at: usize, line: u64) -> bool {
@@ -301,8 +301,9 @@ impl<M: Memory> Hierarchy<'_, M> {
         }
     }
 
-    /// Puts the line of `ask` into `at`, where it is not, dirty if it has a writer.
-    fn fill(&mut self, at: usize, writer: Option<u32>, ask: &Ask, request: &Request) {
+    /// Puts the line of `ask` into `at`, where it is not, dirty if it has a writer. If the line goes past, it returns the
+    /// writer.
+    fn fill(&mut self, at: usize, writer: Option<u32>, ask: &Ask, request: &Request) -> Option<u32> {
         let instance = &mut self.general.instances[at];
         let level = instance.level;
         let ways = instance.ways_for(ask.core, self.general.owners[ask.owner as usize].class);
@@ -322,11 +323,10 @@ impl<M: Memory> Hierarchy<'_, M> {
             }
             Insertion::Bypassed => {
                 detail.bypasses += 1;
-                if let Some(writer) = writer {
-                    self.write_back(at, ask.line, writer, ask, true);
-                }
+                return writer;
             }
         }
+        None
     }
 
     /// `copy` lost its way in `at` to the line of `ask`.
@@ -451,7 +451,9 @@ impl<M: Memory> Hierarchy<'_, M> {
             }
             return;
         }
-        self.fill(at, writer.filter(|_| !through), &ask, &request);
+        if let Some(writer) = self.fill(at, writer.filter(|_| !through), &ask, &request) {
+            self.write_back(at, line, writer, &ask, moves);
+        }
         if through && writer.is_some() {
             self.take_in(outer, line, writer, &ask, moves);
         }

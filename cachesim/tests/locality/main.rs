@@ -114,6 +114,7 @@ fn fully_associative_misses(all: &[Access], lines: u32) -> u64 {
             scope: Scope::Private,
             bytes: u64::from(lines) * 64,
             ways: lines,
+            options: memloupe_cachesim::LevelOptions::default(),
         }],
     };
     let mut caches = Caches::new(&config, 1).expect("a cache of one set");

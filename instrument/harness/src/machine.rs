@@ -33,11 +33,20 @@ pub fn show(name: &str) -> Result<String, Failure> {
 pub fn check(name: &str) -> Result<String, Failure> {
     let machine = load(name)?;
     System::new(&machine).map_err(Failure::of(Kind::Machine))?;
-    Ok(format!(
+    let mut text = format!(
         "{name}: right ({} levels of cache, {})\n",
         machine.caches.len(),
         machine.memory.device
-    ))
+    );
+    let reasons = machine.cache_config().general_path_reasons();
+    if reasons.is_empty() {
+        text.push_str(
+            "simulated on the plain path: every level is LRU, write-back, write-allocate, not inclusive\n",
+        );
+    } else {
+        let _ = writeln!(text, "simulated on the general path: {}", reasons.join("; "));
+    }
+    Ok(text)
 }
 
 fn load(name: &str) -> Result<Machine, Failure> {

@@ -1,0 +1,163 @@
+//! What a machine file may say of a cache beyond its shape: it arrives, survives a round trip, and mistakes are named.
+
+use memloupe_cachesim::{Inclusion, PartitionBy, Scope, WritePolicy};
+use memloupe_hierarchy::{Machine, System};
+
+const MACHINE: &str = r#"
+name = "everything"
+[core]
+count = 4
+frequency = "1 GHz"
+issue_width = 1
+[cache.l1d]
+level = 1
+contents = "data"
+scope = "private"
+size = "4 KiB"
+ways = 4
+line = "64 B"
+latency = "2 cycles"
+write = "through"
+write_allocate = false
+write_buffer_lines = 8
+victim_lines = 4
+mshrs = 10
+miss_window = "200 accesses"
+[cache.l2]
+level = 2
+contents = "unified"
+scope = "cluster of 2"
+size = "24 KiB"
+ways = 6
+line = "128 B"
+sector = "64 B"
+latency = "9 cycles"
+replacement = "tree-plru"
+inclusion = "inclusive"
+[cache.l3]
+level = 3
+contents = "unified"
+scope = "shared"
+size = "192 KiB"
+ways = 12
+line = "64 B"
+latency = "30 cycles"
+inclusion = "exclusive"
+replacement = "random"
+seed = 7
+slices = 4
+partition_by = "class"
+partition_ways = "0xff 0xf00"
+classify = true
+opt_bound = true
+[memory]
+device = "DDR4-2400R"
+channels = 1
+ranks = 1
+latency = "10 ns"
+"#;
+
+#[test]
+fn options_arrive_and_survive_a_round_trip() {
+    let machine = Machine::from_toml("everything.toml", MACHINE).unwrap();
+    let [l1d, l2, l3] = &machine.caches[..] else {
+        panic!("three caches")
+    };
+    assert_eq!(l1d.options.write, WritePolicy::Through);
+    assert!(!l1d.options.write_allocate);
+    assert_eq!((l1d.options.write_buffer_lines, l1d.options.victim_lines), (8, 4));
+    assert_eq!((l1d.options.mshrs, l1d.options.miss_window_accesses), (10, 200));
+    assert_eq!((l2.scope, l2.options.sectors), (Scope::Cluster(2), 2));
+    assert_eq!(machine.line_bytes(), 64);
+    assert_eq!(l2.options.replacement.name, "tree-plru");
+    assert_eq!(l2.options.inclusion, Inclusion::Inclusive);
+    assert_eq!(l3.options.inclusion, Inclusion::Exclusive);
+    assert_eq!((l3.options.replacement.name, l3.options.seed), ("random", 7));
+    assert_eq!(
+        (l3.options.slices, l3.options.classify, l3.options.opt_bound),
+        (4, true, true)
+    );
+    let partition = l3.options.partition.as_ref().unwrap();
+    assert_eq!(
+        (partition.by, &partition.masks[..]),
+        (PartitionBy::Class, &[0xff, 0xf00][..])
+    );
+    assert_eq!(Machine::from_toml("again", &machine.to_toml()).unwrap(), machine);
+    System::new(&machine).unwrap();
+    let reasons = machine.cache_config().general_path_reasons();
+    assert!(
+        reasons.iter().any(|reason| reason == "l1d: write-through"),
+        "{reasons:?}"
+    );
+}
+
+#[test]
+fn mistakes_name_the_key_and_what_it_takes() {
+    for (from, to, message) in [
+        (
+            "replacement =",
+            "replacment =",
+            "did you mean 'cache.l2.replacement'?",
+        ),
+        ("\"tree-plru\"", "\"plru\"", "is not one of: lru, tree-plru, nru,"),
+        ("\"through\"", "\"around\"", "is not one of: back, through"),
+        (
+            "\"200 accesses\"",
+            "200",
+            "cache.l1d.miss_window: 200 is not a number of accesses with a unit",
+        ),
+        ("\"200 accesses\"", "\"20 ns\"", "cache.l1d.miss_window"),
+        (
+            "mshrs = 10",
+            "mshrs = 100000",
+            "cache.l1d.mshrs: 100000 is not an integer",
+        ),
+        (
+            "mshrs = 10",
+            "mshrs = 300",
+            "l1d: MSHRs: 300 is more than the 256",
+        ),
+        ("mshrs = 10\n", "", "l1d: MSHRs: need a miss window"),
+        (
+            "sector = \"64 B\"",
+            "sector = \"48 B\"",
+            "divides the line of 128 B",
+        ),
+        (
+            "sector = \"64 B\"",
+            "sector = \"32 B\"",
+            "but l1d has 64 B and l2 has 32 B",
+        ),
+        (
+            "slices = 4",
+            "slices = 5",
+            "l3: size 196608 B is not a positive multiple",
+        ),
+        ("\"0xff 0xf00\"", "\"ff\"", "masks of ways in hexadecimal"),
+        (
+            "\"0xff 0xf00\"",
+            "\"0xffff\"",
+            "l3: partition: mask 0xffff names ways beyond the 12",
+        ),
+        ("\"cluster of 2\"", "\"cluster of two\"", "\"cluster of N\" cores"),
+        (
+            "\"cluster of 2\"",
+            "\"cluster of 0\"",
+            "l2: scope: a cluster needs at least one core",
+        ),
+        (
+            "write = \"through\"",
+            "inclusion = \"inclusive\"",
+            "l1d: inclusion: the level nearest to the core",
+        ),
+    ] {
+        assert!(MACHINE.contains(from), "{from}");
+        let text = Machine::from_toml("m.toml", &MACHINE.replacen(from, to, 1))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.contains(message) && !text.contains('\n'),
+            "{from} -> {to}:\n  {text}\n  {message}"
+        );
+    }
+}
