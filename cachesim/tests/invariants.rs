@@ -217,7 +217,7 @@ fn check_contents(config: &Config, caches: &Caches, cores: usize) -> Result<(), 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn contents_and_counters_agree((config, cores) in machines(), accesses in accesses()) {

@@ -20,6 +20,8 @@ pub(super) struct Instance {
     pub(super) inner: Vec<usize>,
     pub(super) array: Array,
     pub(super) victims: Option<VictimCache>,
+    /// Lines of a replaced tag that are still to leave one by one; until then they are here.
+    pub(super) leaving: Vec<Copy>,
     pub(super) write_buffer: Option<WriteBuffer>,
     pub(super) write_through: bool,
     pub(super) write_allocate: bool,
@@ -63,6 +65,7 @@ impl Instance {
                 options.replacement.build(&geometry),
             ),
             victims: some(options.victim_lines).map(VictimCache::new),
+            leaving: Vec::new(),
             write_buffer: some(options.write_buffer_lines).map(WriteBuffer::new),
             write_through: options.write == WritePolicy::Through,
             write_allocate: options.write_allocate,
@@ -92,10 +95,10 @@ impl Instance {
 
     /// `line` as it is here or in the victim cache.
     pub(super) fn find(&self, line: u64) -> Option<Copy> {
+        let victims = self.victims.iter().flat_map(VictimCache::lines);
         self.array.copy(line).or_else(|| {
-            self.victims
-                .as_ref()?
-                .lines()
+            victims
+                .chain(&self.leaving)
                 .find(|copy| copy.line == line)
                 .copied()
         })
@@ -103,9 +106,14 @@ impl Instance {
 
     /// Takes `line` away from here or from the victim cache.
     pub(super) fn remove(&mut self, line: u64) -> Option<Copy> {
-        self.array
-            .remove(line)
-            .or_else(|| self.victims.as_mut()?.take(line))
+        if let Some(copy) = self.array.remove(line) {
+            return Some(copy);
+        }
+        if let Some(copy) = self.victims.as_mut().and_then(|victims| victims.take(line)) {
+            return Some(copy);
+        }
+        let at = self.leaving.iter().position(|copy| copy.line == line)?;
+        Some(self.leaving.swap_remove(at))
     }
 
     pub(super) fn resident_lines(&self) -> u64 {

@@ -317,7 +317,8 @@ impl<M: Memory> Hierarchy<'_, M> {
             }
             Insertion::Replacing(block) => {
                 detail.fills += 1;
-                for copy in block.lines() {
+                instance.leaving.extend(block.lines());
+                while let Some(copy) = self.general.instances[at].leaving.pop() {
                     self.replaced(at, copy, ask);
                 }
             }
@@ -356,11 +357,16 @@ impl<M: Memory> Hierarchy<'_, M> {
                 let inner = self.general.instances[at].inner[inner];
                 let instance = &mut self.general.instances[inner];
                 let level = instance.level;
+                // Further in is newer: a waiting store than what lies outside, a copy than a waiting store.
+                let waiting = instance
+                    .write_buffer
+                    .as_mut()
+                    .and_then(|buffer| buffer.take(line));
+                writer = waiting.or(writer);
                 if let Some(taken) = instance.remove(line) {
                     let detail = self.general.details.level_mut(ask.owner, level);
                     detail.removals += 1;
                     detail.back_invalidations += 1;
-                    // The innermost copy is the newest.
                     writer = taken.writer.or(writer);
                 }
             }

@@ -32,19 +32,19 @@ pub fn show(name: &str) -> Result<String, Failure> {
 /// [`Kind::Machine`] with file, line and key of the first mistake.
 pub fn check(name: &str) -> Result<String, Failure> {
     let machine = load(name)?;
-    System::new(&machine).map_err(Failure::of(Kind::Machine))?;
+    let system = System::new(&machine).map_err(Failure::of(Kind::Machine))?;
     let mut text = format!(
         "{name}: right ({} levels of cache, {})\n",
         machine.caches.len(),
         machine.memory.device
     );
     let reasons = machine.cache_config().general_path_reasons();
-    if reasons.is_empty() {
-        text.push_str(
-            "simulated on the plain path: every level is LRU, write-back, write-allocate, not inclusive\n",
-        );
-    } else {
+    if !reasons.is_empty() {
         let _ = writeln!(text, "simulated on the general path: {}", reasons.join("; "));
+    } else if system.caches().simulates_runs() {
+        text.push_str("simulated by runs: every level is plain\n");
+    } else {
+        text.push_str("simulated access by access: every level is plain, but shapes do not allow runs\n");
     }
     Ok(text)
 }
