@@ -36,7 +36,7 @@ pub struct Caches {
 #[derive(Debug)]
 enum Path {
     /// Plain levels only.
-    Plain(Plain),
+    Plain(Box<Plain>),
     /// Whatever a level may do, access by access.
     General(Box<General>),
 }
@@ -71,7 +71,7 @@ impl Caches {
     pub fn new(config: &Config, cores: usize) -> Result<Self, ConfigError> {
         check(config, cores)?;
         let path = if config.general_path_reasons().is_empty() {
-            Path::Plain(Plain::new(config, cores))
+            Path::Plain(Box::new(Plain::new(config, cores)))
         } else {
             Path::General(Box::new(General::new(config, cores)))
         };

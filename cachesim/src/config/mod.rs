@@ -184,7 +184,7 @@ impl Config {
             return self.refuse(position, "slices", "must be from 1 to 256");
         }
         let set_bytes = u64::from(level.ways) * self.tag_bytes(level) * u64::from(slices);
-        if level.bytes == 0 || level.bytes % set_bytes != 0 {
+        if level.bytes == 0 || !level.bytes.is_multiple_of(set_bytes) {
             return Err(ConfigError::Size {
                 level: name(),
                 bytes: level.bytes,

@@ -86,9 +86,9 @@ impl General {
                 }
             }
         }
-        for at in 0..instances.len() {
+        for instance in &mut instances {
             // Instances are numbered outwards: the outermost first.
-            instances[at].inner.sort_unstable_by(|a, b| b.cmp(a));
+            instance.inner.sort_unstable_by(|a, b| b.cmp(a));
         }
         let first = |path: Vec<usize>, core: usize| path.first().map(|&level| instance_of(level, core));
         Self {

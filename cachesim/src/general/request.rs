@@ -209,7 +209,7 @@ impl<M: Memory> Hierarchy<'_, M> {
             self.store_through(at, ask);
             return None;
         }
-        let inherited = match self.from_victim_cache(at, ask) {
+        let inherited = match self.take_from_victim_cache(at, ask) {
             Some(copy) => copy.writer,
             None => {
                 self.drain_store_to(at, ask.line);
@@ -241,7 +241,7 @@ impl<M: Memory> Hierarchy<'_, M> {
         victims.is_some_and(|victims| victims.find(line).is_some())
     }
 
-    fn from_victim_cache(&mut self, at: usize, ask: &Ask) -> Option<Copy> {
+    fn take_from_victim_cache(&mut self, at: usize, ask: &Ask) -> Option<Copy> {
         let instance = &mut self.general.instances[at];
         let copy = instance.victims.as_mut()?.take(ask.line)?;
         let detail = self.general.details.level_mut(ask.owner, instance.level);
@@ -499,10 +499,10 @@ impl<M: Memory> Hierarchy<'_, M> {
             if !through {
                 instance.array.mark_dirty(place, line, owner);
             }
-        } else if let Some(copy) = instance.victims.as_mut().and_then(|victims| victims.find(line)) {
-            if !through {
-                copy.writer = Some(owner);
-            }
+        } else if let Some(copy) = instance.victims.as_mut().and_then(|victims| victims.find(line))
+            && !through
+        {
+            copy.writer = Some(owner);
         }
         if through {
             let store = Ask {

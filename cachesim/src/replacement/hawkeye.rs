@@ -36,7 +36,7 @@ impl Hawkeye {
     /// Shows the access to OPTgen and trains; returns the predictor's index and its prediction.
     fn learn(&mut self, set: usize, request: &Request) -> (u16, bool) {
         let user = instruction(request.site);
-        if set % self.sample_every == 0
+        if set.is_multiple_of(self.sample_every)
             && let Some(sample) = self.samples.get_mut(set / self.sample_every)
         {
             let (reused, forgotten) = sample.access(request.line, user, self.ways);
