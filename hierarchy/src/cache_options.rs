@@ -51,7 +51,7 @@ fn name_of<T: Copy>(
     })
 }
 
-fn quoted(text: impl ToString) -> String {
+fn quoted(text: &(impl ToString + ?Sized)) -> String {
     toml::Value::from(text.to_string()).to_string()
 }
 
@@ -93,7 +93,7 @@ pub(crate) const OPTIONS: &[CacheOption] = &[
             options.write = name_of(file, key, WritePolicy::ALL, ToString::to_string)?;
             Ok(())
         },
-        write: |options, _| quoted(options.write),
+        write: |options, _| quoted(&options.write),
     },
     CacheOption {
         key: "write_allocate",
@@ -109,7 +109,7 @@ pub(crate) const OPTIONS: &[CacheOption] = &[
             options.inclusion = name_of(file, key, Inclusion::ALL, ToString::to_string)?;
             Ok(())
         },
-        write: |options, _| quoted(options.inclusion),
+        write: |options, _| quoted(&options.inclusion),
     },
     CacheOption {
         key: "sector",
@@ -122,7 +122,7 @@ pub(crate) const OPTIONS: &[CacheOption] = &[
             options.sectors = line_bytes / sector_bytes;
             Ok(())
         },
-        write: |options, line_bytes| quoted(BYTES.format((line_bytes / options.sectors).into())),
+        write: |options, line_bytes| quoted(&BYTES.format((line_bytes / options.sectors).into())),
     },
     CacheOption {
         key: "slices",
@@ -155,7 +155,7 @@ pub(crate) const OPTIONS: &[CacheOption] = &[
             options.miss_window_accesses = u32::try_from(window).unwrap_or(u32::MAX);
             Ok(())
         },
-        write: |options, _| quoted(ACCESSES.format(options.miss_window_accesses.into())),
+        write: |options, _| quoted(&ACCESSES.format(options.miss_window_accesses.into())),
     },
     CacheOption {
         key: "write_buffer_lines",
@@ -173,7 +173,7 @@ pub(crate) const OPTIONS: &[CacheOption] = &[
         },
         write: |options, _| {
             let by = |partition: &Partition| partition.by;
-            quoted(options.partition.as_ref().map_or(PartitionBy::Core, by))
+            quoted(&options.partition.as_ref().map_or(PartitionBy::Core, by))
         },
     },
     CacheOption {
