@@ -206,9 +206,11 @@ fn check_contents(config: &Config, caches: &Caches, cores: usize) -> Result<(), 
                 match outer.options.inclusion {
                     Inclusion::Nine => {}
                     Inclusion::Inclusive => {
-                        prop_assert!(held, "{line}: in {} but not in {level}", inner.level)
+                        prop_assert!(held, "{line}: in {} but not in {level}", inner.level);
                     }
-                    Inclusion::Exclusive => prop_assert!(!held, "{line}: in {} and in {level}", inner.level),
+                    Inclusion::Exclusive => {
+                        prop_assert!(!held, "{line}: in {} and in {level}", inner.level);
+                    }
                 }
             }
         }

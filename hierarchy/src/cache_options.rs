@@ -185,12 +185,8 @@ pub(crate) const OPTIONS: &[CacheOption] = &[
         },
         write: |options, _| {
             let masks = options.partition.iter().flat_map(|partition| &partition.masks);
-            quoted(
-                masks
-                    .map(|mask| format!("{mask:#x}"))
-                    .collect::<Vec<_>>()
-                    .join(" "),
-            )
+            let masks: Vec<String> = masks.map(|mask| format!("{mask:#x}")).collect();
+            quoted(&masks.join(" "))
         },
     },
     CacheOption {
