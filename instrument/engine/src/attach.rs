@@ -1,7 +1,7 @@
 //! Start-up: from the loader's call of our constructor to the first translated instruction.
 
 use std::arch::naked_asm;
-use std::ffi::{CStr, c_char};
+use std::ffi::c_char;
 use std::ptr;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
@@ -12,7 +12,7 @@ use crate::ring::Event;
 use crate::stream::{self, FD_VARIABLE, RING_LIVE, Role};
 use crate::thread::{self, Thread};
 use crate::translator::Translator;
-use crate::{ENGINE, action, heap, probe, signal, system};
+use crate::{ENGINE, action, environment, heap, probe, signal, system};
 
 /// The thread that brings the process's mappings into the stream.
 static FIRST_THREAD: AtomicU32 = AtomicU32::new(u32::MAX);
@@ -41,13 +41,15 @@ pub(crate) extern "C" fn start() {
 /// Attaches to the stream. The state of the calling thread, or null to run natively.
 extern "C" fn prepare(_: i32, _: *const *const c_char, environment: *const *const c_char) -> *mut Thread {
     // SAFETY: the loader passes the process's environment.
-    let Some(descriptor) = (unsafe { variable(environment, FD_VARIABLE) }) else {
+    let Some(descriptor) = (unsafe { environment::variable(environment, FD_VARIABLE) }) else {
         return ptr::null_mut();
     };
     std::panic::set_hook(Box::new(|panic| system::fatal(format_args!("{panic}"))));
-    let Ok(descriptor) = descriptor.parse() else {
+    let number = str::from_utf8(descriptor).ok().and_then(|text| text.parse().ok());
+    let Some(descriptor) = number else {
         system::warn(format_args!(
-            "{FD_VARIABLE} is not a number: {descriptor}; the target runs without being recorded"
+            "{FD_VARIABLE} is not a number: {}; the target runs without being recorded",
+            descriptor.escape_ascii()
         ));
         return ptr::null_mut();
     };
@@ -63,10 +65,12 @@ extern "C" fn prepare(_: i32, _: *const *const c_char, environment: *const *cons
             system::warn(format_args!("{what}"));
             return ptr::null_mut();
         }
-        Ok(Role::Descendant) => return ptr::null_mut(),
+        Ok(Role::Descendant | Role::Stranger) => return ptr::null_mut(),
         Ok(Role::Target) => {}
         Ok(Role::Continuation) => end_former_threads(),
     }
+    // SAFETY: as above.
+    unsafe { environment::keep(environment) };
     let mut engine = ENGINE.lock();
     engine.translator = Some(Translator::new());
     heap::find_functions(&mut engine);
@@ -136,28 +140,6 @@ fn end_former_threads() {
         }
     }
     stream::ring_doorbell();
-}
-
-/// The value of an environment variable.
-///
-/// # Safety
-/// `environment` is a list of C strings that ends in a null pointer.
-unsafe fn variable(environment: *const *const c_char, name: &str) -> Option<&'static str> {
-    let mut entry = environment;
-    // SAFETY: as the caller promises; the strings stay.
-    unsafe {
-        while !(*entry).is_null() {
-            let text = CStr::from_ptr(*entry).to_bytes();
-            if let Some(value) = text
-                .strip_prefix(name.as_bytes())
-                .and_then(|rest| rest.strip_prefix(b"="))
-            {
-                return std::str::from_utf8(value).ok();
-            }
-            entry = entry.add(1);
-        }
-    }
-    None
 }
 
 /// Whether user code may use `rdgsbase` and its kin.

@@ -15,6 +15,7 @@ mod attach;
 mod cache;
 mod context;
 mod dispatch;
+mod environment;
 mod heap;
 mod lock;
 mod maps;

@@ -24,6 +24,8 @@ pub(crate) enum Role {
     Continuation,
     /// A descendant of the target: it must not touch the stream.
     Descendant,
+    /// A descendant too: it was started with the descriptor closed, or put to another use.
+    Stranger,
 }
 
 /// Maps the stream behind `descriptor`.
@@ -32,14 +34,22 @@ pub(crate) enum Role {
 /// A sentence for the person who runs the target.
 pub(crate) fn attach(descriptor: usize) -> Result<Role, String> {
     let refused = |what: String| format!("{what}; the target runs without being recorded");
-    let page = system::map_shared(descriptor, RING_HEADER_BYTES as usize)
-        .ok_or_else(|| refused(format!("descriptor {descriptor} of {FD_VARIABLE} is no stream")))?;
+    // What lies behind the end of a file can't be read even where it can be mapped.
+    if system::file_bytes(descriptor).is_none_or(|bytes| bytes < RING_HEADER_BYTES) {
+        return Ok(Role::Stranger);
+    }
+    let Some(page) = system::map_shared(descriptor, RING_HEADER_BYTES as usize) else {
+        return Ok(Role::Stranger);
+    };
     // SAFETY: a page was mapped; the constant fields were written before this process began.
     let (magic, version, bytes) = unsafe {
         let header = &*page.cast::<Header>();
         (header.magic, header.version, header.file_bytes as usize)
     };
-    if magic != MAGIC || version != VERSION {
+    if magic != MAGIC {
+        return Ok(Role::Stranger);
+    }
+    if version != VERSION {
         return Err(refused(format!(
             "the stream has version {version}, this engine writes {VERSION}"
         )));

@@ -13,7 +13,7 @@ use crate::ring::{self, Event};
 use crate::system::number;
 use crate::thread::{self, Thread, register};
 use crate::translator::assembler::Assembler;
-use crate::{ENGINE, action, probe, signal, stream, system};
+use crate::{ENGINE, action, environment, probe, signal, stream, system};
 
 const MAP_FIXED: u64 = 0x10;
 const MAP_ANONYMOUS: u64 = 0x20;
@@ -83,7 +83,15 @@ pub(crate) fn before(thread: &mut Thread, next: u64, plain: usize, watched: usiz
             // The new image goes on in the stream: what this thread has recorded comes first.
             thread.close_chunk();
             thread.open_chunk();
-            plain as u64
+            let register = ARGUMENTS[if call == number::EXECVE { 2 } else { 3 }];
+            match environment::complete(thread.registers[register]) {
+                Some(list) => {
+                    let asked = std::mem::replace(&mut thread.registers[register], list);
+                    thread.replaced = Some((register, asked));
+                    watched as u64
+                }
+                None => plain as u64,
+            }
         }
         number::ARCH_PRCTL if thread.argument(0) == ARCH_SET_GS => system::fatal(format_args!(
             "the target uses the GS segment, which the native engine needs for itself: use --engine valgrind"
@@ -118,6 +126,9 @@ pub(crate) fn after(thread: &mut Thread) {
     let result = thread.registers[register::RAX].cast_signed();
     let call = thread.pending_syscall;
     let child = std::mem::replace(&mut thread.child, ptr::null_mut());
+    if let Some((register, asked)) = thread.replaced.take() {
+        thread.registers[register] = asked;
+    }
     if result < 0 && result > -4096 {
         if !child.is_null() {
             // SAFETY: claimed for a thread that the kernel has not made.
@@ -259,29 +270,8 @@ fn filled(vector: u64, count: u64, mut bytes: u64) -> Vec<(u64, u64)> {
 }
 
 fn report_read(thread: &Thread, descriptor: u64, parts: &[(u64, u64)], position: Option<u64>) {
-    const MODE_OFFSET: usize = 24;
-    const MODE_TYPE: u32 = 0o170_000;
-    const MODE_REGULAR: u32 = 0o100_000;
     let bytes: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
-    if bytes == 0 {
-        return;
-    }
-    let mut status = [0u8; 144];
-    // SAFETY: the kernel writes a `struct stat` of 144 bytes.
-    let failed = unsafe {
-        system::call3(
-            number::FSTAT,
-            descriptor as usize,
-            status.as_mut_ptr() as usize,
-            0,
-        )
-    } != 0;
-    let mode = u32::from_le_bytes(
-        status[MODE_OFFSET..MODE_OFFSET + 4]
-            .try_into()
-            .expect("four bytes"),
-    );
-    if failed || mode & MODE_TYPE != MODE_REGULAR {
+    if bytes == 0 || !system::is_regular_file(descriptor as usize) {
         return;
     }
     // SAFETY: asks for the position only (0 from SEEK_CUR).

@@ -174,6 +174,37 @@ pub(crate) fn yield_now() {
     unsafe { call3(number::SCHED_YIELD, 0, 0, 0) };
 }
 
+/// A `struct stat` of an open file.
+fn status(descriptor: usize) -> Option<[u8; 144]> {
+    let mut status = [0; 144];
+    // SAFETY: the kernel writes a `struct stat` of 144 bytes.
+    let result = unsafe { call3(number::FSTAT, descriptor, status.as_mut_ptr() as usize, 0) };
+    (result == 0).then_some(status)
+}
+
+/// The size of an open file.
+pub(crate) fn file_bytes(descriptor: usize) -> Option<u64> {
+    const SIZE_OFFSET: usize = 48;
+    let status = status(descriptor)?;
+    let size = status[SIZE_OFFSET..SIZE_OFFSET + 8]
+        .try_into()
+        .expect("eight bytes");
+    Some(u64::from_le_bytes(size))
+}
+
+/// Whether an open file is a regular one.
+pub(crate) fn is_regular_file(descriptor: usize) -> bool {
+    const MODE_OFFSET: usize = 24;
+    const MODE_TYPE: u32 = 0o170_000;
+    const MODE_REGULAR: u32 = 0o100_000;
+    status(descriptor).is_some_and(|status| {
+        let mode = status[MODE_OFFSET..MODE_OFFSET + 4]
+            .try_into()
+            .expect("four bytes");
+        u32::from_le_bytes(mode) & MODE_TYPE == MODE_REGULAR
+    })
+}
+
 /// The whole of a file that the kernel makes up, such as `/proc/self/maps`. `path` ends in a zero byte.
 pub(crate) fn read_file(path: &[u8]) -> Vec<u8> {
     const CLOSE_ON_EXEC: usize = 0o2_000_000;

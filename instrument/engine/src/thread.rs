@@ -112,6 +112,8 @@ pub(crate) struct Thread {
     pub(crate) handler_mask: u64,
     /// The state of a thread whose creation the kernel may be asked for again.
     pub(crate) child: *mut Thread,
+    /// A register that holds another argument than the target's during a system call, and the target's.
+    pub(crate) replaced: Option<(usize, u64)>,
 }
 
 /// Offsets of what translated code reaches through GS.
@@ -182,6 +184,7 @@ pub(crate) fn claim(parent: u32) -> Option<*mut Thread> {
         let thread = &mut *place;
         thread.this = place;
         thread.allocator_call = None;
+        thread.replaced = None;
         thread.lookup = lookup;
         thread.stack_end = stack;
         thread.extended_state = extended;

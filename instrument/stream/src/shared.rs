@@ -8,11 +8,15 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::StreamError;
 use crate::layout::{self, Header, Ring};
 use crate::probe::Probe;
+
+/// The shared file's descriptor, or the next one that is free.
+const DESCRIPTOR: i32 = 900;
 
 /// Sizes of a stream's parts. The file is sparse: what is never used costs no memory.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +94,10 @@ impl Shared {
 
         let fd =
             memfd_create("memloupe-stream", MemfdFlags::empty()).map_err(failed("create the shared file"))?;
+        // High: the numbers that a target's own files get stay what they are natively, and a shell's `exec 3>file` does not
+        // replace it. A system that allows fewer descriptors keeps the low number.
+        let fd = fcntl_dupfd_cloexec(&fd, DESCRIPTOR).unwrap_or(fd);
+        fcntl_setfd(&fd, FdFlags::empty()).map_err(failed("let the target inherit the shared file"))?;
         ftruncate(&fd, file_bytes).map_err(failed("size the shared file"))?;
         let bytes = file_bytes as usize;
         // SAFETY: a fresh mapping at an address of the kernel's choice aliases nothing.

@@ -15,7 +15,7 @@ use memloupe_stream::{
 };
 
 /// A program that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// One access, runs taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
