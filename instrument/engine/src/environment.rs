@@ -106,19 +106,19 @@ pub(crate) fn complete(list: u64) -> Option<u64> {
 /// The pointers of a list that ends in a null pointer. The kernel takes a null list for an empty one.
 fn read_list(list: u64) -> Option<Vec<u64>> {
     let mut entries = Vec::new();
-    let mut at = list;
-    while list != 0 {
+    if list == 0 {
+        return Some(entries);
+    }
+    loop {
         let mut word = [0; 8];
-        if !system::read_memory(at, &mut word) {
+        if !system::read_memory(list + entries.len() as u64 * 8, &mut word) {
             return None;
         }
         match u64::from_le_bytes(word) {
-            0 => break,
+            0 => return Some(entries),
             entry => entries.push(entry),
         }
-        at += 8;
     }
-    Some(entries)
 }
 
 /// A string of the target's, page by page: what lies behind its end may not be mapped.
