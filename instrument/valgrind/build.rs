@@ -177,7 +177,7 @@ fn build_preload(package: &Package, output: &Path) {
         .arg("-Isrc/tool")
         .arg("-o")
         .arg(output.join("vgpreload_memloupe-amd64-linux.so"))
-        .arg("src/preload/wrap_malloc.c");
+        .args(["src/preload/wrap_malloc.c", "src/preload/markers.c"]);
     run(&mut link);
 }
 

@@ -59,7 +59,13 @@ impl Program {
             // Test binaries are several processes: each builds beside the final place and renames.
             let temporary = path.with_extension(std::process::id().to_string());
             let status = Command::new("cc")
-                .args(["-g", "-O2", "-Wall", "-Wextra", "-o"])
+                .args(["-g", "-O2", "-Wall", "-Wextra", "-pthread"])
+                .arg(concat!(
+                    "-I",
+                    env!("CARGO_MANIFEST_DIR"),
+                    "/../instrument/engine/include"
+                ))
+                .arg("-o")
                 .arg(&temporary)
                 .arg(&input)
                 .args(flags)

@@ -10,7 +10,8 @@ use crate::context::{Context, ContextId, Contexts, LOAD_PHASE, OTHER_PHASE, Phas
 use crate::ledger::{Ledger, RowId, RowKey};
 use crate::module::{CodeAddress, Modules};
 use crate::object::Objects;
-use crate::probe::{Lasts, OperatorId, Phase, Preset, Probes};
+use crate::probe::{Lasts, Mark, OperatorId, Phase, Preset, Probes};
+use crate::region::RegionName;
 
 /// A probed function that has not returned yet.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,10 @@ struct Frame {
     /// An operator that goes on in this frame although the function that announced it has returned.
     lasting: Option<OperatorId>,
     sets_phase: bool,
+    /// Part of the user's region.
+    is_region: bool,
+    /// The lasting operator is.
+    lasting_region: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -29,6 +34,11 @@ struct Thread {
     frames: Vec<Frame>,
     /// As [`Frame::lasting`], outside every probed function.
     lasting: Option<OperatorId>,
+    lasting_region: bool,
+    /// Marked regions that have begun and not ended.
+    marked: u32,
+    /// Times that the user's region was entered; without one, operators.
+    instances: u64,
 }
 
 impl Thread {
@@ -40,12 +50,25 @@ impl Thread {
             .or(self.lasting)
     }
 
+    /// Whether a call or marker of the user's region is open. A lasting operator is over when another operator begins.
+    fn is_inside(&self) -> bool {
+        let mut operator = false;
+        for frame in self.frames.iter().rev() {
+            if frame.is_region || frame.lasting_region && !operator {
+                return true;
+            }
+            operator |= frame.operator.is_some();
+        }
+        self.marked > 0 || self.lasting_region && !operator
+    }
+
     fn enter(&mut self, frame: Frame, lasts: Lasts) {
         if lasts == Lasts::UntilNext {
-            match self.frames.last_mut() {
-                Some(enclosing) => enclosing.lasting = frame.operator,
-                None => self.lasting = frame.operator,
-            }
+            let (lasting, region) = match self.frames.last_mut() {
+                Some(enclosing) => (&mut enclosing.lasting, &mut enclosing.lasting_region),
+                None => (&mut self.lasting, &mut self.lasting_region),
+            };
+            (*lasting, *region) = (frame.operator, frame.is_region);
         }
         self.frames.push(frame);
     }
@@ -102,6 +125,13 @@ pub struct Attribution {
     ledger: Ledger,
     threads: Vec<Thread>,
     phase: PhaseId,
+    /// Whether only a part of the run is of interest.
+    has_region: bool,
+    /// Whether the phase is that part.
+    phase_is_region: bool,
+    /// Numbered phases that have begun.
+    tokens: u64,
+    in_token: bool,
     /// By site: the hot path's memory.
     answers: Vec<Answer>,
     /// By block: which module its code belongs to, noted while that module is loaded.
@@ -128,9 +158,23 @@ impl Attribution {
             ledger: Ledger::default(),
             threads: Vec::new(),
             phase,
+            has_region: false,
+            phase_is_region: false,
+            tokens: 0,
+            in_token: false,
             answers: Vec::new(),
             code: Vec::new(),
             unresolved: Vec::new(),
+        }
+    }
+
+    /// Only a part of the run is of interest.
+    #[must_use]
+    pub fn within(self, region: RegionName) -> Self {
+        Self {
+            probes: self.probes.within(region),
+            has_region: true,
+            ..self
         }
     }
 
@@ -138,6 +182,28 @@ impl Attribution {
     #[must_use]
     pub fn phase(&self) -> PhaseId {
         self.phase
+    }
+
+    /// Whether what a thread does now is of interest.
+    #[must_use]
+    pub fn is_inside(&self, thread: u32) -> bool {
+        !self.has_region
+            || self.phase_is_region
+            || self.threads.get(thread as usize).is_some_and(Thread::is_inside)
+    }
+
+    /// Times that a thread has entered the region; without one, operators.
+    #[must_use]
+    pub fn instances(&self, thread: u32) -> u64 {
+        self.threads
+            .get(thread as usize)
+            .map_or(0, |thread| thread.instances)
+    }
+
+    /// Numbered phases that have begun: steps of generation. And whether the last one is going on.
+    #[must_use]
+    pub fn tokens(&self) -> (u64, bool) {
+        (self.tokens, self.in_token)
     }
 
     /// The operator that a thread is in.
@@ -336,14 +402,35 @@ impl Attribution {
             .any(|frame| frame.operator == entered.operator);
         if let Some(phase) = &entered.phase {
             self.phase = self.contexts.intern_phase(phase);
+            self.phase_is_region = entered.is_region;
+            self.in_token = phase.index.is_some();
+            self.tokens += u64::from(self.in_token);
         }
+        let is_instance = if self.has_region {
+            let inside = self.thread(thread).frames.iter().any(|frame| frame.is_region);
+            entered.is_region && !inside
+        } else {
+            entered.operator.is_some() && !nested
+        };
         let frame = Frame {
             stack_pointer,
             operator: entered.operator,
             lasting: None,
             sets_phase: entered.phase.is_some(),
+            is_region: entered.is_region,
+            lasting_region: false,
         };
-        self.thread(thread).enter(frame, entered.lasts);
+        let state = self.thread(thread);
+        state.instances += u64::from(is_instance);
+        match entered.mark {
+            Some(Mark::Begin) => {
+                state.instances += u64::from(state.marked == 0);
+                state.marked += 1;
+            }
+            Some(Mark::End) => state.marked = state.marked.saturating_sub(1),
+            None => {}
+        }
+        state.enter(frame, entered.lasts);
         // An operator's kernel may be probed inside the operator's own probe: that is one call.
         if entered.operator.is_some() && !nested {
             let context = self.context(thread);
@@ -358,6 +445,8 @@ impl Attribution {
     }
 
     fn set_phase(&mut self, name: &str, index: Option<u32>) {
+        self.phase_is_region = false;
+        self.in_token = false;
         self.phase = self.contexts.intern_phase(&Phase {
             name: name.to_owned(),
             index,

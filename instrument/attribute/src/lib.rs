@@ -20,6 +20,7 @@ mod module;
 mod object;
 mod probe;
 mod range_map;
+mod region;
 mod symbol;
 
 pub use attribution::{Attribution, Parts};
@@ -31,6 +32,8 @@ pub use line_set::LineSet;
 pub use module::{CodeAddress, Module, ModuleId, Modules, Region};
 pub use object::{Extent, Object, ObjectId, Objects};
 pub use probe::{
-    Entered, Lasts, Operator, OperatorId, Pattern, Phase, Preset, PresetError, Probes, SeenObject, StackRule,
+    Entered, Lasts, Mark, Operator, OperatorId, Pattern, Phase, Preset, PresetError, Probes, SeenObject,
+    StackRule,
 };
+pub use region::{Aspect, RegionName};
 pub use symbol::{Frame, Location, Symbolizer};

@@ -75,6 +75,7 @@ extern "C" fn prepare(_: i32, _: *const *const c_char, environment: *const *cons
     engine.translator = Some(Translator::new());
     heap::find_functions(&mut engine);
     signal::note_library(&mut engine);
+    probe::find_jumps(&mut engine);
     drop(engine);
     action::watch_faults();
     let Some(thread) = thread::claim(0) else {

@@ -183,7 +183,12 @@ extern "C" fn dispatch(thread: *mut Thread) {
             go_on(thread, thread.start, None);
         }
         EXIT_RESUME => go_on(thread, thread.start, None),
-        EXIT_INDIRECT => go_on_indirectly(thread),
+        EXIT_INDIRECT => {
+            if thread.may_land() && probe::leave_passed(thread) {
+                thread.landed();
+            }
+            go_on_indirectly(thread);
+        }
         index => leave_block(thread, index as usize),
     }
 }

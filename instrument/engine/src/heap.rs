@@ -96,6 +96,12 @@ pub(crate) fn find_functions(engine: &mut Engine) {
     }
 }
 
+/// Where the target's dynamic symbols lead `name` to, 0 if nowhere. While the process is still native.
+pub(crate) fn symbol(name: &CStr) -> u64 {
+    // SAFETY: looks a name up in the global scope (handle 0).
+    unsafe { dlsym(std::ptr::null_mut(), name.as_ptr()) as u64 }
+}
+
 /// A function of the allocator is entered.
 pub(crate) fn enter(thread: &mut Thread, function: Function) {
     let stack_pointer = thread.registers[register::RSP];

@@ -19,6 +19,7 @@ mod environment;
 mod heap;
 mod lock;
 mod maps;
+mod marker;
 mod memory;
 mod partial;
 mod place;

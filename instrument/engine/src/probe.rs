@@ -2,9 +2,10 @@
 //! arguments. A block begins at each such function; it comes to the dispatcher before anything else. So does the return:
 //! the thread's look-up table leads from the return address to a stub that comes here first.
 //!
-//! A frame that is left by an exception or a `longjmp` is noticed at the next watched entry or return, or system call, above
-//! it.
+//! A frame that is left by `longjmp` or an exception is left where the jump lands: what begins such a jump is watched too.
+//! By other ways (`swapcontext`), it is noticed at the next watched entry or return, or system call, above it.
 
+use std::ffi::CStr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use crate::cache::{self, AddressMap, Cause, Exit, address_map};
@@ -21,7 +22,17 @@ pub(crate) struct Entries {
     probes: AddressMap<Vec<u32>>,
     taken_in: u32,
     allocator: AddressMap<heap::Function>,
+    jumps: Vec<u64>,
 }
+
+/// What jumps out of several frames at once, or is called right before: C, and the unwinder of C++ and Rust.
+const JUMPS: [&CStr; 5] = [
+    c"longjmp",
+    c"_longjmp",
+    c"siglongjmp",
+    c"__longjmp_chk",
+    c"_Unwind_SetIP",
+];
 
 impl Entries {
     pub(crate) const fn new() -> Self {
@@ -29,17 +40,27 @@ impl Entries {
             probes: address_map(),
             taken_in: 0,
             allocator: address_map(),
+            jumps: Vec::new(),
         }
     }
 
     pub(crate) fn contains(&self, pc: u64) -> bool {
-        self.probes.contains_key(&pc) || self.allocator.contains_key(&pc)
+        self.probes.contains_key(&pc) || self.allocator.contains_key(&pc) || self.jumps.contains(&pc)
     }
 
     /// Watches a function of the target's allocator.
     pub(crate) fn watch_allocator(&mut self, address: u64, function: heap::Function) {
         self.allocator.entry(address).or_insert(function);
     }
+}
+
+/// Finds what jumps out of frames. While the process is still native.
+pub(crate) fn find_jumps(engine: &mut Engine) {
+    let found = JUMPS
+        .into_iter()
+        .map(heap::symbol)
+        .filter(|&address| address != 0);
+    engine.entries.jumps.extend(found);
 }
 
 /// Takes in what the consumer has added to the probe table.
@@ -55,13 +76,17 @@ pub(crate) fn take_in(engine: &mut Engine) {
 
 /// A probed function at `pc`, or one of the allocator, is entered.
 pub(crate) fn enter(thread: &mut Thread, pc: u64) {
-    let (probes, allocator) = {
+    let (probes, allocator, jumps) = {
         let engine = ENGINE.lock();
         (
             engine.entries.probes.get(&pc).cloned().unwrap_or_default(),
             engine.entries.allocator.get(&pc).copied(),
+            engine.entries.jumps.contains(&pc),
         )
     };
+    if jumps && thread.frame_count > 0 {
+        thread.await_landing();
+    }
     if let Some(function) = allocator {
         heap::enter(thread, function);
     }
@@ -166,17 +191,18 @@ pub(crate) fn leave(thread: &mut Thread) {
 
 /// Leaves the frames that the stack pointer has passed, unless it is on another stack: a signal handler's or a
 /// coroutine's says nothing of theirs.
-pub(crate) fn leave_passed(thread: &mut Thread) {
+/// Whether any was left.
+pub(crate) fn leave_passed(thread: &mut Thread) -> bool {
     let stack_pointer = thread.registers[register::RSP];
     let Some(innermost) = thread
         .frame_count
         .checked_sub(1)
         .map(|last| thread.frames[last].stack_pointer)
     else {
-        return;
+        return false;
     };
     if stack_pointer <= innermost {
-        return;
+        return false;
     }
     let is_own_return = stack_pointer == innermost + 8;
     let same_stack = || {
@@ -190,9 +216,11 @@ pub(crate) fn leave_passed(thread: &mut Thread) {
             .find(innermost)
             .is_some_and(|stack| stack.range.contains(&stack_pointer))
     };
-    if is_own_return || same_stack() {
+    let passed = is_own_return || same_stack();
+    if passed {
         leave_below(thread, stack_pointer, false);
     }
+    passed
 }
 
 /// Makes returns to `return_address` come to the dispatcher.

@@ -5,6 +5,7 @@
 use std::arch::asm;
 use std::mem::{offset_of, size_of};
 use std::ptr;
+use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -71,6 +72,7 @@ pub(crate) struct Thread {
     spilled_rdx: u64,
     /// Where an indirect branch goes, in the target's addresses.
     pub(crate) target: u64,
+    /// Where translated code looks targets up: [`Thread::table`], or an empty one.
     lookup: *mut Lookup,
     /// The register that holds the record pointer where an indirect branch was not found in the table.
     pub(crate) came_with: u64,
@@ -104,6 +106,9 @@ pub(crate) struct Thread {
     pub(crate) after_syscall: u64,
     pub(crate) frames: [Frame; FRAMES],
     pub(crate) frame_count: usize,
+    table: *mut Lookup,
+    /// Indirect branches that still come to the dispatcher because a jump out of several frames is under way.
+    landing: u32,
     pub(crate) allocator_call: Option<heap::Call>,
     /// Of the signal that waits: its `siginfo_t`, and the signals that were blocked when it came.
     pub(crate) pending_info: signal::Info,
@@ -169,9 +174,9 @@ pub(crate) fn claim(parent: u32) -> Option<*mut Thread> {
     let index = header.next_thread.fetch_add(1, Relaxed);
     // SAFETY: the ring is free, so no thread has its state there; only the claimer touches it until it is live.
     unsafe {
-        let used_before = (*place).ring.base.load(Acquire) == place as u64 && !(*place).lookup.is_null();
+        let used_before = (*place).ring.base.load(Acquire) == place as u64 && !(*place).table.is_null();
         let (lookup, stack, extended) = if used_before {
-            ((*place).lookup, (*place).stack_end, (*place).extended_state)
+            ((*place).table, (*place).stack_end, (*place).extended_state)
         } else {
             (
                 system::reserve(LOOKUP_TABLES * LOOKUP_BYTES).cast(),
@@ -186,6 +191,7 @@ pub(crate) fn claim(parent: u32) -> Option<*mut Thread> {
         thread.allocator_call = None;
         thread.replaced = None;
         thread.lookup = lookup;
+        thread.table = lookup;
         thread.stack_end = stack;
         thread.extended_state = extended;
         thread.extended_mask = extended_mask();
@@ -242,7 +248,7 @@ impl Thread {
     fn entry(&self, target: u64, pointer: u8) -> &Lookup {
         let index = usize::from(pointer) * LOOKUP_ENTRIES + usize::from(target as u16);
         // SAFETY: each table has an entry for every 16-bit number.
-        unsafe { &*self.lookup.add(index) }
+        unsafe { &*self.table.add(index) }
     }
 
     /// Lets indirect branches to `target`, taken while the record pointer is in `pointer`, go straight to `entry`. Under the
@@ -266,6 +272,46 @@ impl Thread {
 
     /// After `exec`: the memory that the state of the old image's threads points to is gone.
     pub(crate) fn forget_resources(&mut self) {
-        self.lookup = ptr::null_mut();
+        self.table = ptr::null_mut();
+    }
+
+    /// A jump out of several frames begins: the dispatcher sees the next indirect branches, one of which lands.
+    pub(crate) fn await_landing(&mut self) {
+        /// Between `_Unwind_SetIP` and the landing, libgcc returns from about ten functions; `longjmp` lands at once.
+        const BRANCHES: u32 = 64;
+        static EMPTY: AtomicPtr<Lookup> = AtomicPtr::new(ptr::null_mut());
+        if EMPTY.load(Acquire).is_null() {
+            // Read only from then on, so it costs little memory; nor does a second one that is made at the same time.
+            let empty: *mut Lookup = system::reserve(LOOKUP_TABLES * LOOKUP_BYTES).cast();
+            for pointer in 0..LOOKUP_TABLES {
+                // SAFETY: the first entry of each table.
+                unsafe {
+                    (*empty.add(pointer * LOOKUP_ENTRIES))
+                        .tag
+                        .store(NO_TARGET, Relaxed)
+                };
+            }
+            EMPTY.store(empty, Release);
+        }
+        self.lookup = EMPTY.load(Acquire);
+        self.landing = BRANCHES;
+    }
+
+    /// Whether an indirect branch may be the landing.
+    pub(crate) fn may_land(&mut self) -> bool {
+        if self.landing == 0 {
+            return false;
+        }
+        self.landing -= 1;
+        if self.landing == 0 {
+            self.lookup = self.table;
+        }
+        true
+    }
+
+    /// The jump has landed.
+    pub(crate) fn landed(&mut self) {
+        self.landing = 0;
+        self.lookup = self.table;
     }
 }

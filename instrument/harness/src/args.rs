@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use memloupe_attribute::RegionName;
+
+use crate::window::Extent;
 
 use crate::analyses;
 
@@ -51,6 +54,17 @@ pub struct Run {
     /// --line-sample 1]
     #[arg(long, value_name = "LINES", value_parser = clap::value_parser!(u32).range(1..))]
     pub line_limit: Option<u32>,
+    /// Observe only inside: an operator kind, operator name, function, phase or marker that matches GLOB; with ASPECT=
+    /// (kind, operator, function, phase, marker) only such
+    #[arg(long, value_name = "[ASPECT=]GLOB", conflicts_with = "discard")]
+    pub region: Option<RegionName>,
+    /// Begin after so much: 4ops (instances of the region; without one, of operators), 3tokens (numbered phases), 2s,
+    /// 500ms, 10Minst (inst, kinst, Minst, Ginst: captured instructions)
+    #[arg(long, value_name = "EXTENT", conflicts_with = "discard")]
+    pub after: Option<Extent>,
+    /// End after so much more; the program goes on to its end
+    #[arg(long = "for", value_name = "EXTENT", conflicts_with = "discard")]
+    pub length: Option<Extent>,
     /// Folder for the profile; an older profile there is kept as FOLDER.old
     #[arg(short, long, value_name = "FOLDER", default_value = "memloupe.profile")]
     pub output: PathBuf,

@@ -12,7 +12,7 @@ use crate::analyses::Found;
 use crate::launch::Ending;
 use crate::pipeline::Parts;
 use crate::profile::{
-    Context, LevelCounts, LocalityCount, LocalitySummary, Measures, Object, Profile, Site, Summary,
+    Context, LevelCounts, LocalityCount, LocalitySummary, Measures, Object, Observed, Profile, Site, Summary,
     TimelineBin, Traffic, counts_of_group, counts_of_scores, counts_of_strides,
 };
 use crate::timeline::Timeline;
@@ -43,6 +43,8 @@ pub struct Capture<'a> {
     pub wall: Duration,
     /// Whether the stream was dropped undecoded.
     pub discarded: bool,
+    /// The part of the run that was asked for; its instances are the pipeline's.
+    pub region: Option<Observed>,
 }
 
 /// What can be said of a run whose stream was dropped: no rows, no totals.
@@ -384,6 +386,11 @@ fn summary(capture: &Capture<'_>) -> Summary {
         dirty_lines_at_end: system.map_or(0, dirty_lines),
         discarded: capture.discarded,
         stream_bytes: capture.consumer.bytes_consumed(),
+        region: capture.region.clone().map(|region| Observed {
+            instances: capture.parts.instances.all,
+            captured_instances: capture.parts.instances.captured,
+            ..region
+        }),
         notes,
         ..Summary::default()
     }

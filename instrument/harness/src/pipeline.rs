@@ -1,5 +1,7 @@
 //! The pipeline: a stream's runs through attribution and simulation, batch by batch, while the target runs.
 
+use std::time::Instant;
+
 use memloupe_attribute::{AttributedBatch, Attribution, PhaseId};
 use memloupe_hierarchy::System;
 use memloupe_stream::{AccessKind, Event, Probe, RunBatch, Sink, SiteTable};
@@ -7,6 +9,7 @@ use memloupe_stream::{AccessKind, Event, Probe, RunBatch, Sink, SiteTable};
 use crate::analyses::{Analyses, Found};
 use crate::progress::Status;
 use crate::timeline::Timeline;
+use crate::window::{Moment, Window};
 
 /// Everything that happens between the decoder and the profile.
 pub struct Pipeline {
@@ -18,6 +21,20 @@ pub struct Pipeline {
     accesses: u64,
     last_thread: u32,
     notes: Vec<String>,
+    window: Window,
+    started: Instant,
+    /// Instructions captured inside the region, in the window or not.
+    instructions: u64,
+    instances: Instances,
+}
+
+/// Instances of the region; without one, of operators.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Instances {
+    /// Those that began, on all threads.
+    pub all: u64,
+    /// Those that began in the window.
+    pub captured: u64,
 }
 
 impl Pipeline {
@@ -33,7 +50,29 @@ impl Pipeline {
             accesses: 0,
             last_thread: 0,
             notes: Vec::new(),
+            window: Window::default(),
+            started: Instant::now(),
+            instructions: 0,
+            instances: Instances::default(),
         }
+    }
+
+    /// Only what lies in a window is attributed and simulated.
+    #[must_use]
+    pub fn within(self, window: Window) -> Self {
+        Self { window, ..self }
+    }
+
+    fn is_in_window(&mut self, thread: u32) -> bool {
+        let (tokens, in_token) = self.attribution.tokens();
+        let now = Moment {
+            instructions: self.instructions,
+            instances: self.attribution.instances(thread),
+            tokens,
+            in_token,
+            time: self.started.elapsed(),
+        };
+        self.window.admits(thread, now)
     }
 
     /// Where things stand.
@@ -66,6 +105,7 @@ impl Pipeline {
             mut timeline,
             accesses,
             notes,
+            instances,
             ..
         } = self;
         timeline.close(accesses, system.as_ref());
@@ -75,6 +115,7 @@ impl Pipeline {
             locality: analyses.map(Analyses::finish),
             timeline,
             notes,
+            instances,
         }
     }
 
@@ -107,14 +148,30 @@ pub struct Parts {
     pub timeline: Timeline,
     /// What a reader of the results must know.
     pub notes: Vec<String>,
+    /// How much of the region was captured.
+    pub instances: Instances,
 }
 
 impl Sink for Pipeline {
     fn runs(&mut self, thread: u32, sites: &SiteTable, batch: &RunBatch) {
         self.last_thread = thread;
+        if !self.attribution.is_inside(thread) {
+            return;
+        }
+        let is_in_window = self.is_in_window(thread);
+        let instructions = batch
+            .runs()
+            .map(|run| {
+                let block = sites.block(run.block);
+                block.map_or(0, |block| u64::from(block.instructions)) * run.executions()
+            })
+            .sum();
+        self.instructions += instructions;
+        if !is_in_window {
+            return;
+        }
         self.attribution.runs(thread, sites, batch, &mut self.batch);
         self.simulate(thread);
-        let mut instructions = 0;
         for run in batch.runs() {
             let data = run
                 .operands
@@ -122,10 +179,6 @@ impl Sink for Pipeline {
                 .filter(|operand| operand.kind != AccessKind::Fetch)
                 .count() as u64;
             self.accesses += data * run.iterations;
-            instructions += sites
-                .block(run.block)
-                .map_or(0, |block| u64::from(block.instructions))
-                * run.executions();
         }
         self.timeline.advance(
             self.attribution.phase(),
@@ -149,7 +202,12 @@ impl Sink for Pipeline {
             _ => {}
         }
         let phase = self.attribution.phase();
+        let instances = self.attribution.instances(thread);
         self.attribution.event(thread, &event);
+        if self.attribution.instances(thread) > instances {
+            self.instances.all += 1;
+            self.instances.captured += u64::from(self.is_in_window(thread));
+        }
         self.phase_changed(phase);
     }
 

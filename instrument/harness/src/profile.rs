@@ -26,7 +26,7 @@ pub(crate) use locality::{LocalitySum, counts_of_group, counts_of_scores, counts
 pub use measures::{LevelCounts, Measure, Measures, Unit};
 use memloupe_attribute::LineSet;
 use roaring::RoaringTreemap;
-pub use summary::{Attribution, SCHEMA_VERSION, Summary};
+pub use summary::{Attribution, Observed, SCHEMA_VERSION, Summary};
 
 /// Bytes of the lines counted in footprints.
 pub const FOOTPRINT_LINE_BYTES: u64 = 64;

@@ -14,8 +14,9 @@ use crate::collect::{self, Capture};
 use crate::failure::{Failure, Kind};
 use crate::launch::{Ending, Launched};
 use crate::pipeline::Pipeline;
-use crate::profile::{Destination, PAGE_FILE, Profile, ProfileError};
+use crate::profile::{Destination, Observed, PAGE_FILE, Profile, ProfileError};
 use crate::progress::{Progress, Status};
+use crate::window::Window;
 use crate::{ops, page, report, target};
 
 /// How long one wait for the target's data lasts; what else there is to look after is looked after so often.
@@ -78,7 +79,13 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         arguments.line_limit.map(|lines| lines as usize),
         machine.as_ref(),
     );
-    let pipeline = Pipeline::new(Attribution::new(presets), system, Analyses::new(options));
+    let attribution = Attribution::new(presets);
+    let attribution = match &arguments.region {
+        Some(region) => attribution.within(region.clone()),
+        None => attribution,
+    };
+    let pipeline = Pipeline::new(attribution, system, Analyses::new(options))
+        .within(Window::new(arguments.after, arguments.length));
     let mut session = Session {
         launched,
         progress,
@@ -124,6 +131,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         started,
         wall: session.progress.elapsed(),
         discarded: arguments.discard,
+        region: observed(arguments),
     };
     let profile = if arguments.discard {
         collect::summary_only(&capture)
@@ -168,6 +176,17 @@ fn write(destination: Destination, profile: &Profile) -> Result<PathBuf, Profile
     }
     destination.write_file(PAGE_FILE, page::html(profile).as_bytes())?;
     destination.commit()
+}
+
+/// The part of the run that is asked for; none if it is all of it.
+fn observed(arguments: &Run) -> Option<Observed> {
+    let observed = Observed {
+        name: arguments.region.as_ref().map(ToString::to_string),
+        after: arguments.after.as_ref().map(ToString::to_string),
+        length: arguments.length.as_ref().map(ToString::to_string),
+        ..Observed::default()
+    };
+    (observed != Observed::default()).then_some(observed)
 }
 
 /// A target being followed to its end.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use memloupe_stream::Fetch;
+use memloupe_stream::{Fetch, Source};
 
 use super::dwarf::Debug;
 use super::expression::Expression;
@@ -20,7 +20,20 @@ pub(super) struct Meaning {
     objects: Vec<ObjectFields>,
     phase: Option<(Reading, Vec<PhaseName>)>,
     pub(super) lasts: Lasts,
+    mark: Option<Mark>,
 }
+
+/// Which end of a marked region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// It begins.
+    Begin,
+    /// It ends.
+    End,
+}
+
+/// Bytes read of a marker's name.
+const MARKER_BYTES: u16 = 32;
 
 struct OperatorFields {
     kind: KindField,
@@ -56,6 +69,51 @@ struct Tensor {
 }
 
 impl Meaning {
+    /// The meaning of a function that is of interest for itself.
+    pub(super) fn nothing() -> (Self, Vec<Fetch>) {
+        let meaning = Self {
+            slots: Vec::new(),
+            operator: None,
+            objects: Vec::new(),
+            phase: None,
+            lasts: Lasts::Call,
+            mark: None,
+        };
+        (meaning, Vec::new())
+    }
+
+    /// The meaning of a marker, whose first argument is a name.
+    pub(super) fn marker(mark: Mark) -> (Self, Vec<Fetch>) {
+        let rdi = Source { register: 7 };
+        let name = Fetch::Memory {
+            source: rdi,
+            offsets: vec![0],
+            bytes: MARKER_BYTES,
+        };
+        let slot = Slot {
+            fetch: 0,
+            start: 0,
+            end: usize::from(MARKER_BYTES),
+        };
+        let (nothing, _) = Self::nothing();
+        let meaning = Self {
+            slots: vec![slot],
+            mark: Some(mark),
+            ..nothing
+        };
+        (meaning, vec![name])
+    }
+
+    /// The end of a marked region that the call is, with the region's name.
+    pub(super) fn mark(&self, present: u64, values: &[u8]) -> Option<(Mark, String)> {
+        let name = Reading {
+            wanted: 0,
+            decode: Decode::Text,
+        };
+        let mark = self.mark?;
+        Some((mark, self.event(present, values).text(&name).unwrap_or_default()))
+    }
+
     /// The meaning of a rule that reads nothing.
     pub(super) fn constant(kind: &str, lasts: Lasts) -> Self {
         let operator = OperatorFields {
@@ -72,6 +130,7 @@ impl Meaning {
             objects: Vec::new(),
             phase: None,
             lasts,
+            mark: None,
         }
     }
 
@@ -108,6 +167,7 @@ impl Meaning {
                 objects,
                 phase,
                 lasts: rule.lasts,
+                mark: None,
             },
             fetches,
         ))

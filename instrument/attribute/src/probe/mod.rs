@@ -33,10 +33,12 @@ use std::sync::Arc;
 
 use memloupe_stream::Probe;
 
+pub use meaning::Mark;
 pub use pattern::Pattern;
 pub use preset::{Lasts, Preset, PresetError, StackRule};
 
 use crate::class::Class;
+use crate::region::RegionName;
 use meaning::Meaning;
 
 /// Index of an operator identity.
@@ -96,12 +98,17 @@ pub struct Entered {
     pub phase: Option<Phase>,
     /// Data objects that the arguments show.
     pub objects: Arc<[SeenObject]>,
+    /// Whether the call is part of the user's region: by its function, its operator or its phase.
+    pub is_region: bool,
+    /// Whether the user's marked region begins or ends with it.
+    pub mark: Option<Mark>,
 }
 
 /// All probes of a run.
 #[derive(Default)]
 pub struct Probes {
     presets: Vec<Preset>,
+    region: Option<RegionName>,
     /// By probe id.
     resolved: Vec<Option<Resolved>>,
     operators: Vec<Operator>,
@@ -113,12 +120,18 @@ pub struct Probes {
 }
 
 /// What an event meant.
-type Remembered = (Option<OperatorId>, Arc<[SeenObject]>);
+#[derive(Clone)]
+struct Remembered {
+    operator: Option<OperatorId>,
+    objects: Arc<[SeenObject]>,
+    is_region: bool,
+}
 
 struct Resolved {
     meaning: Meaning,
     /// By the bytes of the event.
     remembered: HashMap<Box<[u8]>, Remembered>,
+    is_region: bool,
 }
 
 impl std::fmt::Debug for Probes {
@@ -144,16 +157,26 @@ impl Probes {
         }
     }
 
+    /// Watches for the calls that a region is entered with too.
+    #[must_use]
+    pub fn within(self, region: RegionName) -> Self {
+        Self {
+            region: Some(region),
+            ..self
+        }
+    }
+
     /// The probes of a module that has been mapped: its file, and its load bias (run-time address less ELF address).
     /// The first one returned has the id `first`.
     pub fn resolve(&mut self, path: &Path, bias: u64, first: u32) -> Vec<Probe> {
-        let found = search::search(&self.presets, path, &mut self.notes).unwrap_or_else(|error| {
-            self.notes.push(format!(
-                "{}: operators are not looked for: {error}",
-                path.display()
-            ));
-            Vec::new()
-        });
+        let found = search::search(&self.presets, self.region.as_ref(), path, &mut self.notes)
+            .unwrap_or_else(|error| {
+                self.notes.push(format!(
+                    "{}: operators are not looked for: {error}",
+                    path.display()
+                ));
+                Vec::new()
+            });
         let first = first as usize;
         if self.resolved.len() < first + found.len() {
             self.resolved.resize_with(first + found.len(), || None);
@@ -166,6 +189,7 @@ impl Probes {
                 *place = Some(Resolved {
                     meaning: found.meaning,
                     remembered: HashMap::new(),
+                    is_region: found.is_region,
                 });
                 Probe {
                     address: found.address.wrapping_add(bias),
@@ -182,6 +206,8 @@ impl Probes {
             lasts: Lasts::Call,
             phase: None,
             objects: Arc::default(),
+            is_region: false,
+            mark: None,
         };
         let Some(Some(resolved)) = self.resolved.get_mut(probe as usize) else {
             return nothing;
@@ -196,22 +222,32 @@ impl Probes {
             }),
         });
         let lasts = meaning.lasts;
+        let region = self.region.as_ref();
+        let is_phase = |region: &RegionName| phase.as_ref().is_some_and(|phase| region.is_phase(phase));
+        let is_region = resolved.is_region || region.is_some_and(is_phase);
         if !meaning.is_named() {
+            let mark = meaning.mark(present, values);
+            let mark = mark.filter(|(_, name)| region.is_some_and(|region| region.is_marker(name)));
             return Entered {
                 phase,
                 lasts,
+                is_region,
+                mark: mark.map(|(mark, _)| mark),
                 ..nothing
             };
         }
         self.essence.clear();
         meaning.essence(present, values, &mut self.essence);
-        if let Some((operator, objects)) = resolved.remembered.get(&self.essence[..]) {
-            return Entered {
-                operator: *operator,
-                lasts,
-                phase,
-                objects: objects.clone(),
-            };
+        let entered = |remembered: Remembered| Entered {
+            operator: remembered.operator,
+            lasts,
+            phase,
+            objects: remembered.objects,
+            is_region: is_region || remembered.is_region,
+            mark: None,
+        };
+        if let Some(remembered) = resolved.remembered.get(&self.essence[..]) {
+            return entered(remembered.clone());
         }
         let operator = meaning.operator(present, values).map(|operator| {
             *self
@@ -222,9 +258,16 @@ impl Probes {
                     self.operators.len() as OperatorId - 1
                 })
         });
-        let objects: Arc<[SeenObject]> = meaning.objects(present, values).into();
+        let is_operator = |operator: OperatorId| {
+            region.is_some_and(|region| region.is_operator(&self.operators[operator as usize]))
+        };
+        let value = Remembered {
+            operator,
+            objects: meaning.objects(present, values).into(),
+            is_region: operator.is_some_and(is_operator),
+        };
         self.remembered_bytes += self.essence.len();
-        let (key, value) = (self.essence.as_slice().into(), (operator, objects.clone()));
+        let key = self.essence.as_slice().into();
         if self.remembered_bytes > MEMORY_BYTES_MAX {
             self.remembered_bytes = 0;
             self.resolved
@@ -232,14 +275,9 @@ impl Probes {
                 .flatten()
                 .for_each(|resolved| resolved.remembered.clear());
         } else {
-            resolved.remembered.insert(key, value);
+            resolved.remembered.insert(key, value.clone());
         }
-        Entered {
-            operator,
-            lasts,
-            phase,
-            objects,
-        }
+        entered(value)
     }
 
     /// Operator identities so far, by id.

@@ -7,10 +7,11 @@ use memloupe_stream::Fetch;
 use super::abi;
 use super::dwarf::Debug;
 use super::function::{Function, functions};
-use super::meaning::Meaning;
+use super::meaning::{Mark, Meaning};
 use super::plan::Plan;
 use super::preset::{Kind, Preset, ProbeRule};
 use crate::module::{Binary, Image, ImageError};
+use crate::region::RegionName;
 
 /// What is missing, and how to get it.
 const NO_DEBUG: &str =
@@ -21,26 +22,42 @@ pub(super) struct Found {
     pub(super) address: u64,
     pub(super) fetches: Vec<Fetch>,
     pub(super) meaning: Meaning,
+    /// Whether the user's region is entered with it.
+    pub(super) is_region: bool,
 }
 
+/// What a program calls to mark a region, exported by the capture engines' preloaded libraries.
+const MARKERS: [(&str, Mark); 2] = [
+    ("memloupe_region_begin", Mark::Begin),
+    ("memloupe_region_end", Mark::End),
+];
+
 /// Finds what can be probed in a file; `notes` gets what can't.
-pub(super) fn search(presets: &[Preset], path: &Path, notes: &mut Vec<String>) -> Result<Vec<Found>, String> {
+pub(super) fn search(
+    presets: &[Preset],
+    region: Option<&RegionName>,
+    path: &Path,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Found>, String> {
     let binary = match Binary::open(path) {
         Ok(binary) => binary,
         Err(ImageError::NotElf(..)) => return Ok(Vec::new()),
         Err(ImageError::Io(_, error)) => return Err(error.to_string()),
     };
     let rules = presets.iter().flat_map(|preset| &preset.probe);
+    let region_functions = region.and_then(RegionName::functions);
     let patterns: Vec<_> = rules
         .flat_map(|rule| &rule.functions)
+        .chain(region_functions)
         .map(|pattern| (pattern, pattern.words().collect::<Vec<_>>()))
         .collect();
     let maybe = |symbol: &str| {
         patterns
             .iter()
             .any(|(_, words)| words.iter().all(|word| symbol.contains(word)))
+            || is_marker(symbol)
     };
-    let wanted = |name: &str| patterns.iter().any(|(pattern, _)| pattern.matches(name));
+    let wanted = |name: &str| patterns.iter().any(|(pattern, _)| pattern.matches(name)) || is_marker(name);
     let functions = functions(binary.symbol_image(), maybe, wanted);
     if functions.is_empty() {
         return Ok(Vec::new());
@@ -58,7 +75,43 @@ pub(super) fn search(presets: &[Preset], path: &Path, notes: &mut Vec<String>) -
         }
         notes.extend(failures.notes(preset, path));
     }
+    if let Some(region) = region {
+        add_region(region, &functions, &mut found);
+    }
     Ok(found)
+}
+
+fn is_marker(name: &str) -> bool {
+    MARKERS.iter().any(|(marker, _)| *marker == name)
+}
+
+/// The functions that a region is entered with, whether or not a rule knows them too.
+fn add_region(region: &RegionName, functions: &[Function], found: &mut Vec<Found>) {
+    for function in functions {
+        let mark = MARKERS.iter().find(|(name, _)| *name == function.name);
+        let is_region = region
+            .functions()
+            .is_some_and(|pattern| pattern.matches(&function.name));
+        if !is_region && mark.is_none() {
+            continue;
+        }
+        let address = function.address;
+        match found.iter_mut().find(|other| other.address == address) {
+            Some(known) => known.is_region |= is_region,
+            None => {
+                let (meaning, fetches) = match mark {
+                    Some((_, mark)) => Meaning::marker(*mark),
+                    None => Meaning::nothing(),
+                };
+                found.push(Found {
+                    address,
+                    fetches,
+                    meaning,
+                    is_region,
+                });
+            }
+        }
+    }
 }
 
 /// Binds a rule to the functions of its first pattern that has any which are not taken and can be probed.
@@ -131,6 +184,7 @@ fn bind(
             address,
             fetches: Vec::new(),
             meaning: Meaning::constant(kind, rule.lasts),
+            is_region: false,
         });
     }
     let debug = debug.as_ref().map_err(Clone::clone)?;
@@ -142,6 +196,7 @@ fn bind(
         address,
         fetches,
         meaning,
+        is_region: false,
     })
 }
 

@@ -72,6 +72,8 @@ pub struct Summary {
     pub stream_bytes: u64,
     /// What was measured of locality; null if nothing was.
     pub locality: Option<LocalitySummary>,
+    /// The part of the run that was looked at; none if it was all of it.
+    pub region: Option<Observed>,
     /// What a reader of the numbers should know.
     pub notes: Vec<String>,
 }
@@ -108,6 +110,7 @@ impl Default for Summary {
             discarded: false,
             stream_bytes: 0,
             locality: None,
+            region: None,
             notes: Vec::new(),
         }
     }
@@ -158,6 +161,9 @@ impl Summary {
                 "INCOMPLETE: {reason}. The numbers cover what was captured until then."
             ));
         }
+        if let Some(region) = &self.region {
+            lines.push(region.caveat());
+        }
         for (count, what) in [
             (self.lost_accesses, "accesses were lost by the capture engine"),
             (self.unobserved_instructions, "instructions ran unobserved"),
@@ -169,6 +175,43 @@ impl Summary {
         }
         lines.extend(self.notes.iter().cloned());
         lines
+    }
+}
+
+/// The part of a run that was looked at (`--region`, `--after`, `--for`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Observed {
+    /// The region; none: everything, within the bounds.
+    pub name: Option<String>,
+    /// How much of the run came before.
+    pub after: Option<String>,
+    /// How long it was at most.
+    #[serde(rename = "for")]
+    pub length: Option<String>,
+    /// Instances of the region that began, on all threads; without a region, of operators.
+    pub instances: u64,
+    /// Those that were captured.
+    pub captured_instances: u64,
+}
+
+impl Observed {
+    fn caveat(&self) -> String {
+        let mut what = match &self.name {
+            Some(name) => format!("region {name}"),
+            None => "a part of the run".to_owned(),
+        };
+        if let Some(after) = &self.after {
+            what += &format!(" after {after}");
+        }
+        if let Some(length) = &self.length {
+            what += &format!(" for {length}");
+        }
+        let of = if self.name.is_some() { "" } else { "operator " };
+        format!(
+            "ONLY {what}: captured {} of {} {of}instances. Outside, nothing was observed.",
+            self.captured_instances, self.instances
+        )
     }
 }
 

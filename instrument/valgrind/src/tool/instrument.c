@@ -117,11 +117,30 @@ static void intern_blocks(const struct plan *plan)
     }
 }
 
+/* Valgrind's and our own code is not recorded; the markers in it can be probed. */
+static IRSB *instrument_own(const IRSB *in, const struct probe_site *site)
+{
+    Bool told = False;
+    out = deepCopyIRSBExceptStmts(in);
+    for (Int i = 0; i < in->stmts_used; i++) {
+        if (in->stmts[i]->tag == Ist_IMark && !told) {
+            emit_probe(site);
+            told = True;
+        }
+        append(in->stmts[i]);
+    }
+    return out;
+}
+
 IRSB *instrument(VgCallbackClosure *closure, IRSB *in, const VexGuestLayout *layout, const VexGuestExtents *extents,
                  const VexArchInfo *host, IRType guest_word, IRType host_word)
 {
-    if (!stream_live || map_is_own(extents->base[0]))
+    if (!stream_live)
         return in;
+    if (map_is_own(extents->base[0])) {
+        const struct probe_site *site = probe_at(extents->base[0]);
+        return site == NULL ? in : instrument_own(in, site);
+    }
     Int i = 0;
     out = deepCopyIRSBExceptStmts(in);
     for (; i < in->stmts_used && in->stmts[i]->tag != Ist_IMark; i++)
@@ -159,7 +178,8 @@ IRSB *instrument(VgCallbackClosure *closure, IRSB *in, const VexGuestLayout *lay
     }
     if (inside)
         emit_block_end(block);
-    if (in->jumpkind == Ijk_Ret)
+    /* longjmp and landing exceptions end in an indirect jump. */
+    if (in->jumpkind == Ijk_Ret || (in->jumpkind == Ijk_Boring && in->next->tag != Iex_Const))
         emit_return_check();
     return out;
 }
