@@ -7,13 +7,13 @@ use std::ffi::c_char;
 /// A region begins on the calling thread.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub extern "C" fn memloupe_region_begin(_name: *const c_char) {
+pub(crate) extern "C" fn memloupe_region_begin(_name: *const c_char) {
     naked_asm!("nop dword ptr [rax + rax]", "nop", "ret")
 }
 
 /// A region ends on the calling thread.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-pub extern "C" fn memloupe_region_end(_name: *const c_char) {
+pub(crate) extern "C" fn memloupe_region_end(_name: *const c_char) {
     naked_asm!("nop dword ptr [rax + rax]", "nop", "nop", "ret")
 }
