@@ -285,11 +285,8 @@ impl Thread {
             let empty: *mut Lookup = system::reserve(LOOKUP_TABLES * LOOKUP_BYTES).cast();
             for pointer in 0..LOOKUP_TABLES {
                 // SAFETY: the first entry of each table.
-                unsafe {
-                    (*empty.add(pointer * LOOKUP_ENTRIES))
-                        .tag
-                        .store(NO_TARGET, Relaxed)
-                };
+                let first = unsafe { &*empty.add(pointer * LOOKUP_ENTRIES) };
+                first.tag.store(NO_TARGET, Relaxed);
             }
             EMPTY.store(empty, Release);
         }
