@@ -67,6 +67,7 @@ pub fn profile(capture: Capture<'_>) -> Profile {
         locality,
         timeline,
         notes,
+        ..
     } = parts;
     let memloupe_attribute::Parts {
         modules,
