@@ -10,7 +10,7 @@ use crate::ledger::Ledger;
 use crate::levels::{Core, Paths, State, Step};
 use crate::memory::Memory;
 use crate::run::Run;
-use crate::runs::{self, Runs, Surroundings, TooManyRegions};
+use crate::runs::{self, Left, Runs, Surroundings};
 
 #[derive(Debug)]
 pub(crate) struct Plain {
@@ -113,13 +113,12 @@ impl Plain {
                 ledger: &mut self.state.ledger,
                 memory,
             };
-            loop {
-                let Some(run) = runs.next() else { return };
-                if let Err(TooManyRegions) = fast.run(run, &mut around) {
-                    self.leave_fast_path();
-                    self.core(core, memory).run(run);
-                    break;
-                }
+            let Err(Left { runs }) = fast.runs(&mut runs, &mut around) else {
+                return;
+            };
+            self.leave_fast_path();
+            for run in runs.into_iter().flatten() {
+                self.core(core, memory).run(run);
             }
         }
         let mut core = self.core(core, memory);
@@ -202,7 +201,7 @@ impl Plain {
             self.core(core, memory).drain();
         }
         if let Some(mut fast) = fast
-            && fast.take_over(&self.state.caches).is_ok()
+            && fast.take_over(&self.state.caches).is_some()
         {
             for cache in &mut self.state.caches {
                 *cache = cache.emptied();

@@ -258,7 +258,7 @@ fn check(config: &Config, cores: usize, runs: &[OwnedRun]) -> Result<(), TestCas
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, max_shrink_iters: 500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, max_shrink_iters: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn runs_are_their_accesses((config, cores) in machines(), runs in runs()) {

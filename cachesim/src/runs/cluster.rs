@@ -1,9 +1,8 @@
 //! Clusters: operands that move together over neighbouring bytes, so that they touch the same lines.
 
 use super::lanes::LANES;
-use super::level::Mask;
+use super::set::Mask;
 use super::sweep::{Sweep, Window};
-use crate::ledger::Cause;
 
 /// Most operands of a run that are simulated together: a bit for each.
 pub(crate) const MOST_OPERANDS: usize = 64;
@@ -25,7 +24,7 @@ pub(crate) struct Cluster {
     pub(crate) sparse: bool,
 }
 
-/// To whom an access of a line goes.
+/// To whom the first accesses to lines of a group go.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Charge {
     pub(crate) lanes: Mask,
@@ -33,44 +32,9 @@ pub(crate) struct Charge {
     pub(crate) cause: usize,
 }
 
-/// Who is charged for the lines of a group.
-#[derive(Clone, Debug)]
-pub(crate) struct Charges {
-    entries: [Charge; LANES],
-    count: usize,
-}
-
-impl Charges {
-    #[inline(always)]
-    pub(crate) fn one(owner: u32, cause: Cause) -> Self {
-        let mut charges = Self {
-            entries: [Charge::default(); LANES],
-            count: 1,
-        };
-        charges.entries[0] = Charge {
-            lanes: Mask::MAX,
-            owner,
-            cause: cause as usize,
-        };
-        charges
-    }
-
-    #[inline(always)]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Charge> {
-        self.entries[..self.count].iter()
-    }
-
-    /// The charge of a lane.
-    #[inline(always)]
-    pub(crate) fn of(&self, lane: u32) -> &Charge {
-        self.iter()
-            .find(|charge| charge.lanes >> lane & 1 != 0)
-            .expect("a touched lane has a charge")
-    }
-}
-
+/// The operands of a set of bits.
 #[inline(always)]
-fn operands(mut members: u64) -> impl Iterator<Item = usize> {
+pub(super) fn operands(mut members: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         (members != 0).then(|| {
             let index = members.trailing_zeros() as usize;
@@ -179,68 +143,78 @@ impl Cluster {
         line_bytes: i64,
         window: Window,
     ) -> usize {
+        let mut first = (i64::MAX, self.first_member() as usize);
         if self.is_single() {
-            return self.first_member() as usize;
+            return first.1;
         }
-        operands(self.members)
-            .filter_map(|index| Some((sweeps[index].first_touch(start, line_bytes, window)?, index)))
-            .min()
-            .expect("each line of a cluster is touched")
-            .1
+        for index in operands(self.members) {
+            if let Some(i) = sweeps[index].first_touch(start, line_bytes, window)
+                && i < first.0
+            {
+                first = (i, index);
+            }
+        }
+        first.1
     }
 
     /// The operand that writes a line last in `window`.
     #[inline(always)]
     pub(crate) fn last_writer(&self, sweeps: &[Sweep], start: i64, line_bytes: i64, window: Window) -> usize {
+        let mut last = (i64::MIN, self.writers.trailing_zeros() as usize);
         if self.writers & (self.writers - 1) == 0 {
-            return self.writers.trailing_zeros() as usize;
+            return last.1;
         }
-        operands(self.writers)
-            .filter_map(|index| Some((sweeps[index].last_touch(start, line_bytes, window)?, index)))
-            .max()
-            .expect("each line of the written part is written")
-            .1
+        for index in operands(self.writers) {
+            if let Some(i) = sweeps[index].last_touch(start, line_bytes, window)
+                && i >= last.0
+            {
+                last = (i, index);
+            }
+        }
+        last.1
     }
 
     /// Who touches the lines `lanes` of the group that starts at byte `start` first.
-    #[inline(always)]
-    pub(crate) fn charges(
+    pub(crate) fn charges<'c>(
         &self,
         sweeps: &[Sweep],
         start: i64,
         lanes: Mask,
         line_bytes: i64,
         window: Window,
-    ) -> Charges {
-        let first = &sweeps[self.first_member() as usize];
-        let mut charges = Charges::one(first.owner, first.cause);
-        if self.is_single() {
-            return charges;
-        }
-        charges.count = 0;
+        charges: &'c mut [Charge; LANES],
+    ) -> &'c [Charge] {
+        let mut count = 0;
         let mut rest = lanes;
         while rest != 0 {
             let lane = rest.trailing_zeros();
             rest &= rest - 1;
             let line = start + i64::from(lane) * line_bytes;
-            let sweep = &sweeps[self.first_toucher(sweeps, line, line_bytes, window)];
-            let (owner, cause) = (sweep.owner, sweep.cause as usize);
-            let known = charges.entries[..charges.count]
+            let charge = sweeps[self.first_toucher(sweeps, line, line_bytes, window)].charge(1 << lane);
+            let known = charges[..count]
                 .iter_mut()
-                .find(|charge| charge.owner == owner && charge.cause == cause);
+                .find(|known| known.owner == charge.owner && known.cause == charge.cause);
             match known {
-                Some(charge) => charge.lanes |= 1 << lane,
+                Some(known) => known.lanes |= charge.lanes,
                 None => {
-                    charges.entries[charges.count] = Charge {
-                        lanes: 1 << lane,
-                        owner,
-                        cause,
-                    };
-                    charges.count += 1;
+                    charges[count] = charge;
+                    count += 1;
                 }
             }
         }
-        charges
+        &charges[..count]
+    }
+}
+
+impl Sweep {
+    /// For the lines `lanes` of a group.
+    #[inline(always)]
+    pub(crate) fn charge(&self, lanes: Mask) -> Charge {
+        Charge {
+            lanes,
+            owner: self.owner,
+            cause: self.cause as usize,
+        }
     }
 }
 

@@ -1,9 +1,11 @@
-//! Sixteen words side by side: the set operations, for each instruction set that a processor may have.
+//! Sixteen words side by side, for each instruction set that a processor may have.
 //!
-//! The same code is compiled three times. [`Isa::compiled`] enters a function for which the compiler may use the
-//! instruction set; whatever is inlined into it is compiled for it too. This is the crate's only unsafe code.
+//! The set operations of [`super::set`] are compiled once for each, from the same code. This is the crate's only
+//! unsafe code.
 
 #![allow(unsafe_code)]
+
+use super::set::{Change, GroupMut, Mask, Operation, Victims};
 
 /// Words of a block, and sets of a group.
 pub(crate) const LANES: usize = 16;
@@ -17,14 +19,24 @@ impl Block {
     pub(crate) const ZERO: Self = Self([0; LANES]);
 }
 
+/// Asks for a block, which will be needed soon.
+#[inline(always)]
+pub(super) fn prefetch(block: &Block) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch of anything does nothing but fetch.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>((&raw const *block).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = block;
+}
+
 /// The bit of a tag that says that its line is dirty. The others are the tag proper.
 pub(crate) const DIRTY: u32 = 1 << 31;
 
 /// An instruction set, and what set operations need of it. A set is one block or two, most recently used way first.
-pub(crate) trait Isa: Copy + 'static {
-    /// Calls `work`, compiled for this instruction set.
-    fn compiled<R>(work: impl FnOnce() -> R) -> R;
-
+pub(super) trait Isa {
     /// The ways whose tag is `tag`, as bits.
     fn find(block: &Block, tag: u32) -> u32;
 
@@ -36,15 +48,9 @@ pub(crate) trait Isa: Copy + 'static {
 }
 
 /// What every processor has.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Portable;
+pub(super) enum Portable {}
 
 impl Isa for Portable {
-    #[inline(always)]
-    fn compiled<R>(work: impl FnOnce() -> R) -> R {
-        work()
-    }
-
     #[inline(always)]
     fn find(block: &Block, tag: u32) -> u32 {
         bits(block, |word| word & !DIRTY == tag)
@@ -103,8 +109,61 @@ impl Best {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{Avx2, Avx512};
+/// Defines the functions of [`super::set`] once for each instruction set, and one that chooses.
+macro_rules! for_each_instruction_set {
+    ($(#[$doc:meta])* $name:ident, $avx512:ident, $avx2:ident, ($($argument:ident: $type:ty),*) -> $result:ty) => {
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx2,bmi1,bmi2,lzcnt,popcnt")]
+        fn $avx512<const BLOCKS: usize>($($argument: $type),*) -> $result {
+            super::set::$name::<x86::Avx512, BLOCKS>($($argument),*)
+        }
+
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+        fn $avx2<const BLOCKS: usize>($($argument: $type),*) -> $result {
+            super::set::$name::<x86::Avx2, BLOCKS>($($argument),*)
+        }
+
+        impl Best {
+            $(#[$doc])*
+            #[inline(always)]
+            pub(super) fn $name<const BLOCKS: usize>(self, $($argument: $type),*) -> $result {
+                match self {
+                    // SAFETY: chosen only on a processor that has these instructions.
+                    #[cfg(target_arch = "x86_64")]
+                    Self::Avx512 => unsafe { $avx512::<BLOCKS>($($argument),*) },
+                    // SAFETY: as above.
+                    #[cfg(target_arch = "x86_64")]
+                    Self::Avx2 => unsafe { $avx2::<BLOCKS>($($argument),*) },
+                    Self::Portable => super::set::$name::<Portable, BLOCKS>($($argument),*),
+                }
+            }
+        }
+    };
+}
+
+for_each_instruction_set! {
+    /// [`super::set::bring`].
+    bring, bring_avx512, bring_avx2,
+    (
+        tags: &mut [Block; BLOCKS],
+        owners: &mut [Block; BLOCKS],
+        ways: usize,
+        tag: u32,
+        write: bool,
+        owner: u32
+    ) -> Change
+}
+for_each_instruction_set! {
+    /// [`super::set::bring_each`].
+    bring_each, bring_each_avx512, bring_each_avx2,
+    (group: &mut GroupMut<'_>, tag: u32, operation: Operation<'_>, victims: &mut Victims) -> Mask
+}
+for_each_instruction_set! {
+    /// [`super::set::holds`].
+    holds, holds_avx512, holds_avx2,
+    (tags: &[Block; BLOCKS], tag: u32) -> bool
+}
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -112,8 +171,8 @@ mod x86 {
     use std::arch::x86_64::{
         __m256i, __m512i, _mm256_and_si256, _mm256_blendv_epi8, _mm256_castsi256_ps, _mm256_cmpeq_epi32,
         _mm256_cmpgt_epi32, _mm256_load_si256, _mm256_loadu_si256, _mm256_movemask_ps, _mm256_set1_epi32,
-        _mm256_setr_epi32, _mm256_store_si256, _mm512_alignr_epi32, _mm512_load_si512,
-        _mm512_mask_store_epi32, _mm512_movepi32_mask, _mm512_set1_epi32, _mm512_testn_epi32_mask,
+        _mm256_setr_epi32, _mm256_store_si256, _mm512_load_si512, _mm512_mask_alignr_epi32,
+        _mm512_movepi32_mask, _mm512_set1_epi32, _mm512_store_si512, _mm512_testn_epi32_mask,
         _mm512_xor_si512,
     };
 
@@ -135,31 +194,13 @@ mod x86 {
             && is_x86_feature_detected!("popcnt")
     }
 
-    /// Made only where [`super::Best::of_this_processor`] found AVX-512.
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Avx512(());
+    /// Used only where [`super::Best::of_this_processor`] found it.
+    pub(crate) enum Avx512 {}
 
-    /// Made only where [`super::Best::of_this_processor`] found AVX2.
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Avx2(());
-
-    #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx2,bmi1,bmi2,lzcnt,popcnt")]
-    fn with_avx512<R>(work: impl FnOnce() -> R) -> R {
-        work()
-    }
-
-    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-    fn with_avx2<R>(work: impl FnOnce() -> R) -> R {
-        work()
-    }
+    /// Used only where [`super::Best::of_this_processor`] found it.
+    pub(crate) enum Avx2 {}
 
     impl Isa for Avx512 {
-        #[inline(always)]
-        fn compiled<R>(work: impl FnOnce() -> R) -> R {
-            // SAFETY: chosen only on a processor that has these instructions.
-            unsafe { with_avx512(work) }
-        }
-
         #[inline(always)]
         fn find(block: &Block, tag: u32) -> u32 {
             // SAFETY: the processor has the instructions; a block is 64 bytes, aligned to 64.
@@ -182,19 +223,15 @@ mod x86 {
             // SAFETY: as in `find`.
             unsafe {
                 let words = _mm512_load_si512((&raw const *block).cast::<__m512i>());
-                let shifted = _mm512_alignr_epi32::<15>(words, _mm512_set1_epi32(front.cast_signed()));
-                _mm512_mask_store_epi32((&raw mut *block).cast::<i32>(), moved, shifted);
+                let front = _mm512_set1_epi32(front.cast_signed());
+                let words = _mm512_mask_alignr_epi32::<15>(words, moved, words, front);
+                // A store of all words: loads that follow soon are answered from it.
+                _mm512_store_si512((&raw mut *block).cast::<__m512i>(), words);
             }
         }
     }
 
     impl Isa for Avx2 {
-        #[inline(always)]
-        fn compiled<R>(work: impl FnOnce() -> R) -> R {
-            // SAFETY: chosen only on a processor that has these instructions.
-            unsafe { with_avx2(work) }
-        }
-
         #[inline(always)]
         fn find(block: &Block, tag: u32) -> u32 {
             // SAFETY: the processor has the instructions; a block is two aligned vectors.
@@ -250,39 +287,63 @@ mod tests {
 
     use super::*;
 
-    fn check<I: Isa>(words: [u32; LANES], tag: u32, way: usize) {
-        let mut expected = Block(words);
-        let mut block = Block(words);
-        assert_eq!(I::find(&block, tag), Portable::find(&expected, tag));
-        assert_eq!(I::dirty(&block), Portable::dirty(&expected));
-        I::rotate(&mut block, way, tag);
-        Portable::rotate(&mut expected, way, tag);
-        assert_eq!(block, expected);
+    /// The instruction sets that this processor has.
+    fn available() -> Vec<Best> {
+        let mut available = vec![Best::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if x86::has_avx2() {
+                available.push(Best::Avx2);
+            }
+            if x86::has_avx512() {
+                available.push(Best::Avx512);
+            }
+        }
+        available
     }
 
     proptest! {
+        /// Against a list.
         #[test]
-        fn every_instruction_set_gives_the_same(
-            words: [u32; LANES], few in prop::collection::vec(0u32..4, LANES), way in 0..LANES, at in 0..LANES,
+        fn every_instruction_set_brings_to_the_front(
+            ways in 1usize..=32, tags in prop::collection::vec((1u32..20, any::<bool>()), 32),
+            accesses in prop::collection::vec((1u32..20, any::<bool>(), 0u32..5), 1..80),
         ) {
-            for words in [words, std::array::from_fn(|lane| few[lane] | (words[lane] & DIRTY))] {
-                for tag in [words[at] & !DIRTY, words[at] ^ 1] {
-                    // A list: take the word at `way` out, put the tag in front.
-                    let mut list = words.to_vec();
-                    list.remove(way);
-                    list.insert(0, tag);
-                    let mut block = Block(words);
-                    Portable::rotate(&mut block, way, tag);
-                    prop_assert_eq!(block.0.to_vec(), list);
-                    #[cfg(target_arch = "x86_64")]
-                    {
-                        if x86::has_avx2() {
-                            Avx2::compiled(|| check::<Avx2>(words, tag & !DIRTY, way));
-                        }
-                        if x86::has_avx512() {
-                            Avx512::compiled(|| check::<Avx512>(words, tag & !DIRTY, way));
-                        }
+            for best in available() {
+                let (mut words, mut writers) = ([Block::ZERO; 2], [Block::ZERO; 2]);
+                let mut list: Vec<(u32, Option<u32>)> = Vec::new();
+                for (tag, dirty) in &tags {
+                    if list.len() < ways && list.iter().all(|(other, _)| other != tag) {
+                        let at = list.len();
+                        words[at / LANES].0[at % LANES] = tag | if *dirty { DIRTY } else { 0 };
+                        writers[at / LANES].0[at % LANES] = 9;
+                        list.push((*tag, dirty.then_some(9)));
                     }
+                }
+                for &(tag, write, owner) in &accesses {
+                    let change = if ways <= LANES {
+                        let (tags, owners) = (words.first_chunk_mut().unwrap(), writers.first_chunk_mut().unwrap());
+                        best.bring::<1>(tags, owners, ways, tag, write, owner)
+                    } else {
+                        best.bring::<2>(&mut words, &mut writers, ways, tag, write, owner)
+                    };
+                    let found = list.iter().position(|(other, _)| *other == tag);
+                    let before = found.map(|at| list.remove(at));
+                    list.insert(0, (tag, if write { Some(owner) } else { before.and_then(|(_, writer)| writer) }));
+                    let pushed_out = if list.len() > ways { list.pop() } else { None };
+                    prop_assert_eq!(change.is_hit(), found.is_some());
+                    if !change.is_hit() {
+                        let (tag, writer) = pushed_out.unwrap_or((0, None));
+                        prop_assert_eq!(change.replaced & !DIRTY, tag);
+                        prop_assert_eq!(change.replaced & DIRTY != 0, writer.is_some());
+                        prop_assert!(writer.is_none_or(|writer| writer == change.owner));
+                    }
+                    for (at, (tag, writer)) in list.iter().enumerate() {
+                        let word = words[at / LANES].0[at % LANES];
+                        prop_assert_eq!((word & !DIRTY, word & DIRTY != 0), (*tag, writer.is_some()));
+                        prop_assert!(writer.is_none_or(|writer| writer == writers[at / LANES].0[at % LANES]));
+                    }
+                    prop_assert!(best.holds::<2>(&words, tag) && !best.holds::<2>(&words, 77));
                 }
             }
         }

@@ -15,20 +15,19 @@ mod lanes;
 mod level;
 mod regions;
 mod schedule;
+mod set;
 mod sweep;
 mod walk;
-
-use std::marker::PhantomData;
 
 use crate::cache::{Cache, Victim};
 use crate::config::Config;
 use crate::ledger::{Cause, Ledger};
-use crate::levels::Paths;
+use crate::levels::{Paths, Step};
 use crate::memory::Memory;
 use crate::run::{AccessKind, Operand, Run};
 
 use cluster::{Cluster, MOST_OPERANDS};
-use lanes::{Best, Isa, LANES};
+use lanes::{Best, LANES};
 use level::{Level, MOST_WAYS};
 use regions::{REGION_SHIFT, Regions};
 use schedule::{Limits, Looped};
@@ -51,24 +50,35 @@ pub(crate) fn obstacle(config: &Config) -> Option<String> {
 /// The state of the fast path.
 #[derive(Clone, Debug)]
 pub(crate) struct Runs {
-    best: Best,
     limits: Limits,
     // Every instance of every level.
     levels: Vec<Level>,
     regions: Regions,
     scratch: Scratch,
+    // In the last batch: then it pays to ask for the outer levels' sets a run ahead.
+    misses_often: bool,
 }
+
+/// One first-level miss in so many accesses of blocks is often.
+const OFTEN: u64 = 8;
 
 /// Memory that is reused from run to run.
 #[derive(Clone, Debug, Default)]
 struct Scratch {
     sweeps: Vec<Sweep>,
     clusters: Vec<Cluster>,
-    lines: Vec<(u64, u64)>,
 }
 
-/// A run had to be left to the slow path: its addresses lie in one region too many.
-pub(crate) struct TooManyRegions;
+/// The addresses of a run lie in one region too many.
+struct TooManyRegions {
+    /// Operands that were simulated before that came out; only of a run of one iteration.
+    operands_done: usize,
+}
+
+/// What is left to the slow path, before the runs that follow.
+pub(crate) struct Left<'r> {
+    pub(crate) runs: [Option<Run<'r>>; 2],
+}
 
 /// What a simulated run changes besides the levels.
 pub(crate) struct Surroundings<'a, M> {
@@ -87,47 +97,32 @@ impl Runs {
             .map(|position| config.sets(position).trailing_zeros())
             .min()
             .unwrap_or(0);
+        let best = Best::of_this_processor();
         let first_data = config.data_path()[0];
         Self {
-            best: Best::of_this_processor(),
             limits: Limits {
                 line_shift,
                 classes: 1 << least_shift.min(6),
                 ways: config.levels[first_data].ways as usize,
             },
             levels: instances
-                .map(|level| Level::new(config.sets(level), config.levels[level].ways))
+                .map(|level| Level::new(best, config.sets(level), config.levels[level].ways))
                 .collect(),
             // A tag is 31 bits and one more than the line's upper bits.
             regions: Regions::new(line_shift, ((1 << 31) - 1) << least_shift),
             scratch: Scratch::default(),
+            misses_often: false,
         }
     }
 
-    /// Simulates `run`, or nothing of it.
+    /// Simulates `runs` up to one that has to be left to the slow path.
     #[inline]
-    pub(crate) fn run<M: Memory>(
+    pub(crate) fn runs<'r, M: Memory>(
         &mut self,
-        run: Run<'_>,
+        runs: &mut impl Iterator<Item = Run<'r>>,
         around: &mut Surroundings<'_, M>,
-    ) -> Result<(), TooManyRegions> {
-        match self.best {
-            #[cfg(target_arch = "x86_64")]
-            Best::Avx512 => lanes::Avx512::compiled(|| self.run_with::<lanes::Avx512, M>(run, around)),
-            #[cfg(target_arch = "x86_64")]
-            Best::Avx2 => lanes::Avx2::compiled(|| self.run_with::<lanes::Avx2, M>(run, around)),
-            Best::Portable => self.run_with::<lanes::Portable, M>(run, around),
-        }
-    }
-
-    #[inline(always)]
-    fn run_with<I: Isa, M: Memory>(
-        &mut self,
-        run: Run<'_>,
-        around: &mut Surroundings<'_, M>,
-    ) -> Result<(), TooManyRegions> {
-        let mut walk: Walk<'_, I, M> = Walk {
-            isa: PhantomData,
+    ) -> Result<(), Left<'r>> {
+        let mut walk: Walk<'_, M> = Walk {
             line_shift: self.limits.line_shift,
             paths: around.paths,
             levels: &mut self.levels,
@@ -137,11 +132,30 @@ impl Runs {
             ledger: around.ledger,
             memory: around.memory,
         };
-        if run.iterations == 1 {
-            walk.block(&mut self.scratch.lines, run.operands)
-        } else {
-            walk.run(self.limits, &mut self.scratch, run)
+        let level = around.paths.data[0].level;
+        let missed_before = walk.ledger.total_misses(level);
+        let mut block_operands = 0;
+        let mut next = runs.next();
+        while let Some(mut run) = next {
+            next = runs.next();
+            if let Some(next) = next.filter(|next| self.misses_often && next.iterations == 1) {
+                walk.prefetch(next.operands);
+            }
+            let result = if run.iterations == 1 {
+                block_operands += run.operands.len() as u64;
+                walk.block(run.operands)
+            } else {
+                walk.run(self.limits, &mut self.scratch, run)
+            };
+            if let Err(TooManyRegions { operands_done }) = result {
+                run.operands = &run.operands[operands_done..];
+                return Err(Left {
+                    runs: [Some(run), next],
+                });
+            }
         }
+        self.misses_often = (walk.ledger.total_misses(level) - missed_before) * OFTEN > block_operands;
+        Ok(())
     }
 
     /// The caches as the slow path has them.
@@ -159,13 +173,13 @@ impl Runs {
     }
 
     /// Takes over the slow path's caches in place of its own.
-    pub(crate) fn take_over(&mut self, caches: &[Cache]) -> Result<(), TooManyRegions> {
+    pub(crate) fn take_over(&mut self, caches: &[Cache]) -> Option<()> {
         for (level, cache) in self.levels.iter_mut().zip(caches) {
             level.clear();
             for number in 0..level.sets() {
                 let mut ways = Vec::new();
                 for (line, dirty, owner) in cache.set(number) {
-                    let short = self.regions.shorten(line).ok_or(TooManyRegions)?;
+                    let short = self.regions.shorten(line)?;
                     ways.push(level.way(short, dirty, owner));
                 }
                 if !ways.is_empty() {
@@ -173,32 +187,45 @@ impl Runs {
                 }
             }
         }
-        Ok(())
+        Some(())
     }
 }
 
-impl<'a, I: Isa, M: Memory> Walk<'a, I, M> {
+impl<'a, M: Memory> Walk<'a, M> {
     /// An ordinary block: one iteration.
     #[inline(always)]
-    fn block(&mut self, lines: &mut Vec<(u64, u64)>, operands: &[Operand]) -> Result<(), TooManyRegions> {
-        lines.clear();
-        for operand in operands {
+    fn block(&mut self, operands: &[Operand]) -> Result<(), TooManyRegions> {
+        for (operands_done, operand) in operands.iter().enumerate() {
             let (first, last) = operand.lines(0, self.line_shift);
-            let short = self.regions.shorten(first).ok_or(TooManyRegions)?;
-            if first >> REGION_SHIFT != last >> REGION_SHIFT {
-                self.regions.shorten(last).ok_or(TooManyRegions)?;
+            let Some(line) = self.regions.shorten(first) else {
+                return Err(TooManyRegions { operands_done });
+            };
+            if first >> REGION_SHIFT != last >> REGION_SHIFT && self.regions.shorten(last).is_none() {
+                return Err(TooManyRegions { operands_done });
             }
-            lines.push((short, last - first));
-        }
-        for (operand, &(line, more)) in operands.iter().zip(lines.iter()) {
-            self.operand(operand, line, more);
+            self.operand(operand, line, first, last);
         }
         Ok(())
     }
 
-    /// The operand's first line, and how many more it touches.
+    /// Asks for the sets of the levels behind the first, where a block will need them.
     #[inline(always)]
-    fn operand(&mut self, operand: &Operand, line: u64, more: u64) {
+    fn prefetch(&mut self, operands: &[Operand]) {
+        for operand in operands
+            .iter()
+            .filter(|operand| operand.kind != AccessKind::Fetch)
+        {
+            if let Some(line) = self.regions.shorten(operand.address >> self.line_shift) {
+                for step in &self.paths.data[1..] {
+                    self.levels[step.cache].prefetch(line, self.regions);
+                }
+            }
+        }
+    }
+
+    /// The lines from `first`, whose short number is `line`, to `last`; their regions are known.
+    #[inline(always)]
+    fn operand(&mut self, operand: &Operand, line: u64, first: u64, last: u64) {
         let paths = self.paths;
         let path = if operand.kind == AccessKind::Fetch {
             &paths.fetch
@@ -208,34 +235,41 @@ impl<'a, I: Isa, M: Memory> Walk<'a, I, M> {
         if path.is_empty() {
             return;
         }
-        let cause = operand.kind.cause() as usize;
+        if first == last && !operand.kind.is_non_temporal() {
+            self.operand_line(path, operand, line);
+        } else {
+            self.several_lines(path, operand, first, last);
+        }
+    }
+
+    #[inline(always)]
+    fn operand_line(&mut self, path: &'a [Step], operand: &Operand, line: u64) {
+        let (cause, owner) = (operand.kind.cause() as usize, operand.owner);
+        self.ledger.level_mut(owner, path[0].level).accesses[cause] += 1;
         let access = Access {
             line,
-            owner: operand.owner,
+            owner,
             cause,
             write: operand.kind.writes(),
-            writer: operand.owner,
+            writer: owner,
         };
-        if more == 0 && !operand.kind.is_non_temporal() {
-            self.ledger.level_mut(operand.owner, path[0].level).accesses[cause] += 1;
-            self.line(path, access);
-            return;
-        }
-        if more != 0 {
+        self.line(path, access);
+    }
+
+    #[inline(never)]
+    fn several_lines(&mut self, path: &'a [Step], operand: &Operand, first: u64, last: u64) {
+        if first != last {
             self.ledger.owner_mut(operand.owner).straddles += 1;
         }
-        let first = operand.address >> self.line_shift;
-        for line in first..=first + more {
-            let Some(line) = self.regions.shorten(line) else {
-                unreachable!("both ends' regions are known, and an access is shorter than a region")
-            };
+        for line in first..=last {
+            let line = self
+                .regions
+                .shorten(line)
+                .expect("the regions of both ends are known, and an access is shorter than a region");
             match operand.kind {
                 AccessKind::NonTemporalStore => self.non_temporal_store(line, operand.owner),
                 AccessKind::NonTemporalLoad => self.non_temporal_load(line, operand.owner),
-                _ => {
-                    self.ledger.level_mut(operand.owner, path[0].level).accesses[cause] += 1;
-                    self.line(path, Access { line, ..access });
-                }
+                _ => self.operand_line(path, operand, line),
             }
         }
     }
@@ -255,36 +289,41 @@ impl<'a, I: Isa, M: Memory> Walk<'a, I, M> {
         };
         scratch.sweeps.clear();
         if operands.len() > MOST_OPERANDS || fetch.is_some_and(|fetch| fetch.stride != 0) {
-            return self.one_by_one(&mut scratch.lines, run);
+            return self.one_by_one(run);
         }
         let fetched = match fetch {
             Some(fetch) if !paths.fetch.is_empty() => {
                 let (first, last) = fetch.lines(0, self.line_shift);
                 // Repeated fetches hit if no two of the lines share a set.
                 if last - first >= self.levels[paths.fetch[0].cache].sets() as u64 {
-                    return self.one_by_one(&mut scratch.lines, run);
+                    return self.one_by_one(run);
                 }
-                let short = self.regions.shorten(first).ok_or(TooManyRegions)?;
-                self.regions.shorten(last).ok_or(TooManyRegions)?;
-                Some((fetch, short, last - first))
+                let short = self
+                    .regions
+                    .shorten(first)
+                    .ok_or(TooManyRegions { operands_done: 0 })?;
+                self.regions
+                    .shorten(last)
+                    .ok_or(TooManyRegions { operands_done: 0 })?;
+                Some((fetch, short, first, last))
             }
             _ => None,
         };
         for operand in operands {
             if operand.kind.is_non_temporal() || operand.kind == AccessKind::Fetch && separate_fetch {
-                return self.one_by_one(&mut scratch.lines, run);
+                return self.one_by_one(run);
             }
             match self.sweep(operand, run.iterations)? {
                 Some(sweep) => scratch.sweeps.push(sweep),
-                None => return self.one_by_one(&mut scratch.lines, run),
+                None => return self.one_by_one(run),
             }
         }
-        if let Some((fetch, line, more)) = fetched {
-            self.operand(fetch, line, more);
+        if let Some((fetch, line, first, last)) = fetched {
+            self.operand(fetch, line, first, last);
             let repeats = run.iterations - 1;
             self.ledger.level_mut(fetch.owner, paths.fetch[0].level).accesses[Cause::Read as usize] +=
-                repeats * (more + 1);
-            if more != 0 {
+                repeats * (last - first + 1);
+            if first != last {
                 self.ledger.owner_mut(fetch.owner).straddles += repeats;
             }
         }
@@ -332,7 +371,7 @@ impl<'a, I: Isa, M: Memory> Walk<'a, I, M> {
         let short = self
             .regions
             .shorten(operand.address >> self.line_shift)
-            .ok_or(TooManyRegions)?;
+            .ok_or(TooManyRegions { operands_done: 0 })?;
         let offset = operand.address & ((1 << self.line_shift) - 1);
         Ok(Some(Sweep {
             base: (short << self.line_shift | offset).cast_signed(),
@@ -347,17 +386,21 @@ impl<'a, I: Isa, M: Memory> Walk<'a, I, M> {
     /// Each iteration as a block.
     #[cold]
     #[inline(never)]
-    fn one_by_one(&mut self, lines: &mut Vec<(u64, u64)>, run: Run<'_>) -> Result<(), TooManyRegions> {
+    fn one_by_one(&mut self, run: Run<'_>) -> Result<(), TooManyRegions> {
         for i in 0..run.iterations {
             for operand in run.operands {
                 let (first, last) = operand.lines(i, self.line_shift);
-                self.regions.shorten(first).ok_or(TooManyRegions)?;
-                self.regions.shorten(last).ok_or(TooManyRegions)?;
+                self.regions
+                    .shorten(first)
+                    .ok_or(TooManyRegions { operands_done: 0 })?;
+                self.regions
+                    .shorten(last)
+                    .ok_or(TooManyRegions { operands_done: 0 })?;
             }
         }
         let mut operands = run.operands.to_vec();
         for _ in 0..run.iterations {
-            self.block(lines, &operands)?;
+            self.block(&operands)?;
             for operand in &mut operands {
                 operand.address = operand.address.wrapping_add(operand.stride.cast_unsigned());
             }

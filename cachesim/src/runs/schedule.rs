@@ -10,9 +10,9 @@
 //! - **Windows**: as many iterations as keep the clusters in different classes; in a window each cluster sweeps.
 //! - **Dwelling**: one iteration access by access, then on to the next in which an operand enters another line.
 
-use super::cluster::Cluster;
-use super::lanes::{Isa, LANES};
-use super::level::{Mask, Writers};
+use super::cluster::{Charge, Cluster, operands};
+use super::lanes::LANES;
+use super::set::{Mask, Operation, Writers};
 use super::sweep::{Sweep, Window};
 use super::walk::{Access, Walk};
 use crate::levels::Step;
@@ -22,6 +22,8 @@ use crate::memory::Memory;
 const MOST_ALIKE: usize = 4;
 /// Fewest iterations for which a window is looked for.
 const FEW_ITERATIONS: i64 = 4;
+/// Most iterations of a window with a cluster that leaves out lines: what the others do in it should stay in few lines.
+const LONGEST_SPARSE_WINDOW: i64 = 32;
 
 /// What the machine allows.
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +134,7 @@ impl<'s> Looped<'s> {
     }
 }
 
-impl<'a, I: Isa, M: Memory> Walk<'a, I, M> {
+impl<'a, M: Memory> Walk<'a, M> {
     #[inline(always)]
     pub(super) fn looped(&mut self, run: &Looped<'_>) {
         let all = Window {
@@ -164,16 +166,26 @@ impl<'a, I: Isa, M: Memory> Walk<'a, I, M> {
         if !cluster.sparse {
             return self.dense(run, cluster, window);
         }
-        let paths = self.paths;
         for i in window.from..window.from + window.iterations {
-            let one = Window {
-                from: i,
-                iterations: 1,
-            };
-            let (first, last) = run.lines(cluster, i);
-            for line in first..=last {
-                self.cluster_line(run, &paths.data, cluster, one, line);
+            for index in operands(cluster.members) {
+                self.sweep_once(run, &run.sweeps[index], i);
             }
+        }
+    }
+
+    /// The lines of an operand in iteration `i`.
+    #[inline(always)]
+    fn sweep_once(&mut self, run: &Looped<'_>, sweep: &Sweep, i: i64) {
+        let (low, high) = (sweep.at(i), sweep.at(i) + sweep.bytes - 1);
+        for line in run.line(low)..=run.line(high) {
+            let access = Access {
+                line: line.cast_unsigned(),
+                owner: sweep.owner,
+                cause: sweep.cause as usize,
+                write: sweep.write,
+                writer: sweep.owner,
+            };
+            self.line(&self.paths.data, access);
         }
     }
 
@@ -267,9 +279,24 @@ impl<'a, I: Isa, M: Memory> Walk<'a, I, M> {
             }
         };
         let path = &self.paths.data;
-        self.group(path, start.cast_unsigned(), touched, written, writers, |missed| {
-            cluster.charges(run.sweeps, address, missed, line_bytes, window)
-        });
+        let operation = Operation {
+            touched,
+            written,
+            writers,
+        };
+        let line = start.cast_unsigned();
+        let missed = self.levels[path[0].cache].touch_group(line, operation, self.regions);
+        if missed == 0 {
+            return;
+        }
+        if cluster.is_single() {
+            let charge = run.sweeps[cluster.first_member() as usize].charge(missed);
+            self.group_missed(path, line, missed, &[charge]);
+        } else {
+            let mut charges = [Charge::default(); LANES];
+            let charges = cluster.charges(run.sweeps, address, missed, line_bytes, window, &mut charges);
+            self.group_missed(path, line, missed, charges);
+        }
     }
 
     #[inline(always)]
@@ -402,38 +429,33 @@ impl<'a, I: Isa, M: Memory> Walk<'a, I, M> {
         iterations
     }
 
-    /// The same where clusters leave out lines: half and half again, until they keep apart.
+    /// The same where clusters leave out lines: these are followed step by step.
     #[inline(always)]
-    fn sparse_window(&self, run: &Looped<'_>, from: i64, mut iterations: i64) -> i64 {
-        'shorter: while iterations >= 2 {
-            let mut seen = 0u64;
-            let window = Window { from, iterations };
-            // The dense ones first: they are cheaper to compare.
-            for dense in [true, false] {
-                for cluster in run.clusters.iter().filter(|cluster| cluster.sparse != dense) {
-                    let mut classes = 0;
-                    if dense {
-                        let (low, high) = cluster.extent(window);
-                        classes = run.limits.classes_of(run.line(low), run.line(high - 1));
-                    } else {
-                        for i in from..from + iterations {
-                            classes |= run.classes(cluster, i);
-                            if seen & classes != 0 {
-                                iterations = (i - from).min(iterations / 2);
-                                continue 'shorter;
-                            }
-                        }
-                    }
-                    if seen & classes != 0 {
-                        iterations /= 2;
-                        continue 'shorter;
-                    }
-                    seen |= classes;
-                }
-            }
-            return iterations;
+    fn sparse_window(&self, run: &Looped<'_>, from: i64, iterations: i64) -> i64 {
+        let window = Window {
+            from,
+            iterations: iterations.min(LONGEST_SPARSE_WINDOW),
+        };
+        let mut dense = 0;
+        for cluster in run.clusters.iter().filter(|cluster| !cluster.sparse) {
+            let (low, high) = cluster.extent(window);
+            dense |= run.limits.classes_of(run.line(low), run.line(high - 1));
         }
-        0
+        let mut kept = window.iterations;
+        let mut seen = dense;
+        for cluster in run.clusters.iter().filter(|cluster| cluster.sparse) {
+            let mut mine = 0;
+            for i in from..from + kept {
+                let classes = run.classes(cluster, i);
+                if seen & classes != 0 {
+                    kept = i - from;
+                    break;
+                }
+                mine |= classes;
+            }
+            seen |= mine;
+        }
+        kept
     }
 
     /// Access by access, skipping iterations that touch the same lines again.
@@ -442,43 +464,28 @@ impl<'a, I: Isa, M: Memory> Walk<'a, I, M> {
     /// level after it, ordered by their last touch. Repeating it hits each time and ends in the same order.
     #[inline(never)]
     fn dwell(&mut self, run: &Looped<'_>, window: Window) {
-        I::compiled(|| {
-            let line_shift = run.limits.line_shift;
-            let offset = run.limits.line_bytes() - 1;
-            let lines: i64 = run
-                .sweeps
-                .iter()
-                .map(|sweep| ((sweep.bytes + offset - 1) >> line_shift) + 1)
-                .sum();
-            let may_skip = lines <= run.limits.ways as i64;
-            let end = window.from + window.iterations;
-            let mut i = window.from;
-            while i < end {
-                let mut stay = if may_skip { end - i } else { 1 };
-                for sweep in run.sweeps {
-                    let (low, high) = (sweep.at(i), sweep.at(i) + sweep.bytes - 1);
-                    for line in low >> line_shift..=high >> line_shift {
-                        let access = Access {
-                            line: line.cast_unsigned(),
-                            owner: sweep.owner,
-                            cause: sweep.cause as usize,
-                            write: sweep.write,
-                            writer: sweep.owner,
-                        };
-                        self.line(&self.paths.data, access);
-                    }
-                    if stay > 1 && sweep.stride != 0 {
-                        let slack = if sweep.stride > 0 {
-                            offset - (low & offset).max(high & offset)
-                        } else {
-                            (low & offset).min(high & offset)
-                        };
-                        stay = stay.min(quotient(slack, sweep.stride.abs()) + 1);
-                    }
+        let line_shift = run.limits.line_shift;
+        let offset = run.limits.line_bytes() - 1;
+        let lines = |sweep: &Sweep| ((sweep.bytes + offset - 1) >> line_shift) + 1;
+        let may_skip = run.sweeps.iter().map(lines).sum::<i64>() <= run.limits.ways as i64;
+        let end = window.from + window.iterations;
+        let mut i = window.from;
+        while i < end {
+            let mut stay = if may_skip { end - i } else { 1 };
+            for sweep in run.sweeps {
+                let (low, high) = (sweep.at(i), sweep.at(i) + sweep.bytes - 1);
+                self.sweep_once(run, sweep, i);
+                if stay > 1 && sweep.stride != 0 {
+                    let slack = if sweep.stride > 0 {
+                        offset - (low & offset).max(high & offset)
+                    } else {
+                        (low & offset).min(high & offset)
+                    };
+                    stay = stay.min(quotient(slack, sweep.stride.abs()) + 1);
                 }
-                i += stay;
             }
-        });
+            i += stay;
+        }
     }
 }
 
