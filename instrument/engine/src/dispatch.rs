@@ -80,7 +80,13 @@ pub(crate) extern "C" fn enter() {
         "mov rdi, gs:[{extended}]",
         "mov eax, gs:[{mask}]",
         "xor edx, edx",
-        "xsave64 [rdi]",
+        // What has not changed since it was restored is not saved again.
+        "cmp qword ptr gs:[{optimized}], 0",
+        "je 3f",
+        "xsaveopt64 [rdi]",
+        "jmp 4f",
+        "3: xsave64 [rdi]",
+        "4:",
         "mov rdi, gs:[{this}]",
         "call {dispatch}",
         // A signal that came meanwhile is delivered at the end of the way back: see `signal`.
@@ -129,6 +135,7 @@ pub(crate) extern "C" fn enter() {
         flags = const offset::FLAGS,
         extended = const offset::EXTENDED_STATE,
         mask = const offset::EXTENDED_MASK,
+        optimized = const offset::SAVES_CHANGES_ONLY,
         this = const offset::THIS,
         next = const offset::NEXT,
         pending = const offset::PENDING_SIGNAL,

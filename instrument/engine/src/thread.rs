@@ -86,6 +86,8 @@ pub(crate) struct Thread {
     stack_end: u64,
     extended_state: *mut u8,
     extended_mask: u64,
+    /// Whether the CPU has XSAVEOPT.
+    saves_changes_only: u64,
     pub(crate) flags: u64,
     pub(crate) registers: [u64; 16],
     /// The signal that waits for the thread to reach a place where it can be delivered; 0 for none.
@@ -142,6 +144,7 @@ pub(crate) mod offset {
     pub(crate) const NEXT: u32 = offset_of!(Thread, next) as u32;
     pub(crate) const STACK_END: u32 = offset_of!(Thread, stack_end) as u32;
     pub(crate) const EXTENDED_STATE: u32 = offset_of!(Thread, extended_state) as u32;
+    pub(crate) const SAVES_CHANGES_ONLY: u32 = offset_of!(Thread, saves_changes_only) as u32;
     pub(crate) const EXTENDED_MASK: u32 = offset_of!(Thread, extended_mask) as u32;
     pub(crate) const FLAGS: u32 = offset_of!(Thread, flags) as u32;
     pub(crate) const REGISTERS: u32 = offset_of!(Thread, registers) as u32;
@@ -195,6 +198,7 @@ pub(crate) fn claim(parent: u32) -> Option<*mut Thread> {
         thread.stack_end = stack;
         thread.extended_state = extended;
         thread.extended_mask = extended_mask();
+        thread.saves_changes_only = u64::from(std::arch::x86_64::__cpuid_count(0xd, 1).eax & 1);
         thread.enter = dispatch::enter as *const () as u64;
         thread.index = index;
         thread.parent = parent;

@@ -6,14 +6,15 @@
 //!
 //! Direct branches are linked to the next block's translation as soon as there is one. Calls push the *original* return
 //! address, so the stack is what it would be natively: unwinding, exceptions and backtraces need nothing. Returns and
-//! indirect branches look their target up in the thread's table for their record pointer, which jumps do without touching
-//! flags; at calls and returns these are dead (`flags`).
+//! indirect branches look their target up in the thread's table for their record pointer, which jumps inside a function do without
+//! touching flags; at calls and returns these are dead (`flags`).
 
 use iced_x86::{Code as Opcode, FlowControl, Instruction, MemoryOperand, Mnemonic, OpKind, Register};
 
 use super::assembler::{Assembler, Gpr, RAX, RCX, RDX, Rel32};
 use super::block::Block;
 use super::emit::GPRS;
+use super::flags;
 use crate::cache::{Cause, Exit};
 use crate::dispatch::{EXIT_INDIRECT, Engine};
 use crate::place::State;
@@ -188,6 +189,12 @@ fn terminator(
         FlowControl::Call if last.mnemonic() == Mnemonic::Syscall => {
             hand_back(assembler, tail);
             system_call(engine, assembler, tail, last);
+        }
+        FlowControl::IndirectBranch if flags::enters_function(last) => {
+            let temporaries = spill_temporaries(assembler, pointer);
+            note_last(engine, assembler, last);
+            load_target(engine, assembler, last, temporaries[0]);
+            look_up_quickly(assembler, pointer, temporaries);
         }
         FlowControl::IndirectBranch => {
             assembler.store_state(offset::RCX, RCX);

@@ -37,6 +37,12 @@ fn is_call(instruction: &Instruction) -> bool {
     instruction.mnemonic() == Mnemonic::Call
 }
 
+/// Whether an indirect jump leads to the start of a function: through a variable, as the linker's stubs do. Jumps inside a
+/// function are computed or go through a table.
+pub(super) fn enters_function(jump: &Instruction) -> bool {
+    jump.is_ip_rel_memory_operand()
+}
+
 /// Whether all flags are dead at `pc`.
 fn dead_at(code: &Code, mut pc: u64) -> bool {
     let mut pending = ALL;
@@ -57,6 +63,7 @@ fn dead_at(code: &Code, mut pc: u64) -> bool {
             FlowControl::UnconditionalBranch => instruction.near_branch_target(),
             FlowControl::Call | FlowControl::IndirectCall => return is_call(&instruction),
             FlowControl::Return => return instruction.mnemonic() == Mnemonic::Ret,
+            FlowControl::IndirectBranch => return enters_function(&instruction),
             _ => return false,
         };
     }
@@ -96,6 +103,7 @@ fn dead_from(code: &Code, block: &Block, from: usize) -> bool {
                 && dead_at(code, last.next_ip())
         }
         FlowControl::Return => true,
+        FlowControl::IndirectBranch => enters_function(last),
         FlowControl::Call | FlowControl::IndirectCall => is_call(last),
         _ => false,
     }
