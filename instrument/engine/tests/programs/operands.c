@@ -114,6 +114,16 @@ CASE(indexed, (float *at, long n), "xor %eax, %eax\n 1: movss (%rdi,%rax,4), %xm
 CASE(chased, (uint64_t *at, long n), "1: mov (%rdi), %rdi\n dec %rsi\n jnz 1b\n")
 CASE(counted, (uint64_t *at, long n), "mov %rsi, %rcx\n 1: addq $1, (%rdi)\n loop 1b\n jrcxz 2f\n mov (%rdi), %rax\n 2: mov 8(%rdi), %rax\n")
 
+/* Loops that are left in the middle: of constant strides, and with an index from memory. */
+CASE(left_early, (uint64_t *at, uint64_t stop), "1: mov (%rdi), %rax\n cmp %rsi, %rax\n je 2f\n mov %rax, 512(%rdi)\n lea 8(%rdi), %rdi\n"
+                                                "jmp 1b\n 2: mov 8(%rdi), %rax\n")
+CASE(looked_up, (int *index, uint8_t *table, long n), "1: movslq (%rdi), %rax\n lea 4(%rdi), %rdi\n mov (%rsi,%rax,8), %rcx\n test %eax, %eax\n"
+                                                      "js 2f\n mov %ecx, 4(%rsi,%rax,8)\n dec %rdx\n jnz 1b\n 2: mov (%rdi), %eax\n")
+/* A block with side exits, whose base moves on the way. */
+CASE(side_exits, (uint8_t *at, long parts), "lea 8(%rdi), %rdi\n test %rsi, %rsi\n je 1f\n mov (%rdi), %eax\n cmp $1, %rsi\n je 1f\n add $16, %rdi\n"
+                                            "mov (%rdi), %ax\n mov %rdi, %rdx\n and $-16, %rdx\n cmp $2, %rsi\n je 1f\n mov 1(%rdx), %al\n 1: mov %rsi, 24(%rdi)\n")
+CASE(spin, (uint64_t *at, long n), "1: pause\n cmpq $0, (%rdi)\n js 2f\n cmpb $1, 8(%rdi)\n je 2f\n dec %rsi\n jnz 1b\n 2: mov 16(%rdi), %rax\n")
+
 CASE(mask_moves, (float *at, __m256i mask), "vmaskmovps (%rdi), %ymm0, %ymm1\n vmaskmovps %ymm1, %ymm0, 64(%rdi)\n")
 CASE(gather_vex, (float *at, __m256i index, __m256i mask), "vgatherdps %ymm1, 4(%rdi,%ymm0,4), %ymm2\n")
 CASE(broadcast, (float *at), "vbroadcastss 4(%rdi), %ymm0\n vaddps 32(%rdi), %ymm0, %ymm1\n vextractf128 $1, %ymm1, 64(%rdi)\n"
@@ -253,6 +263,52 @@ int main(int argc, char **argv) {
     chased(cells, 40);
     BEGIN(chased);
     for (int i = 0; i < 40; i++) EXPECT(load, &cells[i * 5 % 16], 8);
+    /* More words than a chunk holds. */
+    chased(cells, 40000);
+    BEGIN(chased);
+    for (int i = 0; i < 40000; i++) EXPECT(load, &cells[i * 5 % 16], 8);
+    for (int stop = 0; stop < 40; stop += 13) {
+        for (int i = 0; i < 40; i++) cells[i] = i;
+        left_early(cells, stop);
+        BEGIN(left_early);
+        for (int i = 0; i < stop; i++) {
+            EXPECT(load, cells + i, 8);
+            EXPECT(store, cells + 64 + i, 8);
+        }
+        EXPECT(load, cells + stop, 8);
+        EXPECT(load, cells + stop + 1, 8);
+    }
+    int *indices = (int *)data;
+    for (int n = 1; n <= 12; n++) {
+        const int values[12] = {3, 9, 9, 10, 11, 12, 13, 2, 0, 7, -3, 5};
+        memcpy(indices, values, sizeof values);
+        looked_up(indices, at, n);
+        BEGIN(looked_up);
+        int last = n < 11 ? n : 11;
+        for (int i = 0; i < last; i++) {
+            EXPECT(load, indices + i, 4);
+            EXPECT(load, at + 8 * values[i], 8);
+            if (values[i] >= 0) EXPECT(store, at + 8 * values[i] + 4, 4);
+        }
+        EXPECT(load, indices + last, 4);
+    }
+    for (long parts = 0; parts < 4; parts++) {
+        side_exits(at, parts);
+        BEGIN(side_exits);
+        if (parts > 0) EXPECT(load, at + 8, 4);
+        if (parts > 1) EXPECT(load, at + 24, 2);
+        if (parts > 2) EXPECT(load, (uint64_t)(at + 24) / 16 * 16 + 1, 1);
+        EXPECT(store, at + (parts > 1 ? 48 : 32), 8);
+    }
+    memset(cells, 0, 64);
+    spin(cells, 1000);
+    BEGIN(spin);
+    for (int i = 0; i < 1000; i++) {
+        EXPECT(load, cells, 8);
+        EXPECT(load, cells + 1, 1);
+    }
+    EXPECT(load, cells + 2, 8);
+    for (int i = 0; i < 16; i++) cells[i] = (uint64_t)&cells[(i + 5) % 16];
     counted(cells, 9);
     BEGIN(counted);
     for (int i = 0; i < 9; i++) EXPECT(rmw, cells, 8);
