@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::Read;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -39,6 +40,8 @@ pub(crate) struct Recording {
     /// Kept if asked for.
     pub(crate) accesses: Vec<Access>,
     keep: bool,
+    /// Only accesses of instructions there are kept.
+    within: Option<Range<u64>>,
     /// Kept if asked for: bytes accessed by each instruction, instructions executed by each block's address.
     pub(crate) sums: Option<Sums>,
     pub(crate) loads: u64,
@@ -86,7 +89,8 @@ impl Sink for Recording {
                         u64::from(operand.bytes) * run.iterations;
                 }
             }
-            if !self.keep {
+            let is_wanted = |ip| self.within.as_ref().is_none_or(|range| range.contains(&ip));
+            if !self.keep || !is_wanted(block.address) {
                 continue;
             }
             for iteration in 0..run.iterations.cast_signed() {
@@ -141,6 +145,16 @@ impl Recording {
     pub(crate) fn of(program: impl AsRef<OsStr>, arguments: &[&str], keep: bool) -> Self {
         Self {
             keep,
+            ..Self::default()
+        }
+        .run(program, arguments, &Geometry::default())
+    }
+
+    /// Runs a program; keeps single accesses of its code in `range`.
+    pub(crate) fn within(program: &Path, arguments: &[&str], range: Range<u64>) -> Self {
+        Self {
+            keep: true,
+            within: Some(range),
             ..Self::default()
         }
         .run(program, arguments, &Geometry::default())
