@@ -149,11 +149,12 @@ pub enum Form {
     String = 5,
     Table = 6,
     Tile = 7,
+    Bits = 8,
 }
 
 impl Form {
     /// Every form, in the order of its number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Plain,
         Self::Gather,
         Self::Masked,
@@ -162,6 +163,7 @@ impl Form {
         Self::String,
         Self::Table,
         Self::Tile,
+        Self::Bits,
     ];
 }
 

@@ -166,6 +166,7 @@ enum ml_form {
     ML_FORM_STRING = 5,   /* a `rep` string from the slot's value on; length: index slot's value - mask slot's value */
     ML_FORM_TABLE = 6,    /* xlat: the index is the low byte of the index slot */
     ML_FORM_TILE = 7,     /* AMX tile `lanes`: one access for each row; tile configuration in 8 words from mask_slot on */
+    ML_FORM_BITS = 8,     /* bt with a bit number in a register, which the mask slot holds */
 };
 
 enum ml_kind {

@@ -118,6 +118,20 @@ pub(crate) fn expand(
                 push(address(operand, slots, fs_base).wrapping_add(index), site.bytes);
             }
             Form::Tile => tile(operand, slots, fs_base, &mut push),
+            Form::Bits => {
+                let unit_bits = site.bytes * 8;
+                let unused = 64 - unit_bits.clamp(8, 64);
+                let number = lane_bits(slots, operand.mask_slot, 0, site.bytes);
+                let number = (number << unused).cast_signed() >> unused;
+                let units = number.div_euclid(i64::from(unit_bits.max(8)));
+                let moved = Operand {
+                    displacement: operand
+                        .displacement
+                        .wrapping_add(units.wrapping_mul(i64::from(site.bytes))),
+                    ..*operand
+                };
+                push(address(&moved, slots, fs_base), site.bytes);
+            }
             Form::String => string.add(site_id, site, slots, fs_base),
         }
     }

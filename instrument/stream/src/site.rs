@@ -156,7 +156,7 @@ impl Operand {
                     lanes * access_bytes
                 }
             }
-            Form::String => 8,
+            Form::String | Form::Bits => 8,
             Form::Tile => 64,
             Form::Plain | Form::Table => 0,
         };

@@ -27,6 +27,17 @@ fn effects(instruction: &Instruction) -> (u32, u32) {
         | Mnemonic::Rcr
         | Mnemonic::Shld
         | Mnemonic::Shrd => 0,
+        // What the manual leaves undefined, CPUs leave alone.
+        Mnemonic::Div
+        | Mnemonic::Idiv
+        | Mnemonic::Bt
+        | Mnemonic::Btc
+        | Mnemonic::Btr
+        | Mnemonic::Bts
+        | Mnemonic::Bsf
+        | Mnemonic::Bsr => {
+            (instruction.rflags_written() | instruction.rflags_cleared() | instruction.rflags_set()) & ALL
+        }
         _ if instruction.is_string_instruction() => 0,
         _ => instruction.rflags_modified() & ALL,
     };

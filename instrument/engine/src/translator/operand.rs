@@ -233,6 +233,12 @@ impl Recording {
                 operand.scale = instruction.memory_index_scale() as u8;
             }
             operand.mask_slot = self.need(index, Source::Tiles);
+        } else if is_bit_string(instruction) {
+            operand.form = Form::Bits;
+            operand.mask_slot = self.need(
+                index,
+                whole(instruction.op1_register().full_register().number() as u8),
+            );
         } else if operand.form == Form::Plain {
             self.mask(index, instruction, memory, &mut operand);
         }
@@ -296,7 +302,7 @@ impl Recording {
             operand.mask_slot = self.need(index, Source::Wide(mask));
             return;
         }
-        if instruction.op_mask() == Register::None || reads_all_lanes(instruction.mnemonic()) {
+        if instruction.op_mask() == Register::None || reads_all_lanes(instruction) {
             return;
         }
         operand.mask_slot = self.need(index, Source::Wide(instruction.op_mask()));
@@ -375,6 +381,8 @@ fn is_prefetch(mnemonic: Mnemonic) -> bool {
             | Mnemonic::Prefetchw
             | Mnemonic::Prefetchwt1
             | Mnemonic::Prefetch
+            | Mnemonic::Prefetchit0
+            | Mnemonic::Prefetchit1
     )
 }
 
@@ -435,6 +443,14 @@ fn tile(instruction: &Instruction) -> Option<u8> {
     Some(register.number() as u8)
 }
 
+/// A bit test whose bit may lie anywhere: a register holds its number.
+fn is_bit_string(instruction: &Instruction) -> bool {
+    matches!(
+        instruction.mnemonic(),
+        Mnemonic::Bt | Mnemonic::Btc | Mnemonic::Btr | Mnemonic::Bts
+    ) && instruction.op1_kind() == OpKind::Register
+}
+
 fn vector_masked_lane_bytes(instruction: &Instruction) -> Option<u16> {
     match instruction.mnemonic() {
         Mnemonic::Vmaskmovps | Mnemonic::Vpmaskmovd => Some(4),
@@ -444,65 +460,95 @@ fn vector_masked_lane_bytes(instruction: &Instruction) -> Option<u16> {
     }
 }
 
-/// Instructions that read their whole memory operand whatever the mask says (Intel SDM, exception classes "NF").
-fn reads_all_lanes(mnemonic: Mnemonic) -> bool {
-    matches!(
+/// Instructions that read their whole memory operand whatever the mask says (Intel SDM, exception classes "NF"; the
+/// randomized test finds the same by experiment).
+fn reads_all_lanes(instruction: &Instruction) -> bool {
+    let mnemonic = instruction.mnemonic();
+    let shifts_by_memory = matches!(
         mnemonic,
-        Mnemonic::Vpermb
-            | Mnemonic::Vpermd
-            | Mnemonic::Vpermi2b
-            | Mnemonic::Vpermi2d
-            | Mnemonic::Vpermi2pd
-            | Mnemonic::Vpermi2ps
-            | Mnemonic::Vpermi2q
-            | Mnemonic::Vpermi2w
-            | Mnemonic::Vpermpd
-            | Mnemonic::Vpermps
-            | Mnemonic::Vpermq
-            | Mnemonic::Vpermt2b
-            | Mnemonic::Vpermt2d
-            | Mnemonic::Vpermt2pd
-            | Mnemonic::Vpermt2ps
-            | Mnemonic::Vpermt2q
-            | Mnemonic::Vpermt2w
-            | Mnemonic::Vpermw
-            | Mnemonic::Vpermilps
-            | Mnemonic::Vpermilpd
-            | Mnemonic::Vpshufb
-            | Mnemonic::Vpshufd
-            | Mnemonic::Vpshufhw
-            | Mnemonic::Vpshuflw
-            | Mnemonic::Vshufps
-            | Mnemonic::Vshufpd
-            | Mnemonic::Vshuff32x4
-            | Mnemonic::Vshuff64x2
-            | Mnemonic::Vshufi32x4
-            | Mnemonic::Vshufi64x2
-            | Mnemonic::Valignd
-            | Mnemonic::Valignq
-            | Mnemonic::Vpalignr
-            | Mnemonic::Vunpckhps
-            | Mnemonic::Vunpckhpd
-            | Mnemonic::Vunpcklps
-            | Mnemonic::Vunpcklpd
-            | Mnemonic::Vpunpckhbw
-            | Mnemonic::Vpunpckhwd
-            | Mnemonic::Vpunpckhdq
-            | Mnemonic::Vpunpckhqdq
-            | Mnemonic::Vpunpcklbw
-            | Mnemonic::Vpunpcklwd
-            | Mnemonic::Vpunpckldq
-            | Mnemonic::Vpunpcklqdq
-            | Mnemonic::Vpacksswb
-            | Mnemonic::Vpackssdw
-            | Mnemonic::Vpackuswb
-            | Mnemonic::Vpackusdw
-            | Mnemonic::Vdbpsadbw
-            | Mnemonic::Vpmultishiftqb
-            | Mnemonic::Vpmaddubsw
-            | Mnemonic::Vpmaddwd
-            | Mnemonic::Vpmulhrsw
-    )
+        Mnemonic::Vpslld
+            | Mnemonic::Vpsllq
+            | Mnemonic::Vpsllw
+            | Mnemonic::Vpsrad
+            | Mnemonic::Vpsraq
+            | Mnemonic::Vpsraw
+            | Mnemonic::Vpsrld
+            | Mnemonic::Vpsrlq
+            | Mnemonic::Vpsrlw
+    ) && instruction.op2_kind() == OpKind::Memory;
+    shifts_by_memory
+        || matches!(
+            mnemonic,
+            Mnemonic::Valignd
+                | Mnemonic::Valignq
+                | Mnemonic::Vcvtne2ps2bf16
+                | Mnemonic::Vdbpsadbw
+                | Mnemonic::Vgf2p8affineinvqb
+                | Mnemonic::Vgf2p8affineqb
+                | Mnemonic::Vinsertf32x4
+                | Mnemonic::Vinsertf32x8
+                | Mnemonic::Vinsertf64x2
+                | Mnemonic::Vinsertf64x4
+                | Mnemonic::Vinserti32x4
+                | Mnemonic::Vinserti32x8
+                | Mnemonic::Vinserti64x2
+                | Mnemonic::Vinserti64x4
+                | Mnemonic::Vmovddup
+                | Mnemonic::Vmovshdup
+                | Mnemonic::Vmovsldup
+                | Mnemonic::Vpackssdw
+                | Mnemonic::Vpacksswb
+                | Mnemonic::Vpackusdw
+                | Mnemonic::Vpackuswb
+                | Mnemonic::Vpalignr
+                | Mnemonic::Vpconflictd
+                | Mnemonic::Vpconflictq
+                | Mnemonic::Vpermb
+                | Mnemonic::Vpermd
+                | Mnemonic::Vpermi2b
+                | Mnemonic::Vpermi2d
+                | Mnemonic::Vpermi2pd
+                | Mnemonic::Vpermi2ps
+                | Mnemonic::Vpermi2q
+                | Mnemonic::Vpermi2w
+                | Mnemonic::Vpermilpd
+                | Mnemonic::Vpermilps
+                | Mnemonic::Vpermpd
+                | Mnemonic::Vpermps
+                | Mnemonic::Vpermq
+                | Mnemonic::Vpermt2b
+                | Mnemonic::Vpermt2d
+                | Mnemonic::Vpermt2pd
+                | Mnemonic::Vpermt2ps
+                | Mnemonic::Vpermt2q
+                | Mnemonic::Vpermt2w
+                | Mnemonic::Vpermw
+                | Mnemonic::Vpmaddubsw
+                | Mnemonic::Vpmaddwd
+                | Mnemonic::Vpmultishiftqb
+                | Mnemonic::Vpshufb
+                | Mnemonic::Vpshufd
+                | Mnemonic::Vpshufhw
+                | Mnemonic::Vpshuflw
+                | Mnemonic::Vpunpckhbw
+                | Mnemonic::Vpunpckhdq
+                | Mnemonic::Vpunpckhqdq
+                | Mnemonic::Vpunpckhwd
+                | Mnemonic::Vpunpcklbw
+                | Mnemonic::Vpunpckldq
+                | Mnemonic::Vpunpcklqdq
+                | Mnemonic::Vpunpcklwd
+                | Mnemonic::Vshuff32x4
+                | Mnemonic::Vshuff64x2
+                | Mnemonic::Vshufi32x4
+                | Mnemonic::Vshufi64x2
+                | Mnemonic::Vshufpd
+                | Mnemonic::Vshufps
+                | Mnemonic::Vunpckhpd
+                | Mnemonic::Vunpckhps
+                | Mnemonic::Vunpcklpd
+                | Mnemonic::Vunpcklps
+        )
 }
 
 fn is_compressing(mnemonic: Mnemonic) -> bool {
@@ -546,24 +592,30 @@ fn is_replicating(mnemonic: Mnemonic) -> bool {
     )
 }
 
-/// Bytes that one mask bit stands for. Dot products mask by their 32-bit result.
+/// Bytes that one mask bit stands for. Dot products and complex numbers are masked by 32 bits, products of
+/// every other 32-bit lane by 64.
 fn masked_lane_bytes(instruction: &Instruction, size: MemorySize) -> u16 {
     match instruction.mnemonic() {
         Mnemonic::Vpdpbusd
         | Mnemonic::Vpdpbusds
         | Mnemonic::Vpdpwssd
         | Mnemonic::Vpdpwssds
-        | Mnemonic::Vdpbf16ps => 4,
+        | Mnemonic::Vdpbf16ps
+        | Mnemonic::Vfmaddcph
+        | Mnemonic::Vfmaddcsh
+        | Mnemonic::Vfcmaddcph
+        | Mnemonic::Vfcmaddcsh
+        | Mnemonic::Vfmulcph
+        | Mnemonic::Vfmulcsh
+        | Mnemonic::Vfcmulcph
+        | Mnemonic::Vfcmulcsh => 4,
+        Mnemonic::Vpmuldq | Mnemonic::Vpmuludq => 8,
         _ => (size.element_size().max(1) as u16).min(size.size().max(1) as u16),
     }
 }
 
 fn broadcast_lanes(instruction: &Instruction) -> u8 {
-    let destination = instruction.op0_register();
-    if destination.is_vector_register() {
-        (destination.size() / instruction.memory_size().element_size().max(1)) as u8
-    } else {
-        // A comparison into a mask: the other source has the width.
-        (instruction.op1_register().size() / instruction.memory_size().element_size().max(1)) as u8
-    }
+    // What the instruction reads if it does not broadcast.
+    let whole = instruction.op_code().memory_size();
+    (whole.size() / whole.element_size().max(1)) as u8
 }

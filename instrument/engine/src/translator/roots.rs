@@ -1,7 +1,7 @@
 //! Symbolic register values inside a block: each register is a *root* plus a constant. All addresses with the same root
 //! share one word of the record; constants need none.
 
-use iced_x86::{Instruction, InstructionInfo, Mnemonic, OpAccess, OpKind, Register};
+use iced_x86::{Code, Instruction, InstructionInfo, Mnemonic, OpAccess, OpKind, Register};
 
 use crate::thread::register::RSP;
 
@@ -92,8 +92,8 @@ impl Roots {
                 | Mnemonic::Call
                 | Mnemonic::Ret
         );
-        let pops_stack_pointer =
-            instruction.mnemonic() == Mnemonic::Pop && instruction.op0_register() == Register::RSP;
+        let pops_stack_pointer = instruction.mnemonic() == Mnemonic::Pop
+            && instruction.op0_register().full_register() == Register::RSP;
         if moves_stack && !pops_stack_pointer {
             let increment = i64::from(instruction.stack_pointer_increment());
             self.values[RSP] = (stack.0, stack.1.wrapping_add(increment));
@@ -103,7 +103,7 @@ impl Roots {
     /// The destination register and its value, where that follows from the others.
     fn known_result(&self, instruction: &Instruction) -> Option<(usize, (usize, i64))> {
         let mnemonic = instruction.mnemonic();
-        if mnemonic == Mnemonic::Leave {
+        if instruction.code() == Code::Leaveq {
             let (root, offset) = self.values[5];
             return Some((RSP, (root, offset.wrapping_add(8))));
         }

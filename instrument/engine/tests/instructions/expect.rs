@@ -4,7 +4,7 @@
 use iced_x86::{Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
 
 use crate::generate::{is_bit_test, is_prefetch};
-use crate::lanes::{Lanes, Masking};
+use crate::lanes::{self, Lanes, Masking};
 use crate::machine::{STACK, State};
 
 /// One access: kind as the tests write it, address, bytes.
@@ -29,7 +29,7 @@ pub(crate) fn accesses(
         let kind = match info.op_access(operand) {
             _ if is_prefetch(instruction) => "prefetch",
             OpAccess::Read | OpAccess::CondRead => "load",
-            OpAccess::Write | OpAccess::CondWrite if instruction.op_code().is_non_temporal() => "nt",
+            OpAccess::Write | OpAccess::CondWrite if is_non_temporal(instruction) => "nt",
             OpAccess::Write | OpAccess::CondWrite => "store",
             OpAccess::ReadWrite | OpAccess::ReadCondWrite => "rmw",
             _ => continue,
@@ -54,7 +54,7 @@ fn explicit(
     operand: u32,
     kind: &'static str,
     state: &State,
-    lanes: &Lanes,
+    masking: &Lanes,
     accesses: &mut Vec<Expected>,
 ) {
     let size = instruction.memory_size();
@@ -111,10 +111,23 @@ fn explicit(
         return;
     }
     let mask = state.mask(instruction.op_mask().number());
-    match lanes.of(instruction) {
-        Masking::None => accesses.push((kind, start(), bytes)),
-        Masking::AnyLane(lanes) => {
-            if mask & low_bits(lanes) != 0 {
+    match masking.of(instruction) {
+        Masking::None if kind == "load" => accesses.push((kind, start(), bytes)),
+        // A page that is not there makes it fault, but what the mask leaves out is not written.
+        Masking::None => {
+            let lane_bytes = size.element_size() as u64;
+            let lanes = (bytes / lane_bytes) as usize;
+            rows(
+                kind,
+                start(),
+                lane_bytes,
+                lanes,
+                |lane| mask >> lane & 1 != 0,
+                accesses,
+            );
+        }
+        Masking::AnyLane => {
+            if mask & low_bits(lanes::lanes(instruction)) != 0 {
                 accesses.push((kind, start(), bytes));
             }
         }
@@ -126,9 +139,21 @@ fn explicit(
         }
         Masking::Rows(lane_bytes) => {
             let lanes = (bytes / lane_bytes) as usize;
-            rows(kind, start(), lane_bytes, lanes, |lane| mask >> lane & 1 != 0, accesses);
+            rows(
+                kind,
+                start(),
+                lane_bytes,
+                lanes,
+                |lane| mask >> lane & 1 != 0,
+                accesses,
+            );
         }
     }
+}
+
+/// `movdiri` goes past the caches too, though the manual does not call it a hint.
+fn is_non_temporal(instruction: &Instruction) -> bool {
+    instruction.op_code().is_non_temporal() || instruction.mnemonic() == Mnemonic::Movdiri
 }
 
 fn low_bits(bits: usize) -> u64 {
@@ -176,7 +201,11 @@ fn implicit(instruction: &Instruction, before: &State, after: &State) -> Vec<Exp
         Mnemonic::Pop if instruction.op0_register() == Register::SP => vec![("load", low(before), 2)],
         Mnemonic::Pop => vec![("load", low(before), moved.wrapping_neg())],
         Mnemonic::Leave => {
-            let bytes = if instruction.op_code().operand_size() == 16 { 2 } else { 8 };
+            let bytes = if instruction.op_code().operand_size() == 16 {
+                2
+            } else {
+                8
+            };
             vec![("load", before.general(5), bytes)]
         }
         Mnemonic::Enter => enter(instruction, before),
@@ -203,7 +232,14 @@ fn implicit(instruction: &Instruction, before: &State, after: &State) -> Vec<Exp
                 _ => before.general(7),
             };
             let mut accesses = Vec::new();
-            rows("nt", start, 1, mask.len(), |lane| mask[lane] >> 7 != 0, &mut accesses);
+            rows(
+                "nt",
+                start,
+                1,
+                mask.len(),
+                |lane| mask[lane] >> 7 != 0,
+                &mut accesses,
+            );
             accesses
         }
         Mnemonic::Movdir64b => {
@@ -218,7 +254,11 @@ fn implicit(instruction: &Instruction, before: &State, after: &State) -> Vec<Exp
 
 /// Intel SDM, "ENTER": pushes the frame pointer, copies the enclosing frames' pointers, pushes the new frame's.
 fn enter(instruction: &Instruction, before: &State) -> Vec<Expected> {
-    let bytes: u64 = if instruction.op_code().operand_size() == 16 { 2 } else { 8 };
+    let bytes: u64 = if instruction.op_code().operand_size() == 16 {
+        2
+    } else {
+        8
+    };
     let level = u64::from(instruction.immediate8_2nd() & 31);
     let mut stack = before.general(STACK) - bytes;
     let mut frame = before.general(5);
@@ -246,7 +286,10 @@ fn string(instruction: &Instruction, before: &State, after: &State) -> Vec<Expec
         })
         .collect::<Vec<usize>>();
     let narrow = (0..instruction.op_count()).any(|operand| {
-        matches!(instruction.op_kind(operand), OpKind::MemorySegESI | OpKind::MemoryESEDI)
+        matches!(
+            instruction.op_kind(operand),
+            OpKind::MemorySegESI | OpKind::MemoryESEDI
+        )
     });
     let down = before.flags() & 0x400 != 0;
     let mask = if narrow { 0xffff_ffff } else { u64::MAX };
@@ -255,8 +298,14 @@ fn string(instruction: &Instruction, before: &State, after: &State) -> Vec<Expec
     let total = if down { went.wrapping_neg() & mask } else { went };
     let stores = matches!(
         instruction.mnemonic(),
-        Mnemonic::Movsb | Mnemonic::Movsw | Mnemonic::Movsd | Mnemonic::Movsq | Mnemonic::Stosb | Mnemonic::Stosw
-            | Mnemonic::Stosd | Mnemonic::Stosq
+        Mnemonic::Movsb
+            | Mnemonic::Movsw
+            | Mnemonic::Movsd
+            | Mnemonic::Movsq
+            | Mnemonic::Stosb
+            | Mnemonic::Stosw
+            | Mnemonic::Stosd
+            | Mnemonic::Stosq
     );
     let mut accesses = Vec::new();
     for &number in operands.iter().filter(|_| total > 0) {
@@ -265,5 +314,6 @@ fn string(instruction: &Instruction, before: &State, after: &State) -> Vec<Expec
         let low = if down { start + bytes - total } else { start };
         accesses.push((kind, low, total));
     }
+    accesses.sort_by_key(|&(kind, _, _)| kind != "load");
     accesses
 }

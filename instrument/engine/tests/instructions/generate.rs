@@ -33,6 +33,8 @@ fn is_out_of_place(mnemonic: Mnemonic) -> bool {
         | Clrssbsy | Lfs | Lgs | Lss | Verr | Verw | Lar | Lsl | Bndldx | Bndstx | Bndmov | Bndcl | Bndcu | Bndcn
         | Aesencwide128kl | Aesencwide256kl | Aesdecwide128kl | Aesdecwide256kl | Aesenc128kl | Aesenc256kl
         | Aesdec128kl | Aesdec256kl | Loadiwkey | Clzero
+        // The kernel emulates them.
+        | Sgdt | Sidt | Sldt | Smsw | Str
         // Named, not accessed.
         | Clflush | Clflushopt | Clwb | Cldemote | Nop | Reservednop | Lea
     )
@@ -42,8 +44,13 @@ fn is_out_of_place(mnemonic: Mnemonic) -> bool {
 pub(crate) fn all() -> Vec<Code> {
     let is_wanted = |code: &Code| {
         let info = code.op_code();
-        let loads_segment = matches!(code, Code::Mov_Sreg_rm16 | Code::Mov_Sreg_r32m16 | Code::Mov_Sreg_r64m16)
-            || matches!(code, Code::Popw_FS | Code::Popq_FS | Code::Popw_GS | Code::Popq_GS);
+        let loads_segment = matches!(
+            code,
+            Code::Mov_Sreg_rm16 | Code::Mov_Sreg_r32m16 | Code::Mov_Sreg_r64m16
+        ) || matches!(
+            code,
+            Code::Popw_FS | Code::Popq_FS | Code::Popw_GS | Code::Popq_GS
+        );
         info.is_instruction()
             && info.mode64()
             && !info.is_privileged()
@@ -212,16 +219,15 @@ fn is_fit(instruction: &Instruction, random: &mut Random) -> bool {
     if instruction.has_segment_prefix() && !has_segment {
         return false;
     }
-    let has_operand = (0..instruction.op_count()).any(|operand| instruction.op_kind(operand) == OpKind::Memory);
+    let has_operand =
+        (0..instruction.op_count()).any(|operand| instruction.op_kind(operand) == OpKind::Memory);
     let base = instruction.memory_base();
     let index = instruction.memory_index();
     let general = |register: Register| register.full_register().number();
     if has_operand {
         let index_fits = match index {
             Register::None => true,
-            index if index.is_vector_register() => {
-                index.number() % 4 == usize::from(instruction.is_vsib64())
-            }
+            index if index.is_vector_register() => index.number() % 4 == usize::from(instruction.is_vsib64()),
             index => INDICES.contains(&general(index)),
         };
         let fits = match base {
@@ -247,7 +253,10 @@ fn is_fit(instruction: &Instruction, random: &mut Random) -> bool {
     let is_string = instruction.is_string_instruction();
     let spoils = info.used_registers().iter().any(|used| {
         let register = used.register().full_register();
-        let writes = !matches!(used.access(), OpAccess::Read | OpAccess::CondRead | OpAccess::None);
+        let writes = !matches!(
+            used.access(),
+            OpAccess::Read | OpAccess::CondRead | OpAccess::None
+        );
         writes && register.is_gpr64() && ![0, 2, STACK].contains(&register.number())
     });
     is_string || !spoils || random.once_in(16)

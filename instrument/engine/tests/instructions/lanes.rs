@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, Register};
+use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 
 use crate::generate;
 use crate::machine::{ARENA_BYTES, ARENA_START, CODE_START, Case, Files, State, exit};
@@ -12,7 +12,8 @@ use crate::random::Random;
 
 const MASK: usize = 1;
 const POINTER: usize = 3;
-const WIDTHS: [u64; 7] = [1, 2, 4, 8, 16, 32, 64];
+/// Lanes are as wide.
+const WIDTHS: [u64; 4] = [1, 2, 4, 8];
 const ARENA_END: u64 = ARENA_START + ARENA_BYTES;
 
 /// What of a masked operand is accessed.
@@ -20,16 +21,34 @@ const ARENA_END: u64 = ARENA_START + ARENA_BYTES;
 pub(crate) enum Masking {
     /// All, whatever the mask.
     None,
-    /// All, if one of as many lanes is active.
-    AnyLane(usize),
+    /// All, if any lane is active.
+    AnyLane,
     /// As many lanes of this width as are active, side by side.
     Compressed(u64),
     /// The active lanes, of this width.
     Rows(u64),
 }
 
-/// By instruction, and whether it broadcasts.
-pub(crate) struct Lanes(HashMap<(Code, bool), Masking>);
+/// By mnemonic, whether it broadcasts, and which operand the memory is: lanes don't depend on the vector's length.
+type Key = (Mnemonic, bool, Option<u32>);
+
+pub(crate) struct Lanes(HashMap<Key, Masking>);
+
+fn key(instruction: &Instruction) -> Key {
+    let operand = (0..instruction.op_count()).find(|&operand| instruction.op_kind(operand) == OpKind::Memory);
+    (instruction.mnemonic(), instruction.is_broadcast(), operand)
+}
+
+/// How many lanes the mask has for an operand of which all is accessed if any lane is active.
+pub(crate) fn lanes(instruction: &Instruction) -> usize {
+    let whole = instruction.op_code().memory_size();
+    let bytes = if instruction.is_broadcast() {
+        whole.size()
+    } else {
+        instruction.op0_register().size()
+    };
+    bytes / whole.element_size()
+}
 
 /// One instruction tried in several ways: by mask and by how many bytes of the operand are there, whether it faults.
 struct Trial {
@@ -43,11 +62,16 @@ impl Trial {
         let bytes = self.instruction.memory_size().size() as u64;
         let info = self.instruction.code().op_code();
         let element = info.memory_size().element_size();
+        // A row of elements for each row of lanes: counted as a whole.
+        let name = format!("{:?}", self.instruction.mnemonic());
+        if name.starts_with("Vbroadcast") && bytes > element as u64 {
+            return Masking::AnyLane;
+        }
         if faults(0, 0) {
             return Masking::None;
         }
         if self.instruction.is_broadcast() {
-            return Masking::AnyLane(info.memory_size().size() / element);
+            return Masking::AnyLane;
         }
         // They fault when they are not aligned: nothing can be found out.
         let is_aligned = matches!(
@@ -57,7 +81,9 @@ impl Trial {
         if is_aligned {
             return Masking::Rows(element as u64);
         }
-        let narrowest = WIDTHS.into_iter().find(|&width| width >= bytes || !faults(1, width));
+        let narrowest = WIDTHS
+            .into_iter()
+            .find(|&width| width >= bytes || !faults(1, width));
         let width = narrowest.map_or(bytes, |width| width.min(bytes));
         if !faults(2, 0) {
             return Masking::Rows(width);
@@ -65,10 +91,10 @@ impl Trial {
         if width < bytes && faults(2, width) {
             return Masking::Rows(width);
         }
-        if width < bytes && faults(6, width) {
+        if width < bytes && faults(3, width) {
             return Masking::Compressed(width);
         }
-        Masking::AnyLane(self.instruction.op0_register().size() / element)
+        Masking::AnyLane
     }
 }
 
@@ -76,25 +102,37 @@ impl Lanes {
     /// Finds out on this CPU.
     pub(crate) fn learn(stub: &Path) -> Self {
         let mut random = Random(7);
-        let mut code = Vec::new();
-        let mut cases = Vec::new();
-        let mut trials = Vec::new();
-        for (which, broadcasts) in generate::all().into_iter().flat_map(|code| [(code, false), (code, true)]) {
+        let mut widest: HashMap<Key, Code> = HashMap::new();
+        for (which, broadcasts) in generate::all()
+            .into_iter()
+            .flat_map(|code| [(code, false), (code, true)])
+        {
             let info = which.op_code();
             if !info.can_use_op_mask_register() || broadcasts && !info.can_broadcast() {
                 continue;
             }
-            let start = CODE_START + code.len() as u64;
-            let Some(bytes) = suitable(which, broadcasts, start, &mut random) else {
+            let Some(bytes) = suitable(which, broadcasts, CODE_START, &mut random) else {
                 continue;
             };
+            let instruction = Decoder::with_ip(64, &bytes, CODE_START, DecoderOptions::NONE).decode();
+            let known = widest.entry(key(&instruction)).or_insert(which);
+            if known.op_code().memory_size().size() < info.memory_size().size() {
+                *known = which;
+            }
+        }
+        let mut code = Vec::new();
+        let mut cases = Vec::new();
+        let mut trials = Vec::new();
+        for (&(_, broadcasts, _), &which) in &widest {
+            let start = CODE_START + code.len() as u64;
+            let bytes = suitable(which, broadcasts, start, &mut random).expect("there was one before");
             let instruction = Decoder::with_ip(64, &bytes, start, DecoderOptions::NONE).decode();
             code.extend(bytes);
             let end = CODE_START + code.len() as u64;
             code.extend(exit());
             let mut keys = vec![(0, 0), (2, 0)];
             for there in WIDTHS {
-                keys.extend([(1, there), (2, there), (6, there)]);
+                keys.extend([(1, there), (2, there), (3, there)]);
             }
             for &(mask, there) in &keys {
                 let mut before = State::random(&mut random);
@@ -114,20 +152,19 @@ impl Lanes {
             if told.contains(&SIGILL) {
                 continue;
             }
-            let faults = keys.into_iter().zip(told.iter().map(|&signal| signal != 0)).collect();
+            let faults = keys
+                .into_iter()
+                .zip(told.iter().map(|&signal| signal != 0))
+                .collect();
             let trial = Trial { instruction, faults };
-            lanes.insert((instruction.code(), instruction.is_broadcast()), trial.masking());
+            lanes.insert(key(&instruction), trial.masking());
         }
-        for ((code, b), m) in &lanes { println!("LANES {:?} {code:?} {b} {m:?}", code.mnemonic()); }
         Self(lanes)
     }
 
     /// How `instruction`, which this CPU knows, masks its operand.
     pub(crate) fn of(&self, instruction: &Instruction) -> Masking {
-        self.0
-            .get(&(instruction.code(), instruction.is_broadcast()))
-            .copied()
-            .unwrap_or(Masking::None)
+        self.0.get(&key(instruction)).copied().unwrap_or(Masking::None)
     }
 }
 

@@ -169,7 +169,9 @@ impl State {
         }
         for number in INDICES {
             let small = (random.next() % 512).wrapping_sub(256);
-            state.set(number, if random.once_in(3) { small & 63 } else { small });
+            // rcx counts a repeated string's elements.
+            let is_count = number == 1 || random.once_in(3);
+            state.set(number, if is_count { small & 63 } else { small });
         }
         state.set(0, random.next());
         state.set(2, random.next() % 64);
@@ -256,8 +258,14 @@ pub(crate) struct Files {
 impl Files {
     pub(crate) fn write(code: &[u8], arena: &[u8], cases: &[Case]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the cases");
-        let paths = ["code", "cases", "results"]
-            .map(|name| folder.path().join(name).to_str().expect("a path of text").to_owned());
+        let paths = ["code", "cases", "results"].map(|name| {
+            folder
+                .path()
+                .join(name)
+                .to_str()
+                .expect("a path of text")
+                .to_owned()
+        });
         let mut bytes = code.to_vec();
         bytes.resize(bytes.len().next_multiple_of(4096), 0xcc);
         std::fs::write(&paths[0], bytes).expect("the code is written");

@@ -150,7 +150,11 @@ fn complaints(
         let recorded = recorded.get(&ip).unwrap_or(&none);
         let faulted = end + 1 == steps.len() && after.signal() != 0;
         let is_string = instruction.is_string_instruction();
-        let got = if is_string { joined(recorded.clone()) } else { recorded.clone() };
+        let got = if is_string {
+            joined(recorded.clone())
+        } else {
+            recorded.clone()
+        };
         if !faulted || is_string {
             let expected = expect::accesses(&instruction, before, after, lanes);
             if expected != got {
@@ -193,14 +197,21 @@ fn check(stub: &Path, lanes: &Lanes, seed: u64, count: usize) -> (Vec<String>, u
     let native = files.run_natively(stub, "steps");
     let range = CODE_START..CODE_START + program.code.len() as u64;
     let recording = Recording::within(stub, &files.arguments("whole"), range);
-    assert_eq!(recording.code(), Some(0), "seed {seed}: the translated program fails");
+    assert_eq!(
+        recording.code(),
+        Some(0),
+        "seed {seed}: the translated program fails"
+    );
     let translated = files.outcomes();
     assert_eq!((native.len(), translated.len()), (count, count));
     let mut recorded: BTreeMap<u64, Vec<Expected>> = BTreeMap::new();
     for access in &recording.accesses {
         recorded.entry(access.ip).or_default().push(text(access));
     }
-    let executed = native.iter().map(|outcome| outcome.steps.len().saturating_sub(1)).sum();
+    let executed = native
+        .iter()
+        .map(|outcome| outcome.steps.len().saturating_sub(1))
+        .sum();
     let mut wrong: Vec<String> = recording.violations.clone();
     for ((case, native), translated) in program.cases.iter().zip(&native).zip(&translated) {
         let complaints = complaints(&program, case, native, translated, &recorded, lanes);
@@ -219,7 +230,16 @@ fn setting(name: &str, otherwise: usize) -> usize {
 }
 
 fn stub() -> std::path::PathBuf {
-    let flags = ["-O1", "-no-pie", "-fno-pie", "-fno-stack-protector", "-mno-avx"];
+    // Away from the addresses of the cases, so that what the engine maps near it is so too.
+    let place = "-Wl,-Ttext-segment=0x70000000";
+    let flags = [
+        "-O1",
+        "-no-pie",
+        "-fno-pie",
+        "-fno-stack-protector",
+        "-mno-avx",
+        place,
+    ];
     compile("tests/programs/instructions.c", &flags)
 }
 

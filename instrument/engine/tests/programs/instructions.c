@@ -136,6 +136,11 @@ int main(int argc, char **argv) {
     extended_mask = cases[1];
     image = (uint8_t *)cases + 64;
     const test_case *all = (const test_case *)(image + ARENA_BYTES);
+    /* Nothing else may lie where a sequence may stray to: it has to fault as it does natively. */
+    const uint64_t holes[][2] = {{0x01000000, ARENA_START}, {ARENA_START + ARENA_BYTES, CODE_START}};
+    for (int i = 0; i < 2; i++)
+        if (mmap((void *)holes[i][0], holes[i][1] - holes[i][0], PROT_NONE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) == MAP_FAILED) return 7;
     const int fixed = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
     if (mmap((void *)ARENA_START, ARENA_BYTES, PROT_READ | PROT_WRITE, fixed, -1, 0) == MAP_FAILED) return 5;
     uint64_t *cell = mmap((void *)EXIT_CELL, 4096, PROT_READ | PROT_WRITE, fixed, -1, 0);

@@ -71,6 +71,17 @@ static void expect_stack(uint8_t *at) {
 }
 
 
+/* The bit's number moves the access; a 16-bit frame pointer leaves the stack pointer's upper part alone. */
+CASE(bits, (void *at, long number), "bt %rsi, (%rdi)\n bts %esi, (%rdi)\n btr %si, 8(%rdi)\n btc %rsi, (%rdi,%rsi,8)\n")
+static void expect_bits(uint8_t *at, long number) {
+    EXPECT(load, at + (number >> 6) * 8, 8);
+    EXPECT(rmw, at + ((int)number >> 5) * 4, 4);
+    EXPECT(rmw, at + 8 + ((short)number >> 4) * 2, 2);
+    EXPECT(rmw, at + number * 8 + (number >> 6) * 8, 8);
+}
+CASE(narrow_frame, (void), "mov %rbp, %rsi\n mov %rsp, %rbp\n mov %rsp, stack_pointer(%rip)\n sub $64, %rsp\n lea -32(%rbp), %bp\n"
+                           "leavew\n popw %cx\n mov stack_pointer(%rip), %rsp\n mov %rsi, %rbp\n")
+
 CASE(segments, (void), "mov %fs:0, %rax\n mov %fs:16, %edx\n xor %ecx, %ecx\n mov %fs:8(%rcx), %rdx\n lea (%rax), %rsi\n mov %fs:1(%rcx), %cl\n")
 CASE(table, (void *at, long index), "mov %rbx, %r8\n mov %rdi, %rbx\n mov %rsi, %rax\n xlatb\n mov %r8, %rbx\n")
 
@@ -211,6 +222,16 @@ int main(int argc, char **argv) {
     BEGIN(modifies), expect_modifies(at + 1);
     stack(at);
     BEGIN(stack), expect_stack(at);
+    for (long number = -600; number < 600; number += 77) {
+        bits(at, number);
+        BEGIN(bits), expect_bits(at, number);
+    }
+    narrow_frame();
+    BEGIN(narrow_frame);
+    EXPECT(store, &stack_pointer, 8);
+    EXPECT(load, ((stack_pointer - 32) & 0xffff) | (stack_pointer & ~0xffffull), 2);
+    EXPECT(load, (((stack_pointer - 32) & 0xffff) | (stack_pointer & ~0xffffull)) + 2, 2);
+    EXPECT(load, &stack_pointer, 8);
     hints(at);
     BEGIN(hints), expect_hints(at);
     segments();
