@@ -53,8 +53,11 @@ fn exact_distances(criterion: &mut Criterion) {
         let lines: Vec<u64> = (0..TOUCHES).map(|_| pattern()).collect();
         group.bench_function(name, |b| {
             b.iter(|| {
-                let distances = lines.iter().filter_map(|line| reuse.touch(*line));
-                black_box(distances.fold(0u64, u64::wrapping_add))
+                let mut sum = 0u64;
+                reuse.touch_all(&lines, |distance| {
+                    sum = sum.wrapping_add(distance.unwrap_or(0));
+                });
+                black_box(sum)
             });
         });
     }
@@ -71,14 +74,32 @@ fn operand(address: u64, stride: i64, bytes: u32, owner: u32) -> Operand {
     }
 }
 
-type Stream = Vec<(Vec<Operand>, u64)>;
+/// Runs one after the other: their operands, and for each the number of operands and iterations.
+struct Stream {
+    operands: Vec<Operand>,
+    runs: Vec<(usize, u64)>,
+}
+
+impl FromIterator<(Vec<Operand>, u64)> for Stream {
+    fn from_iter<I: IntoIterator<Item = (Vec<Operand>, u64)>>(all: I) -> Self {
+        let (mut operands, mut runs) = (Vec::new(), Vec::new());
+        for (of_run, iterations) in all {
+            runs.push((of_run.len(), iterations));
+            operands.extend(of_run);
+        }
+        Self { operands, runs }
+    }
+}
 
 fn streams() -> [(&'static str, Stream); 4] {
     const A: u64 = 0x1000_0000;
     const B: u64 = 0x8000_0000;
     let mut next = random();
     [
-        ("read 32 B", vec![(vec![operand(A, 32, 32, 0)], 4 << 20)]),
+        (
+            "read 32 B",
+            [(vec![operand(A, 32, 32, 0)], 4 << 20)].into_iter().collect(),
+        ),
         (
             // Rows of 18-byte Q4_0 blocks against an activation vector.
             "gemv q4_0",
@@ -145,10 +166,8 @@ fn meters(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("locality");
     group.sample_size(10);
     for (name, stream) in streams() {
-        let accesses = stream
-            .iter()
-            .map(|(operands, iterations)| operands.len() as u64 * iterations)
-            .sum();
+        let runs = stream.runs.iter();
+        let accesses = runs.map(|(count, iterations)| *count as u64 * iterations).sum();
         group.throughput(Throughput::Elements(accesses));
         for (setting, one_in, analyses) in settings {
             let mut locality = Locality::new(&Options {
@@ -160,13 +179,13 @@ fn meters(criterion: &mut Criterion) {
             (0..4).for_each(|owner| locality.add_owner(owner, 0));
             group.bench_function(BenchmarkId::new(name, setting), |b| {
                 b.iter(|| {
-                    for (operands, iterations) in &stream {
-                        let run = Run {
-                            operands,
-                            iterations: *iterations,
-                        };
-                        locality.run(0, run);
-                    }
+                    let mut rest = stream.operands.as_slice();
+                    let runs = stream.runs.iter().map(move |&(count, iterations)| {
+                        let (operands, behind) = rest.split_at(count);
+                        rest = behind;
+                        Run { operands, iterations }
+                    });
+                    locality.runs(0, runs);
                     black_box(locality.owner_count())
                 });
             });

@@ -71,6 +71,24 @@ impl LineTable {
         slot
     }
 
+    /// The slot of a line, if its page is known.
+    #[inline]
+    pub(super) fn find(&self, line: u64) -> Option<Slot> {
+        let key = line >> self.shift;
+        let mask = self.entries.len() - 1;
+        let mut at = Self::home(key, mask);
+        loop {
+            let (found, number) = self.entries[at];
+            if found == key + 1 {
+                return Some(number << self.shift | (line & ((1 << self.shift) - 1)) as u32);
+            }
+            if found == 0 {
+                return None;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
     fn home(key: u64, mask: usize) -> usize {
         (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & mask
     }

@@ -9,6 +9,7 @@
 //! Memory: beside that of [`LruStack`], 16 bytes for each slot of a line.
 
 use super::histogram::Histogram;
+use super::line_table::Slot;
 use super::lru_stack::LruStack;
 use super::stretch::Stretch;
 
@@ -57,6 +58,13 @@ impl ReuseMeter {
     pub(super) fn reserve(&mut self, slots: usize, groups: usize) {
         self.last.resize(slots, LastUse::default());
         self.groups.resize(groups, Reuse::default());
+    }
+
+    /// Reads what a touch of the slot will need; see [`LruStack::warm`].
+    #[inline]
+    pub(super) fn warm(&self, slot: Slot) -> u64 {
+        let last = self.last.get(slot as usize).map_or(0, |last| last.time);
+        self.stack.warm(slot) ^ last
     }
 
     /// Distances of the touches of the last stretch, in its first iteration.

@@ -60,12 +60,12 @@ fn measure_within(stream: &[OwnedRun], one_in: u64, most_lines: usize) -> Findin
         ..Options::default()
     });
     (0..OWNERS).for_each(|owner| locality.add_owner(owner, owner));
-    for (thread, operands, iterations) in stream {
-        let run = Run {
+    for of_thread in stream.chunk_by(|a, b| a.0 == b.0) {
+        let runs = of_thread.iter().map(|(_, operands, iterations)| Run {
             operands,
             iterations: *iterations,
-        };
-        locality.run(*thread, run);
+        });
+        locality.runs(of_thread[0].0, runs);
     }
     locality.finish()
 }
@@ -137,7 +137,7 @@ fn fully_associative_misses(all: &[Access], lines: u32) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn everything_is_as_defined(stream in streams(), one_in in prop_oneof![Just(1u64), 2u64..6]) {
@@ -169,8 +169,9 @@ proptest! {
     fn the_miss_ratio_curve_is_that_of_fully_associative_caches(stream in streams()) {
         let all = naive::accesses(&stream);
         let mut reuse = ReuseDistance::default();
-        let distances: Vec<Option<u64>> =
-            all.iter().flat_map(Access::lines).map(|line| reuse.touch(line)).collect();
+        let touched: Vec<u64> = all.iter().flat_map(Access::lines).collect();
+        let mut distances = Vec::new();
+        reuse.touch_all(&touched, |distance| distances.push(distance));
         let lines = distances.iter().filter(|distance| distance.is_none()).count() as u64;
         let mut smaller = u64::MAX;
         for size in 1..=lines {

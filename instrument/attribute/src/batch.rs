@@ -32,7 +32,7 @@ impl AttributedBatch {
     }
 
     /// The runs, in order.
-    pub fn runs(&self) -> impl Iterator<Item = cachesim::Run<'_>> {
+    pub fn runs(&self) -> impl Iterator<Item = cachesim::Run<'_>> + Clone {
         let mut start = 0;
         self.heads.iter().map(move |(end, iterations)| {
             let operands = &self.operands[start..*end as usize];

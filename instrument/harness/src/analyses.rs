@@ -59,7 +59,7 @@ pub fn list() -> String {
     text
 }
 
-/// Lines followed at most where a sample is taken: about 200 MiB.
+/// Lines followed at most where a sample is taken: 200 to 400 MiB.
 const LINES_MOST: usize = 1 << 20;
 
 /// What to measure on a machine, or on none. All lines are followed whatever memory they need, unless a limit is set.
@@ -118,7 +118,7 @@ impl Analyses {
     }
 
     /// Takes in attributed runs of a thread.
-    pub fn runs<'a>(&mut self, thread: u32, ledger: &Ledger, runs: impl Iterator<Item = Run<'a>>) {
+    pub fn runs<'a>(&mut self, thread: u32, ledger: &Ledger, runs: impl Iterator<Item = Run<'a>> + Clone) {
         for row in self.locality.owner_count()..ledger.len() {
             let key = ledger.key(row as u32);
             let group = *self.index.entry((key.context, key.object)).or_insert_with(|| {
@@ -127,9 +127,7 @@ impl Analyses {
             });
             self.locality.add_owner(group, key.context);
         }
-        for run in runs {
-            self.locality.run(thread, run);
-        }
+        self.locality.runs(thread, runs);
     }
 
     /// What was found out.
