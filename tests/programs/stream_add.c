@@ -1,28 +1,30 @@
-/* STREAM's Add kernel (McCalpin): c[i] = a[i] + b[i], in doubles, over arrays far larger than any cache.
+/* STREAM's Add kernel as McCalpin's stream.c has it: c[j] = a[j] + b[j] over static arrays of doubles. They are far
+ * larger than the last cache that they are meant for.
  *
- * usage: stream_add ELEMENTS REPETITIONS */
+ * usage: stream_add REPETITIONS */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/types.h>
 
-__attribute__((noinline, noclone)) static void add(double *c, const double *a, const double *b, long n) {
-    for (long i = 0; i < n; i++) c[i] = a[i] + b[i];
-}
+#define ELEMENTS (1 << 20)
+static double a[ELEMENTS], b[ELEMENTS], c[ELEMENTS];
 
-static double *array(long n) {
-    double *values = malloc(n * sizeof *values);
-    if (!values) exit(1);
-    for (long i = 0; i < n; i++) values[i] = i;
-    return values;
+__attribute__((noinline)) static void add(void) {
+    ssize_t j;
+    for (j = 0; j < ELEMENTS; j++) c[j] = a[j] + b[j];
 }
 
 int main(int argc, char **argv) {
-    if (argc != 3) {
-        fprintf(stderr, "usage: stream_add ELEMENTS REPETITIONS\n");
+    if (argc != 2) {
+        fprintf(stderr, "usage: stream_add REPETITIONS\n");
         return 2;
     }
-    long n = atol(argv[1]), repetitions = atol(argv[2]);
-    double *a = array(n), *b = array(n), *c = array(n);
-    for (long i = 0; i < repetitions; i++) add(c, a, b, n);
-    printf("%g\n", c[n - 1]);
+    for (ssize_t j = 0; j < ELEMENTS; j++) {
+        a[j] = 1.0;
+        b[j] = 2.0;
+        c[j] = 0.0;
+    }
+    for (long i = atol(argv[1]); i > 0; i--) add();
+    printf("%g\n", c[ELEMENTS - 1]);
     return 0;
 }

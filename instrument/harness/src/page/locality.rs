@@ -49,7 +49,9 @@ pub(super) fn draw(profile: &Profile) -> String {
         );
         html += &section(
             "Reuse distances",
-            &format!("Line accesses by the bytes of other lines used since the line’s last use. {estimate}"),
+            &format!(
+                "Line accesses by the bytes of other lines used since the line’s last use; heights are logarithmic. {estimate}"
+            ),
             &distances(summary, &total),
         );
     }
@@ -145,7 +147,7 @@ fn miss_ratio_curves(summary: &LocalitySummary, curves: &[(String, LocalitySum)]
             human(sum.group.line_accesses, Unit::Count)
         );
         drawing.curve(&path, &color(series), &tip);
-        legend.push((color(series), super::markup::shorten(name, 18)));
+        legend.push((color(series), super::markup::shorten(name, 14)));
     }
     drawing.legend(AXIS_WIDTH, 14.0, &legend);
     drawing.finish("Miss ratio by cache size")
