@@ -15,6 +15,7 @@ pub(crate) struct Mapping {
     pub(crate) path: Vec<u8>,
 }
 
+pub(crate) const PROTECTION_READ: u64 = 1;
 pub(crate) const PROTECTION_WRITE: u64 = 2;
 pub(crate) const PROTECTION_EXECUTE: u64 = 4;
 
@@ -98,7 +99,9 @@ fn parse_line(line: &[u8]) -> Option<Mapping> {
     let path = fields.nth(2).unwrap_or_default().trim_ascii().to_vec();
     Some(Mapping {
         range,
-        protection: bit(0, b'r', 1) | bit(1, b'w', PROTECTION_WRITE) | bit(2, b'x', PROTECTION_EXECUTE),
+        protection: bit(0, b'r', PROTECTION_READ)
+            | bit(1, b'w', PROTECTION_WRITE)
+            | bit(2, b'x', PROTECTION_EXECUTE),
         shared: flags.get(3) == Some(&b's'),
         offset,
         path,

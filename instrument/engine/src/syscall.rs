@@ -93,9 +93,16 @@ pub(crate) fn before(thread: &mut Thread, next: u64, plain: usize, watched: usiz
                 None => plain as u64,
             }
         }
-        number::ARCH_PRCTL if thread.argument(0) == ARCH_SET_GS => system::fatal(format_args!(
-            "the target uses the GS segment, which the native engine needs for itself: use --engine valgrind"
-        )),
+        number::ARCH_PRCTL if thread.argument(0) == ARCH_SET_GS => {
+            let cause = format!(
+                "thread {} uses the GS segment, which the native engine needs for itself: it runs natively from {next:#x} on",
+                thread.index
+            );
+            thread.event_with_text(Event::Unobserved, &[0], Some(cause.as_bytes()));
+            thread.close_chunk();
+            thread.open_chunk();
+            return next - SYSCALL.len() as u64;
+        }
         number::MUNMAP | number::MPROTECT | number::MREMAP => {
             forget(thread.argument(0), thread.argument(1));
             watched as u64

@@ -268,3 +268,31 @@ fn more_threads_than_rings_run_unobserved_and_say_so() {
     assert_eq!(started + native, 5);
     assert!((1..5).contains(&native), "{native}");
 }
+
+#[test]
+fn a_program_that_uses_gs_runs_on_natively() {
+    let program = compile("tests/programs/refused.c", &["-O1"]);
+    let recording = Recording::of(&program, &["gs"], false);
+    assert_eq!(
+        (recording.code(), recording.output.as_slice()),
+        (Some(7), &b"gs 22\n"[..])
+    );
+    assert_eq!(recording.violations, Vec::<String>::new());
+    let told = recording.pick(|event| match event {
+        Event::Unobserved { cause, .. } => Some(cause.clone()),
+        _ => None,
+    });
+    assert!(told.len() == 1 && told[0].contains("GS segment"), "{told:?}");
+    assert!(recording.loads >= 50_000, "{}", recording.loads);
+}
+
+#[test]
+fn a_fault_inside_the_engine_keeps_what_was_recorded() {
+    let program = compile("tests/programs/refused.c", &["-O1"]);
+    let recording = Recording::of(&program, &["engine"], false);
+    assert_eq!(recording.code(), Some(125));
+    assert_eq!(recording.output, b"found\n");
+    assert_eq!(recording.violations, Vec::<String>::new());
+    assert!(!recording.finished);
+    assert!(recording.loads >= 50_000, "{}", recording.loads);
+}

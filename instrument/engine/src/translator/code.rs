@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 
-use crate::maps::{Mapping, PROTECTION_EXECUTE};
+use crate::maps::{Mapping, PROTECTION_EXECUTE, PROTECTION_READ};
 
 const LONGEST_INSTRUCTION: u64 = 15;
 
@@ -17,7 +17,9 @@ pub(crate) struct Code {
 
 impl Code {
     pub(crate) fn of(mapping: &Mapping) -> Option<Self> {
-        let executable = mapping.protection & PROTECTION_EXECUTE != 0;
+        // What can't be read, such as the vsyscall page, can't be translated.
+        let needed = PROTECTION_READ | PROTECTION_EXECUTE;
+        let executable = mapping.protection & needed == needed;
         executable.then(|| Self {
             range: mapping.range.clone(),
             is_rewritable: mapping.is_rewritable(),
@@ -30,7 +32,7 @@ impl Code {
             return &[];
         }
         let length = length.min(self.range.end - pc) as usize;
-        // SAFETY: mapped and executable, which on x86-64 means readable; should the target unmap it meanwhile, it would
+        // SAFETY: mapped, executable and readable; should the target unmap it meanwhile, it would
         // take away the code that it is about to run.
         unsafe { std::slice::from_raw_parts(pc as *const u8, length) }
     }

@@ -18,6 +18,7 @@ mod layout;
 mod operand;
 mod roots;
 pub(crate) mod site;
+mod xsave;
 
 use iced_x86::{Encoder, InstructionInfoFactory};
 

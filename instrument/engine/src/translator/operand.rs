@@ -9,10 +9,15 @@ pub(super) use memloupe_layout::{Form, NO_SLOT};
 use memloupe_layout::{OPERAND_ADDRESS_32, OPERAND_FS, OPERAND_VECTOR_MASK};
 
 use super::roots::{Roots, Value};
+use super::xsave;
 
 const WORD_BYTES: u16 = 8;
 const TILE_CONFIGURATION_WORDS: u16 = 8;
 const LINE_BYTES: u16 = 64;
+const RAX: u8 = 0;
+const RDX: u8 = 2;
+/// State components of AMX.
+const TILE_COMPONENTS: u64 = 3 << 17;
 
 /// `enum ml_kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +189,7 @@ impl Recording {
         };
         let mut operand = Operand {
             ip: instruction.ip(),
-            bytes: access_bytes(instruction, memory.memory_size()),
+            bytes: access_bytes(instruction, memory.memory_size(), &self.roots),
             kind,
             flags: 0,
             slot: NO_SLOT,
@@ -399,26 +404,24 @@ fn addressed(instruction: &Instruction) -> UsedMemory {
     )
 }
 
-fn access_bytes(instruction: &Instruction, size: MemorySize) -> u16 {
-    let mnemonic = instruction.mnemonic();
-    match mnemonic {
-        // All state components that are turned on, in the standard form: what is in its initial state is counted too.
+fn access_bytes(instruction: &Instruction, size: MemorySize, roots: &Roots) -> u16 {
+    let components = || match (roots.value(RAX), roots.value(RDX)) {
+        (Value::Constant(low), Value::Constant(high)) => (high as u64) << 32 | u64::from(low as u32),
+        // Whoever chooses at run time chooses all; tiles lie behind the rest and are rarely in use.
+        _ => !TILE_COMPONENTS,
+    };
+    match instruction.mnemonic() {
         Mnemonic::Xsave
         | Mnemonic::Xsave64
-        | Mnemonic::Xsavec
-        | Mnemonic::Xsavec64
         | Mnemonic::Xsaveopt
         | Mnemonic::Xsaveopt64
         | Mnemonic::Xrstor
-        | Mnemonic::Xrstor64 => extended_state_bytes(),
+        | Mnemonic::Xrstor64 => xsave::standard_bytes(components()),
+        Mnemonic::Xsavec | Mnemonic::Xsavec64 => xsave::compact_bytes(components()),
         _ if instruction.is_string_instruction() => instruction.memory_size().size() as u16,
         _ if size.size() > 0 => size.size() as u16,
         _ => LINE_BYTES,
     }
-}
-
-fn extended_state_bytes() -> u16 {
-    std::arch::x86_64::__cpuid_count(0xd, 0).ebx as u16
 }
 
 /// A string instruction with a repeat prefix.
