@@ -67,6 +67,26 @@ counters! {
         mshr_stalls,
         /// Sum over the misses of the misses then in flight, itself included: divided by misses, the parallelism.
         misses_in_flight,
+        /// Look-ups on behalf of the prefetchers of levels nearer to the core.
+        prefetch_lookups,
+        /// Of these, those that missed.
+        prefetch_lookup_misses,
+        /// Lines that this level's prefetcher asked for, those that were there already not counted.
+        prefetches_issued,
+        /// Lines that it asked for though they were there.
+        prefetches_redundant,
+        /// Prefetched lines that were used, charged to the owner whose access asked for them.
+        prefetches_useful,
+        /// Accesses that hit because of a prefetch, charged to the owner of the access.
+        prefetch_hits,
+        /// Of the useful ones, those that were used within the miss window.
+        prefetches_late,
+        /// Prefetched lines that left without being used.
+        prefetches_unused,
+        /// Sum over the useful ones of the accesses of the cache from arrival to use.
+        prefetch_lead_accesses,
+        /// Demand misses on lines that a prefetch had replaced.
+        prefetch_pollution,
         /// Misses on lines that this cache never held.
         compulsory,
         /// Misses that a fully associative LRU cache of this size would have had too.

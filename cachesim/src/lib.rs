@@ -2,10 +2,11 @@
 //!
 //! What is modelled: any number of levels, each private to a core, shared by a cluster or by all, split or unified.
 //! *Plain* levels (LRU, write-back, write-allocate, neither inclusive nor exclusive) take the fast path. What else a level
-//! may do, on the general path, is [`LevelOptions`]; which policies there are, [`replacement::BUILTIN`]. Every counter is
+//! may do, on the general path, is [`LevelOptions`]; which policies there are, [`replacement::BUILTIN`] and
+//! [`prefetch::BUILTIN`]. Every counter is
 //! kept per *owner*, an index that the caller chooses (an operator, a site, an object, or a combination of them).
 //!
-//! What is not: coherence among private caches, prefetchers, TLBs, and time. Two cores that write one line each keep a
+//! What is not: coherence among private caches, TLBs, and time. Two cores that write one line each keep a
 //! dirty copy of it.
 //!
 //! The crate does no I/O and knows no process: addresses go in, counters and the requests to memory come out.
@@ -53,6 +54,7 @@ pub mod locality;
 mod memory;
 mod owner;
 mod plain;
+pub mod prefetch;
 pub mod replacement;
 mod run;
 mod runs;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use memloupe_cachesim::{
     AccessKind, CacheConfig, Caches, Config, Contents, Inclusion, LevelDetail, LevelOptions, Memory, Operand,
-    OwnerTraits, Partition, PartitionBy, Run, Scope, WritePolicy, replacement,
+    OwnerTraits, Partition, PartitionBy, Run, Scope, WritePolicy, prefetch, replacement,
 };
 use proptest::prelude::*;
 
@@ -56,12 +56,24 @@ fn options(ways: u32) -> impl Strategy<Value = LevelOptions> {
         prop_oneof![Just(0u32), 1u32..4],
         any::<(bool, bool, bool)>(),
         proptest::option::weighted(0.3, partition),
+        proptest::option::weighted(
+            0.4,
+            proptest::sample::select(prefetch::BUILTIN.iter().collect::<Vec<_>>()),
+        ),
         any::<u64>(),
     );
     (shape, buffers).prop_map(
         |(
             (replacement, write, inclusion, sectors, slices),
-            (victim_lines, mshrs, write_buffer_lines, (write_allocate, classify, opt_bound), partition, seed),
+            (
+                victim_lines,
+                mshrs,
+                write_buffer_lines,
+                (write_allocate, classify, opt_bound),
+                partition,
+                prefetcher,
+                seed,
+            ),
         )| LevelOptions {
             replacement,
             seed,
@@ -74,6 +86,7 @@ fn options(ways: u32) -> impl Strategy<Value = LevelOptions> {
             mshrs,
             miss_window_accesses: mshrs * 10,
             write_buffer_lines,
+            prefetcher,
             partition,
             classify,
             opt_bound,
@@ -219,7 +232,7 @@ fn check_contents(config: &Config, caches: &Caches, cores: usize) -> Result<(), 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(800))]
 
     #[test]
     fn contents_and_counters_agree((config, cores) in machines(), accesses in accesses()) {
@@ -248,6 +261,10 @@ proptest! {
                 let classes = total(&caches, level, |d| d.compulsory + d.capacity + d.conflict);
                 prop_assert_eq!(classes, misses);
             }
+            let useful = total(&caches, level, |d| d.prefetches_useful);
+            prop_assert_eq!(useful, total(&caches, level, |d| d.prefetch_hits));
+            let settled = useful + total(&caches, level, |d| d.prefetches_unused);
+            prop_assert!(settled <= total(&caches, level, |d| d.prefetches_issued));
             let optimal = caches.opt_misses(level);
             prop_assert_eq!(optimal.is_some(), options.opt_bound);
             if options.write == WritePolicy::Through {

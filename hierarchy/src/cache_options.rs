@@ -1,6 +1,8 @@
 //! What a machine file may say of a cache beyond its shape: one line of [`OPTIONS`] per key.
 
-use memloupe_cachesim::{Inclusion, LevelOptions, Partition, PartitionBy, WritePolicy, replacement};
+use memloupe_cachesim::{
+    Inclusion, LevelOptions, Partition, PartitionBy, WritePolicy, prefetch, replacement,
+};
 
 use crate::error::MachineError;
 use crate::machine_file::MachineFile;
@@ -164,6 +166,18 @@ pub(crate) const OPTIONS: &[CacheOption] = &[
             Ok(())
         },
         write: |options, _| options.write_buffer_lines.to_string(),
+    },
+    CacheOption {
+        key: "prefetcher",
+        read: |file, key, options, _| {
+            let names: Vec<_> = std::iter::once("none")
+                .chain(prefetch::BUILTIN.iter().map(|builtin| builtin.name))
+                .collect();
+            let name = name_of(file, key, &names, ToString::to_string)?;
+            options.prefetcher = prefetch::BUILTIN.iter().find(|builtin| builtin.name == name);
+            Ok(())
+        },
+        write: |options, _| quoted(options.prefetcher.map_or("none", |builtin| builtin.name)),
     },
     CacheOption {
         key: "partition_by",

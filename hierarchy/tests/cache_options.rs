@@ -33,6 +33,7 @@ line = "128 B"
 sector = "64 B"
 latency = "9 cycles"
 replacement = "tree-plru"
+prefetcher = "spp"
 inclusion = "inclusive"
 [cache.l3]
 level = 3
@@ -70,6 +71,7 @@ fn options_arrive_and_survive_a_round_trip() {
     assert_eq!((l2.scope, l2.options.sectors), (Scope::Cluster(2), 2));
     assert_eq!(machine.line_bytes(), 64);
     assert_eq!(l2.options.replacement.name, "tree-plru");
+    assert_eq!(l2.options.prefetcher.unwrap().name, "spp");
     assert_eq!(l2.options.inclusion, Inclusion::Inclusive);
     assert_eq!(l3.options.inclusion, Inclusion::Exclusive);
     assert_eq!((l3.options.replacement.name, l3.options.seed), ("random", 7));
@@ -100,6 +102,7 @@ fn mistakes_name_the_key_and_what_it_takes() {
             "did you mean 'cache.l2.replacement'?",
         ),
         ("\"tree-plru\"", "\"plru\"", "is not one of: lru, tree-plru, nru,"),
+        ("\"spp\"", "\"sspp\"", "is not one of: none, next-line, stride,"),
         ("\"through\"", "\"around\"", "is not one of: back, through"),
         (
             "\"200 accesses\"",
@@ -117,7 +120,11 @@ fn mistakes_name_the_key_and_what_it_takes() {
             "mshrs = 300",
             "l1d: MSHRs: 300 is more than the 256",
         ),
-        ("mshrs = 10\n", "", "l1d: MSHRs: need a miss window"),
+        (
+            "mshrs = 10\n",
+            "",
+            "l1d: miss window: is of MSHRs or a prefetcher",
+        ),
         (
             "sector = \"64 B\"",
             "sector = \"48 B\"",

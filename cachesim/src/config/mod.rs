@@ -241,8 +241,11 @@ impl Config {
                 );
             }
         }
-        if (options.mshrs == 0) != (options.miss_window_accesses == 0) {
-            return refuse("MSHRs", "need a miss window in accesses, and it needs them");
+        if options.mshrs > 0 && options.miss_window_accesses == 0 {
+            return refuse("MSHRs", "need a miss window in accesses");
+        }
+        if options.miss_window_accesses > 0 && options.mshrs == 0 && options.prefetcher.is_none() {
+            return refuse("miss window", "is of MSHRs or a prefetcher, and there is neither");
         }
         if let Some(partition) = &options.partition {
             if partition.masks.is_empty() {

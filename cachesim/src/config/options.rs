@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::prefetch;
 use crate::replacement;
 
 /// When a store's data goes further out.
@@ -90,10 +91,13 @@ pub struct LevelOptions {
     pub victim_lines: u32,
     /// Miss status holding registers; 0: misses in flight are not modelled.
     pub mshrs: u32,
-    /// For how many accesses of this cache a miss stays in flight.
+    /// For how many accesses of this cache a miss stays in flight; a prefetched line that is used within as many would
+    /// have been late.
     pub miss_window_accesses: u32,
     /// Lines of a merging buffer for the stores that leave this level as stores; 0: none.
     pub write_buffer_lines: u32,
+    /// What is fetched before it is asked for.
+    pub prefetcher: Option<&'static prefetch::Builtin>,
     /// Who may replace what.
     pub partition: Option<Partition>,
     /// Tell compulsory, capacity and conflict misses apart.
@@ -116,6 +120,7 @@ impl Default for LevelOptions {
             mshrs: 0,
             miss_window_accesses: 0,
             write_buffer_lines: 0,
+            prefetcher: None,
             partition: None,
             classify: false,
             opt_bound: false,
@@ -145,6 +150,8 @@ impl LevelOptions {
         reason(self.victim_lines > 0, "victim cache".into());
         reason(self.mshrs > 0, "MSHRs".into());
         reason(self.write_buffer_lines > 0, "write buffer".into());
+        let prefetcher = self.prefetcher.map_or("", |builtin| builtin.name);
+        reason(self.prefetcher.is_some(), format!("prefetcher {prefetcher}"));
         reason(self.partition.is_some(), "way partitioning".into());
         reason(self.classify, "miss classification".into());
         reason(self.opt_bound, "OPT bound".into());

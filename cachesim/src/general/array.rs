@@ -8,9 +8,11 @@ use crate::config::MOST_SECTORS;
 use crate::replacement::{Geometry, Policy, Request};
 
 /// What is known of the lines of one tag: a word of bits, a bit per line, for each of these.
-type State = [u16; 4];
+type State = [u16; 3];
 const VALID: usize = 0;
 const DIRTY: usize = 1;
+/// Brought in by a prefetch and not used since.
+const PREFETCHED: usize = 2;
 
 /// A line in the array: its set and way.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +27,8 @@ pub(super) struct Copy {
     pub(super) line: u64,
     /// Who last wrote it, if it is dirty.
     pub(super) writer: Option<u32>,
+    /// Whether a prefetch brought it and nothing used it.
+    pub(super) prefetched: bool,
 }
 
 /// The lines of a tag that was replaced.
@@ -42,6 +46,7 @@ impl Block {
         valid.map(move |sector| Copy {
             line: block.first_line + sector as u64,
             writer: (block.state[DIRTY] >> sector & 1 == 1).then(|| block.writers[sector]),
+            prefetched: block.state[PREFETCHED] >> sector & 1 == 1,
         })
     }
 }
@@ -79,7 +84,7 @@ impl Array {
             ways: geometry.ways,
             sector_bits: sectors.trailing_zeros(),
             tags: vec![0; tags],
-            states: vec![[0; 4]; tags],
+            states: vec![[0; 3]; tags],
             writers: vec![0; tags * sectors as usize],
             recent: vec![0; geometry.sets],
             policy,
@@ -145,7 +150,30 @@ impl Array {
         self.is_valid(place, line).then(|| Copy {
             line,
             writer: self.writer(place, line),
+            prefetched: self.is_prefetched(place, line),
         })
+    }
+
+    fn is_prefetched(&self, place: Place, line: u64) -> bool {
+        self.states[self.at(place)][PREFETCHED] >> self.sector(line) & 1 == 1
+    }
+
+    /// Whether this is the first use of a prefetched line; it is none from now on.
+    pub(super) fn use_prefetched(&mut self, place: Place, line: u64) -> bool {
+        let (at, sector) = (self.at(place), self.sector(line));
+        let first = self.states[at][PREFETCHED] >> sector & 1 == 1;
+        self.states[at][PREFETCHED] &= !(1 << sector);
+        first
+    }
+
+    /// Marks a line as prefetched, if it is there.
+    pub(super) fn mark_prefetched(&mut self, line: u64) -> bool {
+        let Some(place) = self.find(line) else {
+            return false;
+        };
+        let (at, sector) = (self.at(place), self.sector(line));
+        self.states[at][PREFETCHED] |= 1 << sector;
+        true
     }
 
     fn writer(&self, place: Place, line: u64) -> Option<u32> {
@@ -243,7 +271,7 @@ impl Array {
     pub(super) fn remove(&mut self, line: u64) -> Option<Copy> {
         let place = self.find(line)?;
         let (at, sector) = (self.at(place), self.sector(line));
-        let writer = self.writer(place, line);
+        let (writer, prefetched) = (self.writer(place, line), self.is_prefetched(place, line));
         for bits in &mut self.states[at] {
             *bits &= !(1 << sector);
         }
@@ -251,7 +279,11 @@ impl Array {
             self.tags[at] = 0;
             self.policy.leave(place.set, place.way);
         }
-        Some(Copy { line, writer })
+        Some(Copy {
+            line,
+            writer,
+            prefetched,
+        })
     }
 
     pub(super) fn resident_lines(&self) -> u64 {
@@ -272,6 +304,7 @@ impl Array {
                     line: ((tag - 1) << self.sector_bits) + sector as u64,
                     writer: (state[DIRTY] >> sector & 1 == 1)
                         .then(|| self.writers[(at << self.sector_bits) + sector]),
+                    prefetched: state[PREFETCHED] >> sector & 1 == 1,
                 })
             })
     }

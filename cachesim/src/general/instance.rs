@@ -3,10 +3,12 @@
 use super::array::{Array, Copy};
 use super::classifier::Classifier;
 use super::in_flight::InFlight;
+use super::prefetching::Prefetching;
 use super::slices::Slices;
 use super::victim_cache::VictimCache;
 use super::write_buffer::WriteBuffer;
 use crate::config::{Config, Contents, Inclusion, Partition, PartitionBy, WritePolicy};
+use crate::prefetch::PAGE_BYTES;
 use crate::replacement::{Geometry, opt::Recording};
 
 #[derive(Debug)]
@@ -33,6 +35,7 @@ pub(super) struct Instance {
     pub(super) in_flight: Option<InFlight>,
     pub(super) classifier: Option<Classifier>,
     pub(super) recording: Option<Recording>,
+    pub(super) prefetching: Option<Prefetching>,
     partition: Option<Partition>,
     all_ways: u64,
 }
@@ -52,6 +55,10 @@ impl Instance {
         let in_flight = some(options.mshrs).map(|n| InFlight::new(n, options.miss_window_accesses));
         let lines = sets * u64::from(cache.ways) * u64::from(options.sectors);
         let classifier = options.classify.then(|| Classifier::new(lines));
+        let page_lines = u64::from(PAGE_BYTES / config.line_bytes).max(1);
+        let prefetching = options
+            .prefetcher
+            .map(|builtin| Prefetching::new(builtin, page_lines, options.miss_window_accesses));
         let recording = options.opt_bound.then(Recording::default);
         Self {
             level,
@@ -71,10 +78,14 @@ impl Instance {
             write_allocate: options.write_allocate,
             inclusion: options.inclusion,
             takes_dirty: options.write == WritePolicy::Back && cache.contents != Contents::Instruction,
-            observed: in_flight.is_some() || classifier.is_some() || recording.is_some(),
+            observed: in_flight.is_some()
+                || classifier.is_some()
+                || recording.is_some()
+                || prefetching.is_some(),
             in_flight,
             classifier,
             recording,
+            prefetching,
             partition: options.partition.clone(),
             all_ways: u64::MAX >> (u64::BITS - cache.ways),
         }

@@ -14,6 +14,7 @@ mod array;
 mod classifier;
 mod in_flight;
 mod instance;
+mod prefetching;
 mod request;
 mod slices;
 mod victim_cache;
@@ -51,6 +52,8 @@ pub(crate) struct General {
     instances: Vec<Instance>,
     cores: Vec<Core>,
     owners: Vec<OwnerTraits>,
+    // What prefetchers asked for during the access at work: instance, line, owner.
+    queue: Vec<(usize, u64, u32)>,
     ledger: Ledger,
     details: Details,
 }
@@ -104,6 +107,7 @@ impl General {
                 .collect(),
             instances,
             owners: Vec::new(),
+            queue: Vec::new(),
             ledger: Ledger::new(config.levels.len()),
             details: Details::new(config.levels.len()),
         }

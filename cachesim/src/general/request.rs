@@ -1,16 +1,26 @@
 //! The way of a request through the caches, and what it sets off.
 
 use super::General;
-use super::array::{Copy, Insertion};
+use super::array::{Copy, Insertion, Place};
 use super::write_buffer::Buffered;
 use crate::cache::line_address;
 use crate::config::Inclusion;
 use crate::ledger::Cause;
 use crate::memory::Memory;
+use crate::prefetch::Access;
 use crate::replacement::{Purpose, Request};
 use crate::run::{AccessKind, Operand, Run};
 
 use super::classifier::MissClass;
+
+/// Whose counters a request goes to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Why {
+    /// The program's.
+    Program(Cause),
+    /// The prefetcher's of a level nearer to the core, or of the level itself.
+    Prefetcher,
+}
 
 /// A request for a line.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +28,7 @@ struct Ask {
     line: u64,
     owner: u32,
     core: usize,
-    cause: Cause,
+    why: Why,
     purpose: Purpose,
     /// It brings data to write; a line that is only fetched on behalf of a store does not.
     write: bool,
@@ -90,12 +100,15 @@ impl<M: Memory> Hierarchy<'_, M> {
                 line,
                 owner,
                 core: self.core,
-                cause: kind.cause(),
+                why: Why::Program(kind.cause()),
                 purpose,
                 write: kind.writes(),
                 takes_dirty: false,
             },
         );
+        if !self.general.queue.is_empty() {
+            self.prefetch();
+        }
     }
 
     fn site(&self, owner: u32) -> u32 {
@@ -116,8 +129,16 @@ impl<M: Memory> Hierarchy<'_, M> {
         };
         let request = ask.request(self.site(ask.owner));
         let instance = &mut self.general.instances[at];
-        let counters = self.general.ledger.level_mut(ask.owner, instance.level);
-        counters.accesses[ask.cause as usize] += 1;
+        match ask.why {
+            Why::Program(cause) => {
+                let counters = self.general.ledger.level_mut(ask.owner, instance.level);
+                counters.accesses[cause as usize] += 1;
+            }
+            Why::Prefetcher => {
+                let detail = self.general.details.level_mut(ask.owner, instance.level);
+                detail.prefetch_lookups += 1;
+            }
+        }
         let Some(place) = instance.array.find(ask.line) else {
             return self.miss(at, ask, &request);
         };
@@ -126,7 +147,7 @@ impl<M: Memory> Hierarchy<'_, M> {
             instance.array.mark_dirty(place, ask.line, ask.owner);
         }
         if instance.observed {
-            self.observe_hit(at, ask);
+            self.observe_hit(at, place, ask);
         }
         let instance = &self.general.instances[at];
         if ask.write && instance.write_through {
@@ -137,7 +158,10 @@ impl<M: Memory> Hierarchy<'_, M> {
         None
     }
 
-    fn observe_hit(&mut self, at: usize, ask: &Ask) {
+    fn observe_hit(&mut self, at: usize, place: Place, ask: &Ask) {
+        if ask.why == Why::Prefetcher {
+            return;
+        }
         let instance = &mut self.general.instances[at];
         if let Some(recording) = &mut instance.recording {
             recording.push(ask.line, ask.owner);
@@ -151,9 +175,108 @@ impl<M: Memory> Hierarchy<'_, M> {
             let detail = self.general.details.level_mut(ask.owner, instance.level);
             detail.delayed_hits += 1;
         }
+        if instance.prefetching.is_some() {
+            let first_use = instance.array.use_prefetched(place, ask.line);
+            if first_use {
+                self.prefetch_used(at, ask);
+            }
+            self.train(at, ask, true, first_use);
+        }
+    }
+
+    fn prefetch_used(&mut self, at: usize, ask: &Ask) {
+        let instance = &mut self.general.instances[at];
+        let level = instance.level;
+        let settled = instance.prefetching.as_mut().and_then(|p| p.settle(ask.line));
+        if let Some((issuer, after, late)) = settled {
+            let detail = self.general.details.level_mut(issuer, level);
+            detail.prefetches_useful += 1;
+            detail.prefetch_lead_accesses += after;
+            detail.prefetches_late += u64::from(late);
+            self.general.details.level_mut(ask.owner, level).prefetch_hits += 1;
+        }
+    }
+
+    /// Shows an access to the prefetcher of `at`; what it asks for waits until the access is over.
+    fn train(&mut self, at: usize, ask: &Ask, hit: bool, first_use: bool) {
+        let access = Access {
+            line: ask.line,
+            site: self.site(ask.owner),
+            hit,
+            first_use,
+        };
+        let general = &mut *self.general;
+        if let Some(prefetching) = &mut general.instances[at].prefetching {
+            prefetching.access(&access, |line| general.queue.push((at, line, ask.owner)));
+        }
+    }
+
+    /// Whether an instance nearer to a core than `at` holds `line`.
+    fn is_held_inside(&self, at: usize, line: u64) -> bool {
+        let inner = &self.general.instances[at].inner;
+        inner
+            .iter()
+            .any(|&i| self.general.instances[i].find(line).is_some())
+    }
+
+    /// Fetches what prefetchers asked for during the access before.
+    #[cold]
+    fn prefetch(&mut self) {
+        for next in 0..self.general.queue.len() {
+            let (at, line, owner) = self.general.queue[next];
+            let instance = &self.general.instances[at];
+            let (level, outer, takes_dirty) = (instance.level, instance.outer, instance.takes_dirty);
+            let present = instance.find(line).is_some()
+                || instance.inclusion == Inclusion::Exclusive && self.is_held_inside(at, line);
+            let detail = self.general.details.level_mut(owner, level);
+            if present {
+                detail.prefetches_redundant += 1;
+                continue;
+            }
+            detail.prefetches_issued += 1;
+            self.drain_store_to(at, line);
+            let ask = Ask {
+                line,
+                owner,
+                core: self.core,
+                why: Why::Prefetcher,
+                purpose: Purpose::Prefetch,
+                write: false,
+                takes_dirty,
+            };
+            let writer = self.access(outer, &ask);
+            let request = ask.request(self.site(owner));
+            if let Some(writer) = self.fill(at, writer, &ask, &request) {
+                self.write_back(at, line, writer, &ask, false);
+            }
+            let instance = &mut self.general.instances[at];
+            if instance.array.mark_prefetched(line)
+                && let Some(prefetching) = &mut instance.prefetching
+            {
+                prefetching.arrived(line, owner);
+            }
+        }
+        self.general.queue.clear();
+    }
+
+    /// A line is about to leave `at`.
+    fn farewell(&mut self, at: usize, copy: &Copy) {
+        let instance = &mut self.general.instances[at];
+        if let Some(prefetching) = &mut instance.prefetching {
+            prefetching.left(copy.line);
+            if copy.prefetched
+                && let Some((issuer, ..)) = prefetching.settle(copy.line)
+            {
+                let detail = self.general.details.level_mut(issuer, instance.level);
+                detail.prefetches_unused += 1;
+            }
+        }
     }
 
     fn observe_miss(&mut self, at: usize, ask: &Ask) {
+        if ask.why == Why::Prefetcher {
+            return;
+        }
         let instance = &mut self.general.instances[at];
         if let Some(recording) = &mut instance.recording {
             recording.push(ask.line, ask.owner);
@@ -171,15 +294,20 @@ impl<M: Memory> Hierarchy<'_, M> {
             detail.mshr_stalls += u64::from(taken.stalled);
             detail.misses_in_flight += taken.in_flight;
         }
+        if let Some(prefetching) = &mut instance.prefetching {
+            detail.prefetch_pollution += u64::from(prefetching.is_pollution(ask.line));
+            self.train(at, ask, false, false);
+        }
     }
 
     /// A line leaves an exclusive level for the level that asked.
     fn move_out(&mut self, at: usize, ask: &Ask) -> Option<u32> {
         let instance = &mut self.general.instances[at];
         let level = instance.level;
-        let writer = instance.remove(ask.line)?.writer;
+        let copy = instance.remove(ask.line)?;
         self.general.details.level_mut(ask.owner, level).removals += 1;
-        self.hand_over(at, writer, ask)
+        self.farewell(at, &copy);
+        self.hand_over(at, copy.writer, ask)
     }
 
     /// A line that left `at` goes to the level that asked: with its dirt, or with that written back.
@@ -201,7 +329,13 @@ impl<M: Memory> Hierarchy<'_, M> {
         let allocates = !ask.write || instance.write_allocate && !exclusive;
         let takes_dirty = instance.takes_dirty;
         let observed = instance.observed;
-        self.general.ledger.miss(ask.owner, level, ask.cause as usize, 1);
+        match ask.why {
+            Why::Program(cause) => self.general.ledger.miss(ask.owner, level, cause as usize, 1),
+            Why::Prefetcher => {
+                let detail = self.general.details.level_mut(ask.owner, level);
+                detail.prefetch_lookup_misses += 1;
+            }
+        }
         if observed {
             self.observe_miss(at, ask);
         }
@@ -267,7 +401,7 @@ impl<M: Memory> Hierarchy<'_, M> {
             line,
             owner: writer,
             core: instance.first_core,
-            cause: Cause::Write,
+            why: Why::Program(Cause::Write),
             purpose: Purpose::Store,
             write: true,
             takes_dirty: false,
@@ -286,7 +420,7 @@ impl<M: Memory> Hierarchy<'_, M> {
                 self.access(
                     outer,
                     &Ask {
-                        cause: Cause::Write,
+                        why: Why::Program(Cause::Write),
                         purpose: Purpose::Store,
                         takes_dirty: false,
                         ..*ask
@@ -309,6 +443,11 @@ impl<M: Memory> Hierarchy<'_, M> {
         let ways = instance.ways_for(ask.core, self.general.owners[ask.owner as usize].class);
         let may_bypass = instance.inclusion != Inclusion::Inclusive;
         let insertion = instance.array.insert(ask.line, writer, request, ways, may_bypass);
+        if let Some(prefetching) = &mut instance.prefetching
+            && !matches!(insertion, Insertion::Bypassed)
+        {
+            prefetching.filled(ask.line, ask.why == Why::Prefetcher);
+        }
         let detail = self.general.details.level_mut(ask.owner, level);
         match insertion {
             Insertion::Free { sector_miss } => {
@@ -335,10 +474,20 @@ impl<M: Memory> Hierarchy<'_, M> {
         let instance = &mut self.general.instances[at];
         let detail = self.general.details.level_mut(ask.owner, instance.level);
         detail.evictions += 1;
+        if let Some(prefetching) = &mut instance.prefetching
+            && ask.why == Why::Prefetcher
+            && !copy.prefetched
+        {
+            prefetching.replaced_by_prefetch(copy.line);
+        }
         let mut leaves = copy;
+        leaves.prefetched = false;
+        self.farewell(at, &copy);
+        let instance = &mut self.general.instances[at];
+        let detail = self.general.details.level_mut(ask.owner, instance.level);
         if let Some(victims) = &mut instance.victims {
             detail.fills += 1;
-            match victims.keep(copy) {
+            match victims.keep(leaves) {
                 None => return,
                 Some(oldest) => {
                     detail.evictions += 1;
@@ -351,7 +500,7 @@ impl<M: Memory> Hierarchy<'_, M> {
 
     /// `copy` leaves the level of `at` for the next.
     fn leave(&mut self, at: usize, copy: Copy, ask: &Ask) {
-        let Copy { line, mut writer } = copy;
+        let Copy { line, mut writer, .. } = copy;
         if self.general.instances[at].inclusion == Inclusion::Inclusive {
             for inner in 0..self.general.instances[at].inner.len() {
                 let inner = self.general.instances[at].inner[inner];
@@ -368,6 +517,7 @@ impl<M: Memory> Hierarchy<'_, M> {
                     detail.removals += 1;
                     detail.back_invalidations += 1;
                     writer = taken.writer.or(writer);
+                    self.farewell(inner, &taken);
                 }
             }
         }
@@ -409,7 +559,7 @@ impl<M: Memory> Hierarchy<'_, M> {
             line,
             owner,
             core: ask.core,
-            cause: ask.cause,
+            why: ask.why,
             purpose: Purpose::Writeback,
             write: false,
             takes_dirty: false,
@@ -442,13 +592,7 @@ impl<M: Memory> Hierarchy<'_, M> {
         self.general.ledger.level_mut(owner, level).writeback_misses += u64::from(writer.is_some());
         let instance = &self.general.instances[at];
         let stays_out = match instance.inclusion {
-            Inclusion::Exclusive => {
-                !moves
-                    || instance
-                        .inner
-                        .iter()
-                        .any(|&i| self.general.instances[i].find(line).is_some())
-            }
+            Inclusion::Exclusive => !moves || self.is_held_inside(at, line),
             _ => !instance.write_allocate,
         };
         if stays_out {
@@ -509,7 +653,7 @@ impl<M: Memory> Hierarchy<'_, M> {
                 line,
                 owner,
                 core: self.core,
-                cause: Cause::Write,
+                why: Why::Program(Cause::Write),
                 purpose: Purpose::Store,
                 write: true,
                 takes_dirty: false,
@@ -567,13 +711,13 @@ impl<M: Memory> Hierarchy<'_, M> {
             let core = instance.first_core;
             let dirty: Vec<Copy> = instance.lines().filter(|copy| copy.writer.is_some()).collect();
             instance.clean();
-            for Copy { line, writer } in dirty {
+            for Copy { line, writer, .. } in dirty {
                 let owner = writer.unwrap_or_default();
                 let ask = Ask {
                     line,
                     owner,
                     core,
-                    cause: Cause::Write,
+                    why: Why::Program(Cause::Write),
                     purpose: Purpose::Writeback,
                     write: false,
                     takes_dirty: false,
