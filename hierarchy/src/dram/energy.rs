@@ -82,6 +82,18 @@ impl EventEnergy {
         })
     }
 
+    pub(crate) fn parts(&self) -> [f64; 7] {
+        [
+            self.activate_pj,
+            self.read_pj,
+            self.write_pj,
+            self.refresh_pj,
+            self.active_pj_per_ns,
+            self.idle_pj_per_ns,
+            self.pump_pj_per_ns,
+        ]
+    }
+
     /// What `statistics` cost.
     pub fn energy(&self, device: &Device, statistics: &Statistics) -> Energy {
         let count = |commands: &[Command]| -> f64 {

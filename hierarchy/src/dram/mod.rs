@@ -2,8 +2,10 @@
 //!
 //! - [`Standard`] reads a device file; a [`Device`] is one of its speed bins in one of its organisations.
 //! - [`DramSystem`] is the timed model: queues, schedulers, refresh, every timing constraint, event-driven.
+//! - [`check`] holds any command trace against the standard; it shares only the device's parameters with the model.
 //! - [`Dram`] says only which requests hit an open row, for runs whose misses are too many to be timed.
 
+mod checker;
 mod command;
 mod constraint;
 mod controller;
@@ -11,12 +13,14 @@ mod device;
 mod energy;
 mod error;
 mod mapping;
+mod replay;
 mod rows;
 mod standard;
 mod statistics;
 mod system;
 mod timing;
 
+pub use checker::{Checker, Violation, check};
 pub use command::{Command, Target};
 pub use constraint::{Constraint, Scope};
 pub use controller::{
@@ -27,6 +31,7 @@ pub use device::{Device, RefreshMode};
 pub use energy::{Energy, EventEnergy};
 pub use error::DramError;
 pub use mapping::{AddressMapping, DEFAULT_MAPPING, Location, NAMED};
+pub use replay::{Pace, Place, Workload, location, location_levels};
 pub use rows::{Dram, DramCounters};
 pub use standard::{Currents, Standard};
 pub use statistics::{Histogram, RowOutcome, SourceStatistics, Statistics};

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::command::Command;
 use super::constraint::Constraint;
 use super::device::RefreshMode;
+use super::energy::EventEnergy;
 use super::error::DramError;
 
 /// The device files that come with memloupe.
@@ -187,29 +188,46 @@ fn constraints<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Constrai
 }
 
 impl Standard {
-    /// Reads a device file; `file` is the name that errors give.
+    /// Reads a device file; `file` is the name that errors give. Every bin and organisation must resolve: a mistake in
+    /// the file is found when it is read.
     pub fn from_toml(file: &str, text: &str) -> Result<Self, DramError> {
-        let refused = |message: String| DramError::DeviceFile {
-            file: file.into(),
-            message,
+        let standard = Self::parse(file, text)?;
+        let refused = |message: String| {
+            Err(DramError::DeviceFile {
+                file: file.into(),
+                message,
+            })
         };
+        if standard.bins.is_empty() {
+            return refused("it has no [bins]".into());
+        }
+        for bin in standard.bins.keys() {
+            for organisation in standard
+                .organisations
+                .keys()
+                .chain([&standard.default_organisation])
+            {
+                let device = standard.device(bin, Some(organisation))?;
+                let events = EventEnergy::of(&device);
+                if events.is_some_and(|events| events.parts().iter().any(|part| *part < 0.0)) {
+                    let message = "an operation draws less than standby: check IDD0, IDD4R, IDD4W, IDD5B";
+                    return refused(format!("{}: {message}", device.name));
+                }
+            }
+        }
+        Ok(standard)
+    }
+
+    fn parse(file: &str, text: &str) -> Result<Self, DramError> {
         let mut standard: Self = toml::from_str(text).map_err(|error| {
-            let line = error
-                .span()
-                .map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-            refused(format!("line {line}: {}", error.message().replace('\n', ", ")))
+            let start = error.span().map_or(0, |span| span.start);
+            let line = 1 + text[..start].matches('\n').count();
+            DramError::DeviceFile {
+                file: file.into(),
+                message: format!("line {line}: {}", error.message().replace('\n', ", ")),
+            }
         })?;
         standard.file = file.into();
-        if standard.bins.is_empty() {
-            return Err(refused("it has no [bins]".into()));
-        }
-        // Every bin and organisation must resolve: a mistake in the file is found when it is read.
-        for bin in standard.bins.keys() {
-            for organisation in standard.organisations.keys() {
-                standard.device(bin, Some(organisation))?;
-            }
-            standard.device(bin, None)?;
-        }
         Ok(standard)
     }
 
@@ -220,7 +238,7 @@ impl Standard {
             FILES
                 .iter()
                 .map(|(file, text)| {
-                    Self::from_toml(file, text).unwrap_or_else(|error| panic!("built-in device: {error}"))
+                    Self::parse(file, text).unwrap_or_else(|error| panic!("built-in device: {error}"))
                 })
                 .collect()
         })

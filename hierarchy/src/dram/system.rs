@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::controller::{Channel, Completion, ControllerConfig, Plan, Request};
+use super::controller::{Channel, Completion, ControllerConfig, IssuedCommand, Plan, Request};
 use super::device::Device;
 use super::energy::{Energy, EventEnergy};
 use super::error::DramError;
@@ -104,6 +104,16 @@ impl DramSystem {
         for channel in &mut self.channels {
             channel.advance(&self.plan, until, &mut completed);
         }
+    }
+
+    /// Keeps every command from now on, for [`take_commands`](Self::take_commands).
+    pub fn record_commands(&mut self) {
+        self.channels.iter_mut().for_each(Channel::record_commands);
+    }
+
+    /// The commands of each channel since the last call.
+    pub fn take_commands(&mut self) -> Vec<Vec<IssuedCommand>> {
+        self.channels.iter_mut().map(Channel::take_commands).collect()
     }
 
     /// Requests that were accepted and whose data is not through.

@@ -51,8 +51,9 @@ pub struct TimingTable {
     all_bank: usize,
     banks_per_rank: usize,
     banks_per_group: usize,
-    tick_mask: Tick,
-    either_edge: [bool; Command::COUNT],
+    group_shift: u32,
+    // 1 for a command that needs a rising edge where there are others: those are the odd ticks, as the first is 1.
+    edge: [Tick; Command::COUNT],
 }
 
 impl TimingTable {
@@ -87,12 +88,32 @@ impl TimingTable {
             all_bank: device.all_bank as usize,
             banks_per_rank: (device.bank_groups * device.banks) as usize,
             banks_per_group: device.banks as usize,
-            tick_mask: device.ticks_per_clock - 1,
-            either_edge: device.either_edge,
+            group_shift: device.banks.trailing_zeros(),
+            edge: device.either_edge.map(|either| Tick::from(!either)),
         };
         table.add_constraints(device);
         table.add_bus(device);
+        table.drop_implied();
         table
+    }
+
+    /// Rules that say nothing beside an outer one, or that speak to siblings where there are none.
+    fn drop_implied(&mut self) {
+        for rules in &mut self.rules {
+            let all = rules.clone();
+            rules.retain(|rule| {
+                let implies = |outer: &Rule| {
+                    outer.following == rule.following && outer.scope < rule.scope && outer.delay >= rule.delay
+                };
+                !all.iter().any(implies)
+            });
+        }
+        let counts = self.counts;
+        let has_siblings =
+            |rule: &Rule| counts[usize::from(rule.scope)] > counts[usize::from(rule.scope) - 1];
+        self.siblings
+            .iter_mut()
+            .for_each(|rules| rules.retain(has_siblings));
     }
 
     fn add_constraints(&mut self, device: &Device) {
@@ -190,12 +211,7 @@ impl TimingTable {
     /// The first tick from `tick` on at which the clock has the edge that `command` needs.
     #[inline]
     pub fn on_edge(&self, command: Command, tick: Tick) -> Tick {
-        // Rising edges are the odd ticks, as the first tick is 1.
-        if self.either_edge[command as usize] {
-            tick
-        } else {
-            tick | (self.tick_mask & 1)
-        }
+        tick | self.edge[command as usize]
     }
 }
 
@@ -208,10 +224,31 @@ fn add(rules: &mut Vec<Rule>, rule: Rule) {
     }
 }
 
+/// When the banks of one rank let one command pass.
+pub(crate) struct RankGates<'a> {
+    /// The first tick at which the rank and all around it let it pass.
+    pub(crate) shared: Tick,
+    edge: Tick,
+    group_shift: u32,
+    groups: &'a [Tick],
+    banks: &'a [Tick],
+}
+
+impl RankGates<'_> {
+    /// The first tick at which the bank of this number in its rank lets it pass.
+    #[inline]
+    pub(crate) fn tick(&self, bank: usize) -> Tick {
+        self.shared
+            .max(self.groups[bank >> self.group_shift])
+            .max(self.banks[bank])
+            | self.edge
+    }
+}
+
 /// The marks of one channel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TimingState {
-    // By instance, then command.
+    // By command, then instance.
     marks: Vec<Tick>,
     // Issue times plus one, so that 0 is never.
     rings: Vec<Tick>,
@@ -229,24 +266,32 @@ impl TimingState {
     }
 
     #[inline]
-    fn mark(&self, node: u16, command: Command) -> Tick {
-        self.marks[node as usize * Command::COUNT + command.gate() as usize]
+    fn mark(&self, table: &TimingTable, node: u16, command: Command) -> Tick {
+        self.marks[command.gate() as usize * table.nodes + node as usize]
     }
 
-    /// The first tick at which the instances down to `scope` let `command` pass.
+    /// When the banks of the rank that starts with `first_bank` let `command` pass, from `from` on.
     #[inline]
-    pub fn gate_to(&self, path: &Path, command: Command, scope: Scope) -> Tick {
-        path[..=scope as usize]
+    pub(crate) fn rank_gates(
+        &self,
+        table: &TimingTable,
+        command: Command,
+        first_bank: usize,
+        from: Tick,
+    ) -> RankGates<'_> {
+        let marks = &self.marks[command as usize * table.nodes..][..table.nodes];
+        let path = table.path(first_bank);
+        let shared = path[..=Scope::Rank as usize]
             .iter()
-            .map(|&node| self.mark(node, command))
-            .max()
-            .unwrap_or(0)
-    }
-
-    /// The first tick at which the instance of `scope` alone lets `command` pass.
-    #[inline]
-    pub fn gate_at(&self, path: &Path, command: Command, scope: Scope) -> Tick {
-        self.mark(path[scope as usize], command)
+            .map(|&node| marks[node as usize])
+            .max();
+        RankGates {
+            shared: from.max(shared.unwrap_or(0)) | table.edge[command as usize],
+            edge: table.edge[command as usize],
+            group_shift: table.group_shift,
+            groups: &marks[path[Scope::BankGroup as usize] as usize..],
+            banks: &marks[path[Scope::Bank as usize] as usize..],
+        }
     }
 
     /// The first tick at which `command` to `bank` meets every constraint.
@@ -256,15 +301,21 @@ impl TimingState {
         let tick = match command {
             Command::PrechargeAll | Command::RefreshAll | Command::ManageAll => path[..=table.all_bank]
                 .iter()
-                .map(|&node| self.mark(node, command))
+                .map(|&node| self.mark(table, node, command))
                 .max()
                 .unwrap_or(0),
-            Command::RefreshSame | Command::ManageSame => table
-                .same_banks(bank)
-                .map(|bank| self.gate_to(table.path(bank), command, Scope::Bank))
+            Command::RefreshSame | Command::ManageSame => {
+                let nodes = table.same_banks(bank).flat_map(|bank| table.path(bank));
+                nodes
+                    .map(|&node| self.mark(table, node, command))
+                    .max()
+                    .unwrap_or(0)
+            }
+            _ => path
+                .iter()
+                .map(|&node| self.mark(table, node, command))
                 .max()
                 .unwrap_or(0),
-            _ => self.gate_to(path, command, Scope::Bank),
         };
         table.on_edge(command, tick)
     }
@@ -275,6 +326,7 @@ impl TimingState {
         let path = *table.path(bank);
         for rule in &table.rules[command as usize] {
             self.raise(
+                table,
                 path[rule.scope as usize],
                 rule.following,
                 tick + Tick::from(rule.delay),
@@ -288,6 +340,7 @@ impl TimingState {
                     .filter(|r| r.scope == Scope::Bank as u8)
                 {
                     self.raise(
+                        table,
                         path[Scope::Bank as usize],
                         rule.following,
                         tick + Tick::from(rule.delay),
@@ -301,7 +354,7 @@ impl TimingState {
             let parent = (u32::from(own) - table.first[scope]) / siblings;
             let first = table.first[scope] + parent * siblings;
             for node in (first..first + siblings).filter(|node| *node != u32::from(own)) {
-                self.raise(node as u16, rule.following, tick + Tick::from(rule.delay));
+                self.raise(table, node as u16, rule.following, tick + Tick::from(rule.delay));
             }
         }
         for &index in &table.windows_of[command as usize] {
@@ -315,15 +368,15 @@ impl TimingState {
             let oldest = self.rings[ring + *head as usize];
             if oldest != 0 {
                 for &(following, delay) in &rule.following {
-                    self.raise(node, following, oldest - 1 + Tick::from(delay));
+                    self.raise(table, node, following, oldest - 1 + Tick::from(delay));
                 }
             }
         }
     }
 
     #[inline]
-    fn raise(&mut self, node: u16, command: u8, tick: Tick) {
-        let mark = &mut self.marks[node as usize * Command::COUNT + command as usize];
+    fn raise(&mut self, table: &TimingTable, node: u16, command: u8, tick: Tick) {
+        let mark = &mut self.marks[command as usize * table.nodes + node as usize];
         *mark = tick.max(*mark);
     }
 }

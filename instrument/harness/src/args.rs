@@ -28,6 +28,8 @@ pub enum Command {
     Report(Report),
     /// List, show or check machine descriptions
     Machine(MachineCommand),
+    /// Drive a DRAM device alone with a trace of Ramulator 2, DRAMsim3 or DRAMSys
+    Dram(Dram),
     /// Say what this computer can do and how to mend what is missing
     Doctor,
 }
@@ -148,6 +150,98 @@ pub enum Format {
     Csv,
     /// The self-contained page
     Html,
+}
+
+/// `memloupe dram`.
+#[derive(Debug, Args)]
+pub struct Dram {
+    /// The trace: `LD|ST ADDRESS` or `R|W FIELDS` (Ramulator 2), `ADDRESS READ|WRITE CLOCK` (DRAMsim3), or
+    /// `CLOCK: read|write ADDRESS` (DRAMSys)
+    #[arg(value_name = "TRACE", required_unless_present = "list")]
+    pub trace: Option<PathBuf>,
+    /// BIN or BIN/ORGANISATION, such as DDR4-3200AA/16Gb_x8; or a device file, FILE.toml[:BIN[/ORGANISATION]]
+    #[arg(long, value_name = "NAME|FILE", required_unless_present = "list")]
+    pub device: Option<String>,
+    /// List the devices
+    #[arg(long)]
+    pub list: bool,
+    /// Channels; one of HBM has two pseudo-channels
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub channels: u32,
+    /// Ranks (chip selects) per channel
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub ranks: u32,
+    /// Address mapping: an order of fields (RoBaRaCoCh, row-rank-bank-bankgroup-column-channel) or bits
+    /// (row=33:18; bank=17^21 16^20; …)
+    #[arg(long, value_name = "MAPPING", default_value = "RoBaRaCoCh")]
+    pub mapping: String,
+    /// Bytes of a request whose line does not say; larger than a burst, it takes several
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    pub request_bytes: u32,
+    /// Send a request every so many command clocks
+    #[arg(long, value_name = "CLOCKS", conflicts_with_all = ["outstanding", "open_loop"])]
+    pub every: Option<u64>,
+    /// Send a request when fewer than this many are under way
+    #[arg(long, value_name = "N", conflicts_with = "open_loop")]
+    pub outstanding: Option<std::num::NonZero<u32>>,
+    /// Send as soon as requests are accepted, also where the trace has clocks (the default where it has none)
+    #[arg(long)]
+    pub open_loop: bool,
+    /// fcfs, fr-fcfs, fr-fcfs-cap[=COLUMNS] (0: row hits always first) or bliss[=REQUESTS[,CLOCKS]]
+    #[arg(long, default_value = "fr-fcfs")]
+    pub scheduler: String,
+    /// open, closed, capped[=COLUMNS], timeout[=CLOCKS] or adaptive
+    #[arg(long, default_value = "open")]
+    pub row_policy: String,
+    /// all-bank, fine-2x, fine-4x, per-bank, same-bank or none; without it, the standard's first
+    #[arg(long)]
+    pub refresh: Option<String>,
+    /// Refreshes that may be put off while requests wait
+    #[arg(long, default_value_t = 0)]
+    pub postpone: u8,
+    /// Refreshes that may be done ahead while none do
+    #[arg(long, default_value_t = 0)]
+    pub pull_in: u8,
+    /// Against RowHammer: none, rfm[=ACTIVATIONS], prac[=ACTIVATIONS], para[=PROBABILITY] or
+    /// graphene[=ACTIVATIONS[,ENTRIES]]
+    #[arg(long, default_value = "none")]
+    pub mitigation: String,
+    /// Entries of the read queue
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub read_queue: u16,
+    /// Entries of the write queue
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub write_queue: u16,
+    /// Shares of the write queue between which writes are drained
+    #[arg(
+        long,
+        value_name = "LOW,HIGH",
+        value_delimiter = ',',
+        num_args = 2,
+        default_value = "0.2,0.8"
+    )]
+    pub watermarks: Vec<f64>,
+    /// Write the command trace
+    #[arg(long, value_name = "FILE")]
+    pub commands: Option<PathBuf>,
+    /// Hold the command trace against the standard and print what it breaks
+    #[arg(long)]
+    pub check: bool,
+    /// Most threads to simulate channels on
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZero<usize>>,
+    /// How to print the results
+    #[arg(long, value_enum, default_value_t = DramFormat::Table)]
+    pub format: DramFormat,
+}
+
+/// Formats of `memloupe dram`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DramFormat {
+    /// For people
+    Table,
+    /// One object
+    Json,
 }
 
 /// `memloupe machine`.

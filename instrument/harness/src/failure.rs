@@ -30,7 +30,11 @@ pub const EXIT_STATUSES: [(Kind, u8, &str); 8] = [
     (Kind::Machine, 120, "unknown or wrong machine description"),
     (Kind::Preset, 121, "unknown or wrong operator preset"),
     (Kind::Engine, 122, "the capture engine is missing or unusable"),
-    (Kind::Stream, 123, "the target's access stream is corrupt"),
+    (
+        Kind::Stream,
+        123,
+        "the target's access stream or a trace is corrupt",
+    ),
     (
         Kind::Profile,
         124,

@@ -9,6 +9,7 @@ pub mod analyses;
 pub mod args;
 pub mod collect;
 pub mod doctor;
+pub mod dram;
 pub mod failure;
 pub mod launch;
 pub mod machine;

@@ -9,7 +9,7 @@ use memloupe::args::{Arguments, Command, Format, MachineAction, Report};
 use memloupe::failure::{Failure, Kind};
 use memloupe::profile::Profile;
 use memloupe::report::{Query, terminal_columns};
-use memloupe::{doctor, machine, page, run};
+use memloupe::{doctor, dram, machine, page, run};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
             MachineAction::Show { machine } => machine::show(machine).and_then(|text| print(&text)),
             MachineAction::Check { machine } => machine::check(machine).and_then(|text| print(&text)),
         },
+        Command::Dram(arguments) => dram::dram(arguments).and_then(|text| print(&text)),
         Command::Doctor => {
             let (text, able) = doctor::examine();
             print(&text).map(|code| if able { code } else { ExitCode::FAILURE })

@@ -40,12 +40,6 @@ impl Default for Bank {
 }
 
 impl Bank {
-    pub(super) fn has_requests(&self) -> bool {
-        self.lists
-            .iter()
-            .any(|list| list.hit != NONE || list.other != NONE)
-    }
-
     pub(super) fn has_hits(&self) -> bool {
         self.lists.iter().any(|list| list.hit != NONE)
     }

@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Channel;
 use super::bank::bits;
-use super::config::{RowPolicy, Scheduler};
+use super::config::Scheduler;
+use super::maintenance::Step;
 use super::plan::Plan;
-use super::queue::NONE;
 use crate::dram::command::Command;
-use crate::dram::constraint::Scope;
 use crate::dram::timing::Tick;
 
 /// What a choice issues for.
@@ -45,45 +44,104 @@ const ROW_COMMAND: u64 = 1 << SEQUENCE_BITS;
 const BLACKLISTED: u64 = 1 << (SEQUENCE_BITS + 1);
 const PRIORITY_SHIFT: u32 = SEQUENCE_BITS + 2;
 
-/// Keeps the better of two.
-#[inline]
-fn keep(best: &mut Option<Choice>, tick: Tick, tier: u8, key: u64, choice: impl FnOnce() -> Choice) {
-    if best.is_none_or(|best| (tick, tier, key) < (best.tick, best.tier, best.key)) {
-        *best = Some(choice());
+/// The best choice so far.
+#[derive(Clone, Copy)]
+struct Best(Option<Choice>);
+
+impl Best {
+    /// A choice at a later tick than this is no better.
+    #[inline]
+    fn limit(&self) -> Tick {
+        self.0.map_or(Tick::MAX, |choice| choice.tick)
+    }
+
+    #[inline]
+    fn keep(&mut self, choice: Choice) {
+        let order = |choice: &Choice| (choice.tick, choice.tier, choice.key);
+        if self.0.as_ref().is_none_or(|best| order(&choice) < order(best)) {
+            self.0 = Some(choice);
+        }
     }
 }
+
+/// Which of the two places of the best choices column commands and row commands have.
+const COLUMN: usize = 0;
 
 impl Channel {
     /// What to issue next, on the column bus and on the row bus; with one bus for both, in the first place.
     pub(super) fn choose(&mut self, plan: &Plan) -> [Option<Choice>; 2] {
-        let now = self.now;
-        let column_from = now.max(self.bus_free[0]);
-        let row_from = now.max(self.bus_free[1]);
-        let mut column = None;
-        let mut row = None;
-        self.choose_active(plan, column_from, &mut column);
+        let row_place = usize::from(plan.device.dual_bus);
+        let mut best = [Best(None); 2];
+        let from = self.bus_free.map(|free| free.max(self.now));
+        self.choose_active(plan, from[COLUMN], &mut best[COLUMN]);
+        let served = row_place == COLUMN && best[COLUMN].limit() == self.now;
         if self.busy_domains > 0 {
-            self.choose_task(plan, row_from, &mut row);
+            self.choose_task(plan, from[1], &mut best[row_place]);
         }
-        let taken = !plan.device.dual_bus && column.is_some_and(|choice: Choice| choice.tick == now);
-        if !taken {
+        if !served {
             self.set_direction(plan);
-            self.choose_request(plan, column_from, row_from, &mut column, &mut row);
+            self.choose_request(plan, from, &mut best);
             if plan.timeout_ticks != Tick::MAX {
-                self.choose_idle(plan, row_from, &mut row);
+                self.choose_idle(plan, from[1], &mut best[row_place]);
             }
         }
-        if plan.device.dual_bus {
-            return [column, row];
+        best.map(|best| best.0)
+    }
+
+    /// A request came that its bank would serve next: whether it goes before what was chosen. False if that has to be
+    /// found out from the start.
+    pub(super) fn reconsider(&mut self, plan: &Plan, slot: u16) -> bool {
+        let Some(choices) = self.choices else { return false };
+        let request = &self.queue[slot];
+        let bank = usize::from(request.bank);
+        let (index, bit) = (bank / plan.banks_per_rank, bank % plan.banks_per_rank);
+        let rank = &self.ranks[index];
+        let by_age =
+            plan.scheduler == Scheduler::FrFcfs && !plan.by_source && plan.timeout_ticks == Tick::MAX;
+        if !by_age || self.direction_may_change(plan) || self.starves(plan) {
+            return false;
         }
-        let first = match (column, row) {
-            (Some(column), Some(row)) => {
-                let order = |choice: Choice| (choice.tick, choice.tier, choice.key);
-                Some(if order(row) < order(column) { row } else { column })
+        if request.write != self.writing || rank.blocked >> bit & 1 == 1 {
+            return true;
+        }
+        let direction = usize::from(request.write);
+        let command = if rank.hit[direction] >> bit & 1 == 1 && self.banks[bank].open_row == request.row {
+            if request.write {
+                Command::Write
+            } else {
+                Command::Read
             }
-            (column, row) => column.or(row),
+        } else if rank.wait[direction] >> bit & 1 == 1 {
+            Command::Activate
+        } else if (rank.active[0] | rank.active[1]) >> bit & 1 == 1 {
+            return true;
+        } else {
+            Command::Precharge
         };
-        [first, None]
+        let bus = usize::from(!command.is_column());
+        let from = self.bus_free[bus].max(self.now);
+        let gates = self
+            .timing
+            .rank_gates(&plan.table, command, index * plan.banks_per_rank, from);
+        let choice = Choice {
+            tick: gates.tick(bit),
+            tier: 2,
+            key: request.sequence,
+            command,
+            bank,
+            row: request.row,
+            purpose: Purpose::Request(slot),
+        };
+        let place = if plan.device.dual_bus { bus } else { COLUMN };
+        let mut best = Best(choices[place]);
+        best.keep(choice);
+        self.choices.as_mut().expect("there are choices")[place] = best.0;
+        true
+    }
+
+    fn starves(&self, plan: &Plan) -> bool {
+        let old = |slot: u16| self.queue[slot].arrival + plan.starvation_ticks <= self.now;
+        (0..2).any(|direction| self.queue.oldest(direction).is_some_and(old))
     }
 
     /// Reading or writing: the queues' watermarks decide, and requests that waited too long.
@@ -134,57 +192,50 @@ impl Channel {
         u64::from(u8::MAX - priority) << PRIORITY_SHIFT | if blacklisted { BLACKLISTED } else { 0 }
     }
 
-    fn choose_active(&self, plan: &Plan, from: Tick, best: &mut Option<Choice>) {
+    fn choose_active(&self, plan: &Plan, from: Tick, best: &mut Best) {
         for (index, rank) in self.ranks.iter().enumerate() {
             for (direction, command) in [Command::Read, Command::Write].into_iter().enumerate() {
                 if rank.active[direction] == 0 {
                     continue;
                 }
                 let first = index * plan.banks_per_rank;
-                let shared = self
-                    .timing
-                    .gate_to(plan.table.path(first), command, Scope::Rank)
-                    .max(from);
+                let gates = self.timing.rank_gates(&plan.table, command, first, from);
                 for bit in bits(rank.active[direction]) {
-                    let bank = first + bit;
-                    let tick = self.tick_in_rank(plan, command, bank, shared);
-                    let slot = self.banks[bank].active;
-                    let key = self.queue[slot].sequence;
-                    let purpose = Purpose::Request(slot);
-                    keep(best, tick, 0, key, || Choice {
-                        tick,
-                        tier: 0,
-                        key,
-                        command,
-                        bank,
-                        row: 0,
-                        purpose,
-                    });
+                    let tick = gates.tick(bit);
+                    if tick <= best.limit() {
+                        let bank = first + bit;
+                        let slot = self.banks[bank].active;
+                        let (key, purpose) = (self.queue[slot].sequence, Purpose::Request(slot));
+                        best.keep(Choice {
+                            tick,
+                            tier: 0,
+                            key,
+                            command,
+                            bank,
+                            row: 0,
+                            purpose,
+                        });
+                    }
                 }
             }
         }
     }
 
-    /// When `command` may issue to `bank`, given when its rank lets it.
-    #[inline]
-    fn tick_in_rank(&self, plan: &Plan, command: Command, bank: usize, shared: Tick) -> Tick {
-        let path = plan.table.path(bank);
-        let group = self.timing.gate_at(path, command, Scope::BankGroup);
-        let own = self.timing.gate_at(path, command, Scope::Bank);
-        plan.table.on_edge(command, shared.max(group).max(own))
-    }
-
-    fn choose_task(&self, plan: &Plan, from: Tick, best: &mut Option<Choice>) {
+    fn choose_task(&self, plan: &Plan, from: Tick, best: &mut Best) {
         for step in self.steps(plan) {
             let gate = self.timing.gate(&plan.table, step.command, step.bank).max(from);
             let tick = plan.table.on_edge(step.command, gate);
-            let key = step.domain as u64;
-            let (command, bank, row) = (step.command, step.bank, step.row);
-            let purpose = Purpose::Task(step.domain);
-            keep(best, tick, 1, key, || Choice {
+            let Step {
+                domain,
+                command,
+                bank,
+                row,
+            } = step;
+            let purpose = Purpose::Task(domain);
+            best.keep(Choice {
                 tick,
                 tier: 1,
-                key,
+                key: domain as u64,
                 command,
                 bank,
                 row,
@@ -193,137 +244,202 @@ impl Channel {
         }
     }
 
-    fn choose_request(
-        &self,
-        plan: &Plan,
-        column_from: Tick,
-        row_from: Tick,
-        column: &mut Option<Choice>,
-        row: &mut Option<Choice>,
-    ) {
+    fn choose_request(&self, plan: &Plan, from: [Tick; 2], best: &mut [Best; 2]) {
         let direction = usize::from(self.writing);
         let oldest = self.queue.oldest(direction);
         // In order: nobody but the oldest, and not while the one before it has its row open but not its data.
-        let only = match plan.scheduler {
-            Scheduler::Fcfs => {
-                if self.active_requests > 0 {
-                    return;
-                }
-                oldest
-            }
-            _ => None,
-        };
+        let in_order = plan.scheduler == Scheduler::Fcfs;
+        if in_order && self.active_requests > 0 {
+            return;
+        }
+        let only = oldest.filter(|_| in_order);
         let starved = oldest.filter(|&slot| self.queue[slot].arrival + plan.starvation_ticks <= self.now);
-        let starved_bank = starved.map(|slot| usize::from(self.queue[slot].bank));
-        let cap = match plan.scheduler {
-            Scheduler::FrFcfsCap(0) | Scheduler::Bliss { .. } => Some(u32::MAX),
-            Scheduler::FrFcfsCap(cap) => Some(cap),
-            _ => None,
+        let choice = Chooser {
+            channel: self,
+            plan,
+            direction,
+            only,
+            starved,
+            starved_bank: starved.map(|slot| usize::from(self.queue[slot].bank)),
+            cap: match plan.scheduler {
+                Scheduler::FrFcfsCap(0) | Scheduler::Bliss { .. } => Some(u32::MAX),
+                Scheduler::FrFcfsCap(cap) => Some(cap),
+                _ => None,
+            },
         };
-        let access = if self.writing {
-            Command::Write
-        } else {
-            Command::Read
-        };
-        for (index, rank) in self.ranks.iter().enumerate() {
-            let first = index * plan.banks_per_rank;
-            let free = !rank.blocked;
-            let path = plan.table.path(first);
-            let lists = |bit: usize| &self.banks[first + bit].lists[direction];
-            // A bank whose oldest request starves serves nothing else.
-            let starves = |bit: usize, slot: u16| starved_bank == Some(first + bit) && starved != Some(slot);
-            let (hits, conflicts) = (rank.hit[direction] & free, rank.conflict[direction] & free);
-            if hits != 0 {
-                let shared = self.timing.gate_to(path, access, Scope::Rank).max(column_from);
-                for bit in bits(hits) {
-                    let (bank, slot) = (first + bit, lists(bit).hit);
-                    let capped =
-                        cap.is_some_and(|cap| self.banks[bank].columns >= cap) && conflicts >> bit & 1 == 1;
-                    if capped || starves(bit, slot) || only.is_some_and(|only| only != slot) {
-                        continue;
-                    }
-                    let tick = self.tick_in_rank(plan, access, bank, shared);
-                    let (key, command) = (self.key(plan, slot, false), access);
-                    let purpose = Purpose::Request(slot);
-                    keep(column, tick, 2, key, || Choice {
-                        tick,
-                        tier: 2,
-                        key,
-                        command,
-                        bank,
-                        row: 0,
-                        purpose,
-                    });
-                }
-            }
-            let waits = rank.wait[direction] & free;
-            if waits != 0 {
-                let command = Command::Activate;
-                let shared = self.timing.gate_to(path, command, Scope::Rank).max(row_from);
-                for bit in bits(waits) {
-                    let (bank, slot) = (first + bit, lists(bit).other);
-                    if starves(bit, slot) || only.is_some_and(|only| only != slot) {
-                        continue;
-                    }
-                    let tick = self.tick_in_rank(plan, command, bank, shared);
-                    let (key, row_number) = (self.key(plan, slot, true), self.queue[slot].row);
-                    let purpose = Purpose::Request(slot);
-                    keep(row, tick, 2, key, || Choice {
-                        tick,
-                        tier: 2,
-                        key,
-                        command,
-                        bank,
-                        row: row_number,
-                        purpose,
-                    });
-                }
-            }
-            let conflicts = conflicts & !(rank.active[0] | rank.active[1]);
-            if conflicts != 0 {
-                let command = Command::Precharge;
-                let shared = self.timing.gate_to(path, command, Scope::Rank).max(row_from);
-                for bit in bits(conflicts) {
-                    let (bank, slot) = (first + bit, lists(bit).other);
-                    let keeps_row = cap.is_some_and(|cap| self.banks[bank].columns < cap)
-                        && hits >> bit & 1 == 1
-                        && starved != Some(slot);
-                    if keeps_row || starves(bit, slot) || only.is_some_and(|only| only != slot) {
-                        continue;
-                    }
-                    let tick = self.tick_in_rank(plan, command, bank, shared);
-                    let key = self.key(plan, slot, true);
-                    let purpose = Purpose::Request(slot);
-                    keep(row, tick, 2, key, || Choice {
-                        tick,
-                        tier: 2,
-                        key,
-                        command,
-                        bank,
-                        row: 0,
-                        purpose,
-                    });
-                }
-            }
+        let row_place = usize::from(plan.device.dual_bus);
+        for index in 0..self.ranks.len() {
+            choice.columns(index, from[COLUMN], &mut best[COLUMN]);
+            choice.activates(index, from[1], &mut best[row_place]);
+            choice.precharges(index, from[1], &mut best[row_place]);
         }
     }
 
     /// A row that was open for long enough and that nobody wants.
-    fn choose_idle(&self, plan: &Plan, from: Tick, best: &mut Option<Choice>) {
-        debug_assert!(matches!(plan.row_policy, RowPolicy::Timeout(_)));
+    fn choose_idle(&self, plan: &Plan, from: Tick, best: &mut Best) {
         let command = Command::Precharge;
         for (index, rank) in self.ranks.iter().enumerate() {
             let wanted = rank.active[0] | rank.active[1] | rank.hit[0] | rank.hit[1] | rank.blocked;
             for bit in bits(rank.open & !wanted) {
                 let bank = index * plan.banks_per_rank + bit;
-                debug_assert_eq!(self.banks[bank].active, NONE);
                 let idle = self.banks[bank].last_use + plan.timeout_ticks;
                 let gate = self.timing.gate(&plan.table, command, bank).max(from).max(idle);
                 let tick = plan.table.on_edge(command, gate);
                 let (key, purpose) = (bank as u64, Purpose::Idle);
-                keep(best, tick, 3, key, || Choice {
+                best.keep(Choice {
                     tick,
                     tier: 3,
+                    key,
+                    command,
+                    bank,
+                    row: 0,
+                    purpose,
+                });
+            }
+        }
+    }
+}
+
+/// What a choice among requests of one direction goes by.
+struct Chooser<'a> {
+    channel: &'a Channel,
+    plan: &'a Plan,
+    direction: usize,
+    /// Nobody but this one.
+    only: Option<u16>,
+    /// The oldest, if it waited too long: its bank serves nothing else.
+    starved: Option<u16>,
+    starved_bank: Option<usize>,
+    /// Column commands to a row before a request to another row goes first; without one, age alone decides.
+    cap: Option<u32>,
+}
+
+impl Chooser<'_> {
+    /// Whom the bank serves in place of `slot`: where sources have priorities, its starving request may be another.
+    fn instead_of(&self, bank: usize, slot: u16, is_hit: bool) -> u16 {
+        let row = self.channel.banks[bank].open_row;
+        let starved = self.starved.filter(|&slot| {
+            self.starved_bank == Some(bank) && (self.channel.queue[slot].row == row) == is_hit
+        });
+        starved.unwrap_or(slot)
+    }
+
+    fn may_go(&self, bank: usize, slot: u16) -> bool {
+        let starves = self.starved_bank == Some(bank) && self.starved != Some(slot);
+        !starves && self.only.is_none_or(|only| only == slot)
+    }
+
+    /// Requests to open rows.
+    #[inline]
+    fn columns(&self, index: usize, from: Tick, best: &mut Best) {
+        let (channel, plan, rank) = (self.channel, self.plan, &self.channel.ranks[index]);
+        let hits = rank.hit[self.direction] & !rank.blocked;
+        if hits == 0 {
+            return;
+        }
+        let first = index * plan.banks_per_rank;
+        let command = if self.direction == 1 {
+            Command::Write
+        } else {
+            Command::Read
+        };
+        let gates = channel.timing.rank_gates(&plan.table, command, first, from);
+        if gates.shared > best.limit() {
+            return;
+        }
+        for bit in bits(hits) {
+            let tick = gates.tick(bit);
+            if tick > best.limit() {
+                continue;
+            }
+            let bank = first + bit;
+            let slot = self.instead_of(bank, channel.banks[bank].lists[self.direction].hit, true);
+            let capped = self.cap.is_some_and(|cap| channel.banks[bank].columns >= cap)
+                && rank.conflict[self.direction] >> bit & 1 == 1
+                && self.starved != Some(slot);
+            if capped || !self.may_go(bank, slot) {
+                continue;
+            }
+            let (key, purpose) = (channel.key(plan, slot, false), Purpose::Request(slot));
+            best.keep(Choice {
+                tick,
+                tier: 2,
+                key,
+                command,
+                bank,
+                row: 0,
+                purpose,
+            });
+        }
+    }
+
+    /// Requests to closed banks.
+    #[inline]
+    fn activates(&self, index: usize, from: Tick, best: &mut Best) {
+        let (channel, plan, rank) = (self.channel, self.plan, &self.channel.ranks[index]);
+        let waits = rank.wait[self.direction] & !rank.blocked;
+        if waits == 0 {
+            return;
+        }
+        let first = index * plan.banks_per_rank;
+        let command = Command::Activate;
+        let gates = channel.timing.rank_gates(&plan.table, command, first, from);
+        if gates.shared > best.limit() {
+            return;
+        }
+        for bit in bits(waits) {
+            let tick = gates.tick(bit);
+            if tick > best.limit() {
+                continue;
+            }
+            let bank = first + bit;
+            let slot = self.instead_of(bank, channel.banks[bank].lists[self.direction].other, false);
+            if self.may_go(bank, slot) {
+                let (key, row) = (channel.key(plan, slot, true), channel.queue[slot].row);
+                let purpose = Purpose::Request(slot);
+                best.keep(Choice {
+                    tick,
+                    tier: 2,
+                    key,
+                    command,
+                    bank,
+                    row,
+                    purpose,
+                });
+            }
+        }
+    }
+
+    /// Requests to rows that are not the open ones.
+    #[inline]
+    fn precharges(&self, index: usize, from: Tick, best: &mut Best) {
+        let (channel, plan, rank) = (self.channel, self.plan, &self.channel.ranks[index]);
+        let held = rank.blocked | rank.active[0] | rank.active[1];
+        let conflicts = rank.conflict[self.direction] & !held;
+        if conflicts == 0 {
+            return;
+        }
+        let first = index * plan.banks_per_rank;
+        let command = Command::Precharge;
+        let gates = channel.timing.rank_gates(&plan.table, command, first, from);
+        if gates.shared > best.limit() {
+            return;
+        }
+        for bit in bits(conflicts) {
+            let tick = gates.tick(bit);
+            if tick > best.limit() {
+                continue;
+            }
+            let bank = first + bit;
+            let slot = self.instead_of(bank, channel.banks[bank].lists[self.direction].other, false);
+            let keeps_row = self.cap.is_some_and(|cap| channel.banks[bank].columns < cap)
+                && rank.hit[self.direction] >> bit & 1 == 1
+                && self.starved != Some(slot);
+            if !keeps_row && self.may_go(bank, slot) {
+                let (key, purpose) = (channel.key(plan, slot, true), Purpose::Request(slot));
+                best.keep(Choice {
+                    tick,
+                    tier: 2,
                     key,
                     command,
                     bank,

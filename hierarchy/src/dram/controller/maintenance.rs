@@ -33,6 +33,8 @@ pub(super) struct Domain {
     due: Tick,
     /// Refreshes that fell due less those done.
     owed: i32,
+    /// When the last one was asked for.
+    last: Tick,
     /// The bank whose turn it is.
     turn: u16,
     tasks: VecDeque<Task>,
@@ -60,6 +62,7 @@ impl Domain {
                 banks: banks as u16,
                 due: plan.refresh_ticks,
                 owed: 0,
+                last: 0,
                 turn: 0,
                 tasks: VecDeque::new(),
             })
@@ -153,10 +156,18 @@ impl Channel {
             while domain.due <= self.now {
                 domain.due += plan.refresh_ticks;
                 domain.owed += 1;
-                // What falls due must be done unless it may wait; without requests, also what waited.
-                let pays = if idle { -pull_in } else { postpone };
+                // What falls due must be done unless it may wait; without requests, also what waited. Two refreshes
+                // are never more than nine intervals apart.
+                let overdue = domain.due - domain.last > 9 * plan.refresh_ticks;
+                let pays = match (idle, overdue) {
+                    (true, _) => -pull_in,
+                    (false, true) => postpone.min(domain.owed - 1),
+                    (false, false) => postpone,
+                };
                 if domain.owed <= pays {
                     self.statistics.postponed_refreshes += u64::from(domain.owed > 0);
+                } else {
+                    domain.last = domain.due - plan.refresh_ticks;
                 }
                 while domain.owed > pays {
                     self.statistics.pulled_in_refreshes += u64::from(domain.owed <= 0);

@@ -240,7 +240,9 @@ impl Channel {
             let list = &mut self.banks[bank].lists[direction];
             *(if is_hit { &mut list.hit } else { &mut list.other }) = slot;
             self.sort_in(plan, bank);
-            self.choices = None;
+            if !self.reconsider(plan, slot) {
+                self.choices = None;
+            }
         } else if !plan.by_source && self.direction_may_change(plan) {
             self.choices = None;
         }
@@ -292,12 +294,19 @@ impl Channel {
         }
     }
 
-    /// Issues the next command, whenever that is.
-    pub fn step(&mut self, plan: &Plan) {
+    /// Decides up to the next command or refresh that falls due; returns when that is, if there is any.
+    pub fn step(&mut self, plan: &Plan) -> Option<Tick> {
         let next = self.next_command(plan);
-        if next != Tick::MAX {
-            self.decide_until(plan, next);
+        if next == Tick::MAX {
+            return None;
         }
+        self.decide_until(plan, next);
+        Some(next)
+    }
+
+    /// Drops the ends that lie ahead, for who wants no completions.
+    pub(crate) fn forget_ends(&mut self) {
+        self.ends.iter_mut().for_each(VecDeque::clear);
     }
 
     /// What was counted so far.
@@ -398,7 +407,7 @@ impl Channel {
                         self.queue.unlink(&mut self.banks[bank].lists[write], slot);
                         self.banks[bank].active = slot;
                         self.active_requests += 1;
-                        self.open(plan, bank, row, tick);
+                        self.open(plan, bank, row, tick, true);
                     }
                     _ => {
                         self.issue(plan, command, bank, self.banks[bank].open_row, 0, tick);
@@ -420,7 +429,7 @@ impl Channel {
                     Command::Precharge => self.close(plan, bank, tick),
                     Command::PrechargeAll => self.close_domain(plan, bank, tick),
                     Command::Activate => {
-                        self.open(plan, bank, row, tick);
+                        self.open(plan, bank, row, tick, false);
                         self.rowhammer.refreshed(bank, row);
                         self.statistics.mitigations += 1;
                         self.finish_task(plan, domain);
@@ -601,7 +610,7 @@ impl Channel {
         self.statistics.source(source).outcomes[outcome as usize] += 1;
     }
 
-    fn open(&mut self, plan: &Plan, bank: usize, row: u32, tick: Tick) {
+    fn open(&mut self, plan: &Plan, bank: usize, row: u32, tick: Tick, for_request: bool) {
         let state = &mut self.banks[bank];
         (state.open_row, state.columns, state.last_use) = (row, 0, tick);
         let rank = &mut self.ranks[bank / plan.banks_per_rank];
@@ -609,7 +618,7 @@ impl Channel {
             rank.open_since = tick;
         }
         set(&mut rank.open, bank % plan.banks_per_rank, true);
-        match self.rowhammer.activate(bank, row, tick) {
+        match self.rowhammer.activate(bank, row, tick, for_request) {
             Demand::None => {}
             Demand::Neighbours(below, above) => {
                 for row in [below, above] {
@@ -635,15 +644,13 @@ impl Channel {
     }
 
     fn classify(&mut self, plan: &Plan, bank: usize) {
-        let mut state = std::mem::take(&mut self.banks[bank]);
-        if state.has_requests() {
-            if plan.by_source {
-                state.classify(&self.queue, Some(&|slot, than| self.better(plan, slot, than)));
-            } else {
-                state.classify(&self.queue, None);
-            }
+        if plan.by_source {
+            let mut state = std::mem::take(&mut self.banks[bank]);
+            state.classify(&self.queue, Some(&|slot, than| self.better(plan, slot, than)));
+            self.banks[bank] = state;
+        } else {
+            self.banks[bank].classify(&self.queue, None);
         }
-        self.banks[bank] = state;
         self.sort_in(plan, bank);
     }
 

@@ -95,7 +95,8 @@ impl Plan {
                 _ => Tick::MAX,
             },
             refresh_ticks: (device.refresh_interval_ticks / domains).max(1),
-            by_source: !config.priorities.is_empty() || matches!(config.scheduler, Scheduler::Bliss { .. }),
+            by_source: config.scheduler != Scheduler::Fcfs
+                && (!config.priorities.is_empty() || matches!(config.scheduler, Scheduler::Bliss { .. })),
             banks_per_rank: table.banks_per_rank(),
             banks_per_domain: table.banks_per_domain(),
             table,

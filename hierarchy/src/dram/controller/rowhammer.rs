@@ -74,9 +74,9 @@ impl RowHammer {
         self.worst
     }
 
-    /// Counts an activation and says what the mitigation wants.
+    /// Counts an activation and says what the mitigation wants: of one for a request, not of its own.
     #[inline]
-    pub(super) fn activate(&mut self, bank: usize, row: u32, tick: Tick) -> Demand {
+    pub(super) fn activate(&mut self, bank: usize, row: u32, tick: Tick, for_request: bool) -> Demand {
         if tick >= (self.window + 1) * self.window_ticks {
             self.start_window(tick / self.window_ticks);
         }
@@ -96,6 +96,7 @@ impl RowHammer {
         }
         let count = *count;
         match self.mitigation {
+            _ if !for_request => Demand::None,
             Mitigation::None => Demand::None,
             Mitigation::Rfm(limit) => {
                 self.rolling[bank] += 1;

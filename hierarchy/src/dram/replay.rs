@@ -1,0 +1,252 @@
+//! Drives a DRAM with a list of requests.
+//!
+//! Three ways to send: as fast as each channel takes them (open loop), at given times, or with a bounded number of
+//! requests under way. In the first two, every channel has a sender of its own that offers a burst per tick in the
+//! order of the list, so channels can run on several threads with the same result; a bound couples them.
+
+use std::num::NonZero;
+
+use super::controller::{Channel, Plan, Request};
+use super::device::Device;
+use super::mapping::{AddressMapping, Location};
+use super::system::DramSystem;
+use super::timing::Tick;
+
+/// When requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As soon as they are accepted.
+    OpenLoop,
+    /// A request every so many command clocks.
+    Every(u64),
+    /// At the command clocks that the list gives, or as soon after that as they are accepted.
+    AsTimed,
+    /// As soon as fewer than this many requests are under way.
+    Outstanding(NonZero<u32>),
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// To an address, by the mapping.
+    Address(u64),
+    /// To a row and column; never more than a burst.
+    Location(Location),
+}
+
+/// Requests in the order in which they are sent, split into bursts.
+#[derive(Clone, Debug, Default)]
+pub struct Workload {
+    bursts: Vec<Burst>,
+    requests: u64,
+}
+
+// Sixteen bytes and a tick: traces are long.
+#[derive(Clone, Copy, Debug)]
+struct Burst {
+    tick: Tick,
+    row: u32,
+    channel: u16,
+    bank: u16,
+    column: u16,
+    write: bool,
+    /// The first burst of its request.
+    first: bool,
+}
+
+impl Workload {
+    /// Adds a request of `bytes`, at command clock `clock`.
+    pub fn push(&mut self, system: &DramSystem, place: Place, bytes: u32, write: bool, clock: u64) {
+        let burst_bytes = u64::from(system.plan().device.burst_bytes);
+        self.requests += 1;
+        match place {
+            Place::Location(location) => self.push_burst(system, location, write, clock, true),
+            Place::Address(address) => {
+                let first = address / burst_bytes;
+                let last = address.saturating_add(u64::from(bytes.max(1)) - 1) / burst_bytes;
+                for burst in first..=last {
+                    let location = system.mapping().locate(burst * burst_bytes);
+                    self.push_burst(system, location, write, clock, burst == first);
+                }
+            }
+        }
+    }
+
+    fn push_burst(&mut self, system: &DramSystem, location: Location, write: bool, clock: u64, first: bool) {
+        let device = &system.plan().device;
+        self.bursts.push(Burst {
+            tick: 1 + clock * device.ticks_per_clock,
+            row: location.row as u32 & (device.rows - 1),
+            channel: location.channel as u16,
+            bank: location.bank as u16,
+            column: location.column as u16,
+            write,
+            first,
+        });
+    }
+
+    /// How many requests there are.
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// How many bursts there are.
+    pub fn bursts(&self) -> u64 {
+        self.bursts.len() as u64
+    }
+
+    /// Sends everything and sees it through, on at most `threads` threads.
+    pub fn run(&self, system: &mut DramSystem, pace: Pace, threads: NonZero<usize>) {
+        let (plan, _, channels) = system.split();
+        if let Pace::Outstanding(bound) = pace {
+            self.run_bounded(plan, channels, bound.get() as usize);
+        } else {
+            let share = channels.len().div_ceil(threads.get());
+            std::thread::scope(|scope| {
+                for (chunk, channels) in channels.chunks_mut(share).enumerate() {
+                    let mut run = move || {
+                        for (index, channel) in channels.iter_mut().enumerate() {
+                            self.run_channel(plan, channel, chunk * share + index, pace);
+                        }
+                    };
+                    // One thread needs no other.
+                    if threads.get() == 1 {
+                        run();
+                    } else {
+                        drop(scope.spawn(run));
+                    }
+                }
+            });
+        }
+        // Writes may still wait for a watermark that never comes: what is left goes out on its own.
+        for channel in channels {
+            while channel.has_queued() {
+                channel.step(plan);
+            }
+            channel.advance(plan, channel.now(), |_| {});
+        }
+    }
+
+    fn run_channel(&self, plan: &Plan, channel: &mut Channel, number: usize, pace: Pace) {
+        let mut tick = 1;
+        let mut request = 0;
+        for burst in &self.bursts {
+            request += u64::from(burst.first);
+            if usize::from(burst.channel) != number {
+                continue;
+            }
+            match pace {
+                Pace::Every(clocks) => {
+                    tick = tick.max(1 + (request - 1) * clocks * plan.device.ticks_per_clock);
+                }
+                Pace::AsTimed => tick = tick.max(burst.tick),
+                _ => {}
+            }
+            tick = 1 + send(plan, channel, burst, request, tick);
+            // Ends are counted when they are decided; nobody waits for them here.
+            channel.forget_ends();
+        }
+    }
+
+    fn run_bounded(&self, plan: &Plan, channels: &mut [Channel], bound: usize) {
+        // Bursts of each request under way, by request number modulo the size.
+        let mut left: std::collections::HashMap<u64, u32> = std::collections::HashMap::new();
+        let mut tick = 1;
+        let mut request = 0;
+        for burst in &self.bursts {
+            request += u64::from(burst.first);
+            while burst.first && left.len() >= bound {
+                let next = channels.iter_mut().map(|channel| channel.next_event(plan)).min();
+                let next = next.unwrap_or(Tick::MAX).max(tick);
+                for channel in &mut *channels {
+                    channel.advance(plan, next, |done| {
+                        if let std::collections::hash_map::Entry::Occupied(mut entry) = left.entry(done.tag) {
+                            *entry.get_mut() -= 1;
+                            if *entry.get() == 0 {
+                                entry.remove();
+                            }
+                        }
+                    });
+                }
+                // The sender sees the end of the data with the next tick.
+                tick = next + 1;
+            }
+            *left.entry(request).or_default() += 1;
+            tick = 1 + send(
+                plan,
+                &mut channels[usize::from(burst.channel)],
+                burst,
+                request,
+                tick,
+            );
+        }
+    }
+}
+
+/// Sends a burst at `tick` or as soon as there is room; returns when.
+fn send(plan: &Plan, channel: &mut Channel, burst: &Burst, tag: u64, mut tick: Tick) -> Tick {
+    let request = Request {
+        tag,
+        address: 0,
+        write: burst.write,
+        source: 0,
+    };
+    let location = Location {
+        channel: burst.channel.into(),
+        bank: burst.bank.into(),
+        row: burst.row.into(),
+        column: burst.column.into(),
+    };
+    while !channel.try_send(plan, &request, location, tick) {
+        tick = 1 + channel.step(plan).unwrap_or(tick);
+    }
+    tick
+}
+
+/// The fields of a location in the order in which Ramulator 2's `R`/`W` traces have them.
+pub fn location_levels(device: &Device) -> Vec<&'static str> {
+    let mut levels = vec!["channel"];
+    if device.pseudo_channels > 1 {
+        levels.push("pseudochannel");
+    }
+    if !device.standard.starts_with("GDDR") && !device.standard.starts_with("HBM2") {
+        levels.push("rank");
+    }
+    if device.bank_groups > 1 {
+        levels.push("bankgroup");
+    }
+    levels.extend(["bank", "row", "column"]);
+    levels
+}
+
+/// The location of fields in the order of [`location_levels`]; `None` if one is out of range.
+pub fn location(
+    device: &Device,
+    mapping: &AddressMapping,
+    levels: &[&str],
+    values: &[u64],
+) -> Option<Location> {
+    let of = |name: &str| {
+        levels
+            .iter()
+            .position(|level| *level == name)
+            .map_or(0, |place| values[place])
+    };
+    let ranks = mapping.banks_per_channel() as u64
+        / u64::from(device.pseudo_channels * device.bank_groups * device.banks);
+    let (groups, banks) = (u64::from(device.bank_groups), u64::from(device.banks));
+    let in_range = of("channel") < mapping.channels() as u64
+        && of("pseudochannel") < u64::from(device.pseudo_channels)
+        && of("rank") < ranks
+        && of("bankgroup") < groups
+        && of("bank") < banks
+        && of("row") < u64::from(device.rows)
+        && of("column") < u64::from(device.row_bytes / device.burst_bytes);
+    in_range.then(|| Location {
+        channel: of("channel") as u32,
+        bank: ((((of("pseudochannel") * ranks) + of("rank")) * groups + of("bankgroup")) * banks + of("bank"))
+            as u32,
+        row: of("row"),
+        column: of("column") as u32,
+    })
+}
