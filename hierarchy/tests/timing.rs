@@ -234,7 +234,9 @@ fn the_checker_finds_every_planted_violation_and_nothing_at_the_tick_after() {
 #[test]
 fn the_checker_finds_what_the_state_forbids() {
     let device = Device::find("DDR4-3200AA").unwrap();
-    let cases: [(&str, &[(Tick, Command, u32)]); 5] = [
+    // Tick, command, row.
+    type Commands = &'static [(Tick, Command, u32)];
+    let cases: [(&str, Commands); 5] = [
         (
             "activate of an open bank",
             &[(1, Command::Activate, 1), (1001, Command::Activate, 2)],
