@@ -46,7 +46,8 @@ static const test_case *running;
 static uint8_t former[ARENA_BYTES];
 static uint64_t own_fs;
 
-/* Loads `current`, jumps to its instruction; the code ends in a jump to `leave`, which stores it again. */
+/* Loads `current`, jumps to its instruction (by the word behind EXIT_CELL: jumps relative to RIP are taken for calls, which
+ * pass no flags); the code ends in a jump to `leave`, which stores it again. */
 void run(void);
 extern const char leave[];
 __asm__("run:\n push %rbx\n push %rbp\n push %r12\n push %r13\n push %r14\n push %r15\n"
@@ -56,7 +57,7 @@ __asm__("run:\n push %rbx\n push %rbp\n push %r12\n push %r13\n push %r14\n push
         "mov current+48(%rip), %rsi\n mov current+56(%rip), %rdi\n mov current+64(%rip), %r8\n mov current+72(%rip), %r9\n"
         "mov current+80(%rip), %r10\n mov current+88(%rip), %r11\n mov current+96(%rip), %r12\n mov current+104(%rip), %r13\n"
         "mov current+112(%rip), %r14\n mov current+120(%rip), %r15\n mov current(%rip), %rax\n"
-        "popfq\n mov current+32(%rip), %rsp\n jmp *current+136(%rip)\n"
+        "popfq\n mov current+32(%rip), %rsp\n jmp *0x30000008\n"
         "leave:\n mov %rsp, current+32(%rip)\n mov own_stack(%rip), %rsp\n pushfq\n pop current+128(%rip)\n cld\n"
         "push $2\n popfq\n"
         "mov %rax, current(%rip)\n mov %rcx, current+8(%rip)\n mov %rdx, current+16(%rip)\n mov %rbx, current+24(%rip)\n"
@@ -162,6 +163,7 @@ int main(int argc, char **argv) {
         if (stepping) current.flags |= TRAP_FLAG;
         if (sigsetjmp(out, 1) == 0) {
             set_fs(FS_BASE);
+            cell[1] = current.instruction;
             run();
             set_fs(own_fs);
             normalize(&current);
