@@ -58,8 +58,11 @@ fn explicit(
     accesses: &mut Vec<Expected>,
 ) {
     let size = instruction.memory_size();
-    let start = || address(instruction, operand, 0, state);
     let bytes = size.size() as u64;
+    // "If the ESP register is used as a base register, POP computes the address after it increments it."
+    let popped =
+        instruction.mnemonic() == Mnemonic::Pop && instruction.memory_base().full_register() == Register::RSP;
+    let start = || address(instruction, operand, 0, state) + if popped { bytes } else { 0 };
     if instruction.is_vsib() {
         let element = size.element_size() as u64;
         let width = if instruction.is_vsib64() { 8 } else { 4 };
