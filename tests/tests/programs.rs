@@ -1,9 +1,9 @@
 //! Real programs, unchanged, under whole-program capture by the native engine: they print what they print natively and
 //! return the same, and the stream is sound and complete.
 //!
-//! `scripts/setup` installs them. The consumer here decodes and checks, and simulates nothing: these programs execute up to
-//! a thousand million instructions. `scripts/stress` runs the same table again and again, with what is too large for every
-//! test run besides.
+//! `scripts/setup --programs` installs them. The consumer here decodes and checks, and simulates nothing: these programs
+//! execute some thousand million instructions. `scripts/stress` runs the same table again and again, with what is too
+//! large for every test run besides.
 
 #[path = "../../instrument/engine/tests/recording/mod.rs"]
 mod recording;
@@ -134,7 +134,7 @@ impl Program {
         if let Some(library) = &preload {
             assert!(
                 PathBuf::from(library).exists(),
-                "{library} is missing: scripts/setup installs it"
+                "{library} is missing: scripts/setup --programs installs it"
             );
         }
         let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
@@ -146,7 +146,7 @@ impl Program {
         let started = Instant::now();
         let alone = alone
             .output()
-            .unwrap_or_else(|error| panic!("{}: {error}; scripts/setup installs it", words[0]));
+            .unwrap_or_else(|error| panic!("{}: {error}; scripts/setup --programs installs it", words[0]));
         let native = started.elapsed();
         assert!(
             alone.status.success(),
