@@ -266,6 +266,10 @@ impl Thread {
 
     /// Makes indirect branches to `target` come to the dispatcher. Under the engine's lock.
     pub(crate) fn forget(&self, target: u64) {
+        if self.table.is_null() {
+            // A thread of the image before `exec`, whose ring nobody has claimed since.
+            return;
+        }
         for pointer in 0..LOOKUP_TABLES {
             let place = self.entry(target, pointer as u8);
             if place.tag.load(SeqCst) == target.wrapping_neg() {
