@@ -1,7 +1,7 @@
 //! `--region`, `--after` and `--for`: what is inside is counted exactly, what is outside is not, under both engines.
 #![forbid(unsafe_code)]
 
-use memloupe_tests::{Capture, Program};
+use memloupe_tests::{Capture, Program, llama, model};
 
 const CALLS: u64 = 5;
 const N: u64 = 1000;
@@ -99,4 +99,51 @@ fn instances_can_be_chosen() {
         );
         assert_eq!(seen, passes(2, 0, 0, 0, (2, CALLS)), "{engine}");
     }
+}
+
+/// One step of generation out of five: alone, it reads the weights once, and so it does in the whole run.
+#[test]
+fn one_token_reads_the_weights_once() {
+    let model = model("smoke", "q4_0");
+    let arguments = [
+        "-m",
+        model.to_str().expect("UTF-8"),
+        "-p",
+        "8",
+        "-n",
+        "5",
+        "-t",
+        "1",
+    ];
+    let bounds = [
+        "--region",
+        "phase=decode",
+        "--after",
+        "2tokens",
+        "--for",
+        "1token",
+    ];
+    let options = [&["--engine", "native", "--machine", "embedded"][..], &bounds].concat();
+    let capture = Capture::success(&options, &llama(), &arguments);
+    let rows = capture.report("phase,class");
+    assert_eq!(
+        rows.keys("phase")
+            .into_iter()
+            .collect::<std::collections::BTreeSet<_>>(),
+        ["decode[2]".to_owned()].into()
+    );
+    let weights = rows.matching(&[("class", "weight")]).sum("dram_read_bytes");
+    let size = std::fs::metadata(&model).expect("model").len();
+    assert!(
+        weights.abs_diff(size) * 50 < size,
+        "{weights} bytes of weights of a model of {size} bytes"
+    );
+    let region = capture.summary().get("region").clone();
+    assert_eq!(
+        (
+            region["captured_instances"].as_u64(),
+            region["instances"].as_u64()
+        ),
+        (Some(1), Some(5))
+    );
 }
