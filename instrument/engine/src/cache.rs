@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::Release;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use crate::place::Places;
 use crate::thread::offset;
@@ -146,6 +146,9 @@ impl Cache {
             .find(|zone| zone.start <= at && at <= zone.end)
             .expect("code is written in a zone");
         zone.next = at;
+        stream::header()
+            .translated_bytes
+            .fetch_add((at - self.opened) as u64, Relaxed);
         self.places.close(self.opened, at);
         for exit in std::mem::take(&mut self.unlinked) {
             self.link(exit);

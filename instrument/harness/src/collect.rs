@@ -387,6 +387,7 @@ fn summary(capture: &Capture<'_>) -> Summary {
         dirty_lines_at_end: system.map_or(0, dirty_lines),
         discarded: capture.discarded,
         stream_bytes: capture.consumer.bytes_consumed(),
+        translated_bytes: counters.translated_bytes,
         region: capture.region.clone().map(|region| Observed {
             instances: capture.parts.instances.all,
             captured_instances: capture.parts.instances.captured,

@@ -95,7 +95,7 @@ pub struct Header {
     pub kernel_written_bytes: AtomicU64,
     pub unobserved_processes: AtomicU64,
     pub signals_delivered: AtomicU64,
-    reserved4: u64,
+    pub translated_bytes: AtomicU64,
 }
 
 /// `struct ml_ring`.

@@ -64,7 +64,7 @@ struct ml_header {
     uint64_t kernel_written_bytes;    /* target memory written by the kernel inside system calls */
     uint64_t unobserved_processes;    /* forked or spawned children, which run unobserved */
     uint64_t signals_delivered;
-    uint64_t reserved4;
+    uint64_t translated_bytes;        /* of the engine's own code cache; 0 if it does not tell */
 };
 
 #define ML_HEADER_BYTES 4096u

@@ -64,6 +64,8 @@ pub struct Counters {
     pub unobserved_processes: u64,
     /// Signals delivered to handlers.
     pub signals_delivered: u64,
+    /// Bytes of code that the engine has made of the target's; 0 if it does not tell.
+    pub translated_bytes: u64,
 }
 
 /// The mapped file.
@@ -241,6 +243,7 @@ impl Shared {
             kernel_written_bytes: header.kernel_written_bytes.load(Relaxed),
             unobserved_processes: header.unobserved_processes.load(Relaxed),
             signals_delivered: header.signals_delivered.load(Relaxed),
+            translated_bytes: header.translated_bytes.load(Relaxed),
         }
     }
 }

@@ -70,6 +70,8 @@ pub struct Summary {
     pub discarded: bool,
     /// Bytes of the access stream that the engine wrote.
     pub stream_bytes: u64,
+    /// Bytes of code that the engine has made of the program's; 0 if it does not tell.
+    pub translated_bytes: u64,
     /// What was measured of locality; null if nothing was.
     pub locality: Option<LocalitySummary>,
     /// The part of the run that was looked at; none if it was all of it.
@@ -109,6 +111,7 @@ impl Default for Summary {
             dirty_lines_at_end: 0,
             discarded: false,
             stream_bytes: 0,
+            translated_bytes: 0,
             locality: None,
             region: None,
             notes: Vec::new(),
