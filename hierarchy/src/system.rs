@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use memloupe_cachesim::{Caches, LevelCounters, OwnerCounters, Run};
+use memloupe_cachesim::{Caches, LevelCounters, Memory, OwnerCounters, Run};
 
 use crate::dram::{Dram, DramCounters};
 use crate::error::MachineError;
@@ -43,6 +43,16 @@ pub struct System {
     machine: Machine,
     caches: Caches,
     dram: Dram,
+    // The same accesses simulated one by one, if the results are to be checked.
+    oracle: Option<Caches>,
+}
+
+/// Below the oracle's caches: its requests are those of the caches that it checks.
+struct Unheard;
+
+impl Memory for Unheard {
+    fn read(&mut self, _line_address: u64, _lines: u64, _owner: u32) {}
+    fn write(&mut self, _line_address: u64, _lines: u64, _owner: u32) {}
 }
 
 impl System {
@@ -64,7 +74,28 @@ impl System {
             machine: machine.clone(),
             caches,
             dram,
+            oracle: None,
         })
+    }
+
+    /// Simulates the caches a second time from here on, access by access, for [`disagreement`](System::disagreement).
+    /// Changes nothing where they are simulated so anyway.
+    pub fn check_runs(&mut self) -> Result<(), MachineError> {
+        if self.caches.simulates_runs() {
+            let oracle = Caches::access_by_access(&self.machine.cache_config(), self.cores());
+            let mut oracle = oracle.map_err(|error| MachineError::Caches {
+                machine: self.machine.name.clone(),
+                error,
+            })?;
+            oracle.reserve_owners(self.owner_count());
+            self.oracle = Some(oracle);
+        }
+        Ok(())
+    }
+
+    /// What differs between runs simulated as such and access by access: a counter or the final state of a set.
+    pub fn disagreement(&self) -> Option<String> {
+        self.caches.difference(self.oracle.as_ref()?)
     }
 
     /// The machine.
@@ -85,6 +116,9 @@ impl System {
     /// Gives the owners `0..owners` a row of counters; rows that exist are kept.
     pub fn reserve_owners(&mut self, owners: usize) {
         self.caches.reserve_owners(owners);
+        if let Some(oracle) = &mut self.oracle {
+            oracle.reserve_owners(owners);
+        }
         self.dram.reserve_owners(owners);
     }
 
@@ -99,7 +133,7 @@ impl System {
     /// If `core` is not below [`cores`](System::cores) or an owner was not reserved.
     #[inline]
     pub fn run(&mut self, core: usize, run: Run<'_>) {
-        self.caches.run(core, run, &mut self.dram);
+        self.runs(core, [run]);
     }
 
     /// Simulates `runs` on `core`, one after the other.
@@ -107,12 +141,18 @@ impl System {
     /// # Panics
     /// If `core` is not below [`cores`](System::cores) or an owner was not reserved.
     #[inline]
-    pub fn runs<'r>(&mut self, core: usize, runs: impl IntoIterator<Item = Run<'r>>) {
+    pub fn runs<'r>(&mut self, core: usize, runs: impl IntoIterator<Item = Run<'r>> + Clone) {
+        if let Some(oracle) = &mut self.oracle {
+            oracle.runs(core, runs.clone(), &mut Unheard);
+        }
         self.caches.runs(core, runs, &mut self.dram);
     }
 
     /// Writes everything dirty to DRAM, charged to the owners that wrote it.
     pub fn flush(&mut self) {
+        if let Some(oracle) = &mut self.oracle {
+            oracle.flush(&mut Unheard);
+        }
         self.caches.flush(&mut self.dram);
     }
 

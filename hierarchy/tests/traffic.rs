@@ -180,3 +180,19 @@ fn cycles_are_issue_plus_every_latency_in_turn() {
     run(&mut system, 1, &load(0, 2), 1);
     assert_eq!(system.est_cycles(&system.counters(2), 100), 25.0, "L1 has it");
 }
+
+#[test]
+fn runs_can_be_checked_against_their_accesses() {
+    let mut system = system();
+    system.check_runs().unwrap();
+    assert!(system.caches().simulates_runs());
+    let bytes = 4 << 20;
+    let copy = [
+        operand(0, AccessKind::Load, 0),
+        operand((1 << 30) + 72, AccessKind::Store, 1),
+    ];
+    run(&mut system, 0, &copy, bytes / 8);
+    run(&mut system, 1, &copy, bytes / 16);
+    system.flush();
+    assert_eq!(system.disagreement(), None);
+}

@@ -39,6 +39,9 @@ struct Hot {
     high: u64,
 }
 
+/// Accesses that leave out lines: iterations, address, stride, bytes of each.
+type Sweep = (u64, u64, i64, u64);
+
 /// A finished row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -57,6 +60,8 @@ pub struct Ledger {
     keys: Vec<RowKey>,
     hot: Vec<Hot>,
     lines: Vec<LineSet>,
+    /// By row: the last sweep that left out lines. Kernels that go over a tile again and again repeat it.
+    last_sweeps: Vec<Sweep>,
 }
 
 impl Ledger {
@@ -83,6 +88,7 @@ impl Ledger {
                 high: 0,
             });
             self.lines.push(LineSet::default());
+            self.last_sweeps.push(Sweep::default());
             row
         })
     }
@@ -124,6 +130,11 @@ impl Ledger {
         if stride.unsigned_abs() <= 1 << LINE_SHIFT {
             // No line between the first and the last is left out.
             self.touch(row, iterations, address.min(last), address.abs_diff(last) + bytes);
+            return;
+        }
+        let sweep = (iterations, address, stride, bytes);
+        if std::mem::replace(&mut self.last_sweeps[row as usize], sweep) == sweep {
+            self.hot[row as usize].accesses += iterations;
             return;
         }
         for iteration in 0..iterations.cast_signed() {
@@ -199,9 +210,11 @@ mod tests {
             let mut ledger = Ledger::default();
             let row = |object| RowKey { context: 0, site: 0, object };
             let (swept, stepped) = (ledger.row(row(0)), ledger.row(row(1)));
-            ledger.sweep(swept, iterations, address, stride, bytes);
-            for iteration in 0..iterations.cast_signed() {
-                ledger.touch(stepped, 1, address.wrapping_add_signed(stride * iteration), bytes);
+            for _ in 0..2 {
+                ledger.sweep(swept, iterations, address, stride, bytes);
+                for iteration in 0..iterations.cast_signed() {
+                    ledger.touch(stepped, 1, address.wrapping_add_signed(stride * iteration), bytes);
+                }
             }
             let rows = ledger.into_rows();
             prop_assert_eq!(rows[0].accesses, rows[1].accesses);

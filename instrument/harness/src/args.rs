@@ -73,7 +73,8 @@ pub struct Run {
     /// Show progress: on a terminal, always (a line every ten seconds where there is no terminal), or never
     #[arg(long, value_enum, default_value_t = ProgressChoice::Auto)]
     pub progress: ProgressChoice,
-    /// Check the stream's invariants on the way and report what breaks them
+    /// Check the stream's invariants on the way, simulate the caches access by access as well, and report what breaks or
+    /// differs
     #[arg(long)]
     pub check: bool,
     /// Drop the stream undecoded: what capture alone costs. The profile is profile.json only, with what the engine itself

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use memloupe_attribute::{AttributedBatch, Attribution, PhaseId};
 use memloupe_hierarchy::System;
-use memloupe_stream::{AccessKind, Event, Probe, RunBatch, Sink, SiteTable};
+use memloupe_stream::{Event, Probe, RunBatch, Sink, SiteTable};
 
 use crate::analyses::{Analyses, Found};
 use crate::progress::Status;
@@ -173,11 +173,8 @@ impl Sink for Pipeline {
         self.attribution.runs(thread, sites, batch, &mut self.batch);
         self.simulate(thread);
         for run in batch.runs() {
-            let data = run
-                .operands
-                .iter()
-                .filter(|operand| operand.kind != AccessKind::Fetch)
-                .count() as u64;
+            // A fetch is the first operand or none.
+            let data = run.operands.len() as u64 - u64::from(run.executions() > 0);
             self.accesses += data * run.iterations;
         }
         self.timeline.advance(

@@ -52,11 +52,14 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         _ if arguments.discard => None,
         name => Some(Machine::load(name).map_err(Failure::of(Kind::Machine))?),
     };
-    let system = machine
+    let mut system = machine
         .as_ref()
         .map(System::new)
         .transpose()
         .map_err(Failure::of(Kind::Machine))?;
+    if let Some(system) = system.as_mut().filter(|_| arguments.check) {
+        system.check_runs().map_err(Failure::of(Kind::Machine))?;
+    }
     let target = target::resolve(program)?;
     let destination = Destination::prepare(&arguments.output).map_err(Failure::of(Kind::Output))?;
 
@@ -99,12 +102,15 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     } else if arguments.check {
         let mut checker = Checker::new(pipeline);
         session.follow(&mut consumer, &mut checker, |checker| checker.inner().status());
-        let violations = checker
+        let mut violations: Vec<String> = checker
             .violations()
             .iter()
             .map(|v| format!("thread {}: {}", v.thread, v.what))
             .collect();
-        (checker.into_inner().into_parts(), violations)
+        let parts = checker.into_inner().into_parts();
+        let disagreement = parts.system.as_ref().and_then(System::disagreement);
+        violations.extend(disagreement.map(|what| format!("caches by runs and by accesses differ: {what}")));
+        (parts, violations)
     } else {
         let mut pipeline = pipeline;
         session.follow(&mut consumer, &mut pipeline, Pipeline::status);
