@@ -198,7 +198,13 @@ fn send(plan: &Plan, channel: &mut Channel, burst: &Burst, tag: u64, mut tick: T
         column: burst.column.into(),
     };
     while !channel.try_send(plan, &request, location, tick) {
-        tick = 1 + channel.step(plan).unwrap_or(tick);
+        // Without writes to answer it or take it in, only room helps.
+        loop {
+            tick = 1 + channel.step(plan).unwrap_or(tick);
+            if channel.has_room(plan, burst.write) || channel.has_writes() {
+                break;
+            }
+        }
     }
     tick
 }

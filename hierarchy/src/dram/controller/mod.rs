@@ -179,6 +179,11 @@ impl Channel {
         self.queue.lengths[usize::from(write)] < size
     }
 
+    /// Whether writes are queued.
+    pub(crate) fn has_writes(&self) -> bool {
+        self.queue.lengths[1] > 0
+    }
+
     /// Offers a request at `tick`, or at the first tick that is not decided yet. False if its queue is full: it was
     /// not taken.
     pub fn try_send(&mut self, plan: &Plan, request: &Request, location: Location, tick: Tick) -> bool {
