@@ -84,6 +84,7 @@ memloupe_status memloupe_system_flush(memloupe_system *system);
  * where COUNTERS is an object with, for each level such as l1d, l1d_line_accesses, l1d_misses, l1d_read_misses,
  * l1d_write_misses, l1d_prefetch_misses, l1d_fills and l1d_writebacks, and straddles, non_temporal_lines,
  * dram_read_bytes, dram_write_bytes, row_hits, row_misses, row_conflicts and dram_read_latency_ps.
+ * A machine with levels beyond plain LRU caches has more for each level: prefetches, classes of misses and so on.
  * *needed_bytes is set to the size of the text with its NUL; buffer may be NULL if capacity_bytes is 0. */
 memloupe_status memloupe_system_statistics_json(const memloupe_system *system, char *buffer, size_t capacity_bytes,
                                                 size_t *needed_bytes);

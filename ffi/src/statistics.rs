@@ -1,6 +1,6 @@
 //! A system's counters as JSON, under the names that reports use.
 
-use memloupe_cachesim::Cause;
+use memloupe_cachesim::{Cause, LevelDetail};
 use memloupe_hierarchy::{Counters, System};
 use serde_json::{Map, Value, json};
 
@@ -27,6 +27,11 @@ fn object(system: &System, counters: &Counters) -> Value {
             ("writebacks", counted.writebacks),
         ] {
             object.insert(format!("{level}_{name}"), value.into());
+        }
+    }
+    for (level, detail) in system.level_names().zip(&counters.details) {
+        for field in LevelDetail::FIELDS {
+            object.insert(format!("{level}_{}", field.name), (field.get)(detail).into());
         }
     }
     for (name, value) in [

@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use memloupe_cachesim::{Caches, LevelCounters, Memory, OwnerCounters, Run};
+use memloupe_cachesim::{Caches, LevelCounters, LevelDetail, Memory, OwnerCounters, OwnerTraits, Run};
 
 use crate::dram::{Dram, DramCounters};
 use crate::error::MachineError;
@@ -14,6 +14,8 @@ use crate::timing;
 pub struct Counters {
     /// One entry per level, in the order of [`System::level_names`].
     pub levels: Vec<LevelCounters>,
+    /// What else was counted, one entry per level; empty if every level is a plain cache, which has nothing else.
+    pub details: Vec<LevelDetail>,
     /// What belongs to no level.
     pub accesses: OwnerCounters,
     /// The memory below the last level.
@@ -27,6 +29,13 @@ impl AddAssign<&Counters> for Counters {
             LevelCounters::default(),
         );
         for (mine, theirs) in self.levels.iter_mut().zip(&other.levels) {
+            *mine += theirs;
+        }
+        self.details.resize(
+            self.details.len().max(other.details.len()),
+            LevelDetail::default(),
+        );
+        for (mine, theirs) in self.details.iter_mut().zip(&other.details) {
             *mine += theirs;
         }
         self.accesses += &other.accesses;
@@ -122,6 +131,14 @@ impl System {
         self.dram.reserve_owners(owners);
     }
 
+    /// Tells the models about `owner`.
+    ///
+    /// # Panics
+    /// If `owner` was not reserved.
+    pub fn describe_owner(&mut self, owner: u32, traits: OwnerTraits) {
+        self.caches.describe_owner(owner, traits);
+    }
+
     /// How many owners have a row.
     pub fn owner_count(&self) -> usize {
         self.caches.ledger().owner_count()
@@ -186,6 +203,13 @@ impl System {
             .resize(self.machine.caches.len(), LevelCounters::default());
         for (sum, level) in sum.levels.iter_mut().zip(ledger.levels(owner)) {
             *sum += level;
+        }
+        if let Some(details) = self.caches.details(owner) {
+            sum.details
+                .resize(self.machine.caches.len(), LevelDetail::default());
+            for (sum, detail) in sum.details.iter_mut().zip(details) {
+                *sum += detail;
+            }
         }
         sum.accesses += ledger.owner(owner);
         sum.dram += self.dram.counters(owner);

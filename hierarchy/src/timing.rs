@@ -3,7 +3,8 @@
 //! Modelled: instructions at the core's full issue width, plus the latency of every demand line access that missed the
 //! first level, one after the other. First-level hits are taken to be hidden by issue.
 //!
-//! Not modelled: any overlap of misses with each other or with other instructions, prefetch timeliness, branch
+//! Not modelled: any overlap of misses with each other or with other instructions, prefetch timeliness (what hardware prefetchers read from
+//! memory counts as waited for), branch
 //! mispredictions, dependences, bandwidth. Out-of-order cores overlap misses, so memory-bound work takes fewer
 //! cycles than this; compare rows with each other, don't read it as a time.
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use memloupe_attribute::{CodeAddress, Contexts, Objects, Probes, Row, RowKey, Symbolizer};
+use memloupe_cachesim::LevelDetail;
 use memloupe_hierarchy::{Counters, Machine, System};
 use memloupe_stream::{AccessKind, Consumer, Engine, SiteId, SiteTable};
 
@@ -60,6 +61,10 @@ pub fn summary_only(capture: &Capture<'_>) -> Profile {
 #[must_use]
 pub fn profile(capture: Capture<'_>) -> Profile {
     let mut summary = summary(&capture);
+    if let Some(system) = &capture.parts.system {
+        summary.details = details_of(system);
+        summary.notes.extend(bounds(system));
+    }
     let Capture { consumer, parts, .. } = capture;
     let Parts {
         attribution,
@@ -85,7 +90,7 @@ pub fn profile(capture: Capture<'_>) -> Profile {
         .zip(0..)
         .map(|(row, id)| {
             let site = sites.index(row.key.site);
-            fact(row, id, site, consumer.sites(), system.as_ref())
+            fact(row, id, site, consumer.sites(), system.as_ref(), &summary.details)
         })
         .collect();
     let locality = locality.map_or_else(Vec::new, |found| {
@@ -176,7 +181,14 @@ fn locality_counts(
 }
 
 /// A row's counts follow from its site: what the site does, times how often.
-fn fact(row: Row, id: u32, site_index: u32, sites: &SiteTable, system: Option<&System>) -> Traffic {
+fn fact(
+    row: Row,
+    id: u32,
+    site_index: u32,
+    sites: &SiteTable,
+    system: Option<&System>,
+    details: &[(usize, String)],
+) -> Traffic {
     let site = sites.site(row.key.site);
     let executions = row.accesses;
     let mut measures = Measures::default();
@@ -196,6 +208,10 @@ fn fact(row: Row, id: u32, site_index: u32, sites: &SiteTable, system: Option<&S
         let counters = system.counters(id);
         measures.est_cycles = system.est_cycles(&counters, measures.instructions).round() as u64;
         add_counters(&mut measures, &counters);
+        measures.details = details
+            .iter()
+            .map(|(level, name)| detail(&counters, *level, name))
+            .collect();
     }
     Traffic {
         context: row.key.context,
@@ -204,6 +220,36 @@ fn fact(row: Row, id: u32, site_index: u32, sites: &SiteTable, system: Option<&S
         measures,
         lines: row.lines,
     }
+}
+
+fn detail(counters: &Counters, level: usize, name: &str) -> u64 {
+    let field = LevelDetail::FIELDS.iter().find(|field| field.name == name);
+    field
+        .zip(counters.details.get(level))
+        .map_or(0, |(field, detail)| (field.get)(detail))
+}
+
+/// The counters of levels beyond plain caches that are not zero.
+fn details_of(system: &System) -> Vec<(usize, String)> {
+    let totals = system.totals();
+    let names = LevelDetail::FIELDS.iter().map(|field| field.name);
+    (0..totals.details.len())
+        .flat_map(|level| names.clone().map(move |name| (level, name)))
+        .filter(|&(level, name)| detail(&totals, level, name) > 0)
+        .map(|(level, name)| (level, name.to_owned()))
+        .collect()
+}
+
+/// What Belady's OPT would have missed, of the levels that recorded their accesses.
+fn bounds(system: &System) -> Vec<String> {
+    let of_level = |(level, name): (usize, &str)| {
+        let optimal: u64 = system.caches().opt_misses(level)?.iter().sum();
+        let missed = system.caches().ledger().total_misses(level);
+        Some(format!(
+            "{name}: {missed} misses; Belady's OPT would have had {optimal}"
+        ))
+    };
+    system.level_names().enumerate().filter_map(of_level).collect()
 }
 
 fn add_counters(measures: &mut Measures, counters: &Counters) {

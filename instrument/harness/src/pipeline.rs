@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use memloupe_attribute::{AttributedBatch, Attribution, PhaseId};
+use memloupe_cachesim::OwnerTraits;
 use memloupe_hierarchy::System;
 use memloupe_stream::{Event, Probe, RunBatch, Sink, SiteTable};
 
@@ -124,7 +125,20 @@ impl Pipeline {
             analyses.runs(thread, self.attribution.ledger(), self.batch.runs());
         }
         let Some(system) = &mut self.system else { return };
-        system.reserve_owners(self.attribution.ledger().len());
+        let ledger = self.attribution.ledger();
+        let known = system.owner_count();
+        system.reserve_owners(ledger.len());
+        for row in known as u32..ledger.len() as u32 {
+            let key = ledger.key(row);
+            system.describe_owner(
+                row,
+                OwnerTraits {
+                    site: key.site,
+                    object: key.object,
+                    class: 0,
+                },
+            );
+        }
         let core = thread as usize % system.cores();
         system.runs(core, self.batch.runs());
     }

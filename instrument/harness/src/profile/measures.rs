@@ -2,6 +2,8 @@
 
 use std::ops::AddAssign;
 
+use memloupe_cachesim::LevelDetail;
+
 use super::FOOTPRINT_LINE_BYTES;
 
 /// What happened at one cache level.
@@ -34,6 +36,8 @@ pub struct Measures {
     pub flops: u64,
     /// Each cache level, in the order of [`Summary::levels`](super::Summary::levels).
     pub levels: Vec<LevelCounts>,
+    /// What else levels count, in the order of [`Summary::details`](super::Summary::details).
+    pub details: Vec<u64>,
     /// Bytes read from DRAM.
     pub dram_read_bytes: u64,
     /// Bytes written to DRAM.
@@ -74,6 +78,11 @@ impl AddAssign<&Self> for Measures {
             sum.line_accesses += counts.line_accesses;
             sum.misses += counts.misses;
             sum.writebacks += counts.writebacks;
+        }
+        self.details
+            .resize(self.details.len().max(other.details.len()), 0);
+        for (sum, count) in self.details.iter_mut().zip(&other.details) {
+            *sum += count;
         }
     }
 }
@@ -191,6 +200,15 @@ pub enum Measure {
     Misses(usize),
     /// Writebacks of a level.
     Writebacks(usize),
+    /// What else a level counts.
+    Detail {
+        /// The level.
+        level: usize,
+        /// Position in `LevelDetail::FIELDS`.
+        field: usize,
+        /// Position in [`Measures::details`].
+        position: usize,
+    },
 }
 
 impl Measure {
@@ -215,8 +233,17 @@ impl Measure {
     /// Estimated cycles.
     pub const EST_CYCLES: Self = Self::Scalar(position("est_cycles"));
 
-    /// Every measure of a machine with so many cache levels, and with DRAM or without, in the order of tables.
-    pub(super) fn all(levels: usize, dram: bool) -> Vec<Self> {
+    /// Every measure of a machine with so many cache levels, these details of theirs, and DRAM or none, in the order of
+    /// tables. Details that this version does not know are left out.
+    pub(super) fn all(levels: usize, details: &[(usize, String)], dram: bool) -> Vec<Self> {
+        let known = |(position, (level, name)): (usize, &(usize, String))| {
+            let field = LevelDetail::FIELDS.iter().position(|field| field.name == name)?;
+            (*level < levels).then_some(Self::Detail {
+                level: *level,
+                field,
+                position,
+            })
+        };
         let scalars = |range: std::ops::Range<usize>| {
             range.map(Self::Scalar).filter(move |measure| match measure {
                 Self::Scalar(index) => match SCALARS[*index].needs {
@@ -234,6 +261,7 @@ impl Measure {
             .chain(scalars(memory..SCALARS.len()))
             .chain((0..levels).map(Self::LineAccesses))
             .chain((0..levels).map(Self::Writebacks))
+            .chain(details.iter().enumerate().filter_map(known))
             .collect()
     }
 
@@ -246,6 +274,9 @@ impl Measure {
             Self::LineAccesses(level) => format!("{}_accesses", levels[level]),
             Self::Misses(level) => format!("{}_misses", levels[level]),
             Self::Writebacks(level) => format!("{}_writebacks", levels[level]),
+            Self::Detail { level, field, .. } => {
+                format!("{}_{}", levels[level], LevelDetail::FIELDS[field].name)
+            }
         }
     }
 
@@ -260,6 +291,10 @@ impl Measure {
             }
             Self::Misses(level) => format!("line accesses that missed in {}", levels[level].to_uppercase()),
             Self::Writebacks(level) => format!("dirty lines that {} sent down", levels[level].to_uppercase()),
+            Self::Detail { level, field, .. } => {
+                let meaning = LevelDetail::FIELDS[field].meaning.trim_start();
+                format!("{}: {meaning}", levels[level].to_uppercase())
+            }
         }
     }
 
@@ -269,7 +304,9 @@ impl Measure {
         match self {
             Self::Scalar(index) => SCALARS[index].unit,
             Self::Footprint => Unit::Bytes,
-            Self::LineAccesses(_) | Self::Misses(_) | Self::Writebacks(_) => Unit::Count,
+            Self::LineAccesses(_) | Self::Misses(_) | Self::Writebacks(_) | Self::Detail { .. } => {
+                Unit::Count
+            }
         }
     }
 
@@ -282,6 +319,7 @@ impl Measure {
             Self::LineAccesses(level) => measures.levels[level].line_accesses,
             Self::Misses(level) => measures.levels[level].misses,
             Self::Writebacks(level) => measures.levels[level].writebacks,
+            Self::Detail { position, .. } => measures.details.get(position).copied().unwrap_or(0),
         }
     }
 
@@ -293,6 +331,11 @@ impl Measure {
             Self::LineAccesses(level) => Some(&mut measures.levels[level].line_accesses),
             Self::Misses(level) => Some(&mut measures.levels[level].misses),
             Self::Writebacks(level) => Some(&mut measures.levels[level].writebacks),
+            Self::Detail { position, .. } => {
+                let least = measures.details.len().max(position + 1);
+                measures.details.resize(least, 0);
+                measures.details.get_mut(position)
+            }
         }
     }
 }

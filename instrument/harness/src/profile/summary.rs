@@ -36,6 +36,9 @@ pub struct Summary {
     pub machine: serde_json::Value,
     /// Names of the cache levels, nearest first ("l1d", "l1i", "l2", "l3").
     pub levels: Vec<String>,
+    /// What levels beyond plain caches count besides: position of the level, and name of the counter. Those that are zero
+    /// in the whole run are left out.
+    pub details: Vec<(usize, String)>,
     /// Whether DRAM was simulated.
     pub dram: bool,
     /// Bytes of a cache line of that machine.
@@ -94,6 +97,7 @@ impl Default for Summary {
             engine: String::new(),
             machine: serde_json::Value::Null,
             levels: Vec::new(),
+            details: Vec::new(),
             dram: false,
             line_bytes: 64,
             totals: BTreeMap::new(),
@@ -123,7 +127,7 @@ impl Summary {
     /// The columns that this profile has, in the order of tables.
     #[must_use]
     pub fn measures(&self) -> Vec<Measure> {
-        Measure::all(self.levels.len(), self.dram)
+        Measure::all(self.levels.len(), &self.details, self.dram)
     }
 
     /// A total by its column name; 0 if the machine lacks it.
