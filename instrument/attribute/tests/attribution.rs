@@ -11,7 +11,7 @@ const HEAP_BYTES: u64 = 0x10000;
 fn sites() -> SiteTable {
     let mut entry = Vec::new();
     let operands = [0u8, 1, 0];
-    let words = (32 + 32 * operands.len()) / 8;
+    let words = (40 + 32 * operands.len()) / 8;
     entry.extend((words as u32).to_le_bytes());
     entry.extend(0u32.to_le_bytes());
     entry.extend(0x1000u64.to_le_bytes());
@@ -20,7 +20,7 @@ fn sites() -> SiteTable {
     entry.extend(3u16.to_le_bytes());
     entry.extend((operands.len() as u16).to_le_bytes());
     entry.extend((operands.len() as u16).to_le_bytes());
-    entry.extend([0; 2]);
+    entry.extend([0; 10]);
     for (slot, kind) in (0u16..).zip(operands) {
         entry.extend((i32::from(slot) * 4).to_le_bytes());
         entry.extend(8u16.to_le_bytes());
