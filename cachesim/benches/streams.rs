@@ -6,7 +6,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use memloupe_cachesim::{
-    AccessKind, CacheConfig, Caches, Config, Contents, LevelOptions, Memory, Operand, Run, Scope,
+    AccessKind, CacheConfig, Caches, Config, Contents, LevelOptions, Memory, Operand, Run, Scope, replacement,
 };
 
 #[derive(Default)]
@@ -171,14 +171,21 @@ fn bench(criterion: &mut Criterion) {
     group.sample_size(10);
     for (name, stream) in streams() {
         group.throughput(Throughput::Elements(stream.accesses()));
-        for (path, new) in [
-            (
-                "access by access",
-                Caches::access_by_access as fn(&Config, usize) -> _,
-            ),
-            ("runs", Caches::new),
+        let with_replacement = |name: &str| {
+            let mut config = config();
+            for level in &mut config.levels {
+                level.options.replacement = replacement::builtin(name).expect("a policy of this name");
+            }
+            config
+        };
+        let new: fn(&Config, usize) -> _ = Caches::new;
+        for (path, new, config) in [
+            ("access by access", Caches::access_by_access as _, config()),
+            ("runs", new, config()),
+            ("general, lru", Caches::on_general_path as _, config()),
+            ("general, srrip", new, with_replacement("srrip")),
         ] {
-            let mut caches = new(&config(), 1).expect("the configuration is valid");
+            let mut caches = new(&config, 1).expect("the configuration is valid");
             caches.reserve_owners(16);
             group.bench_function(BenchmarkId::new(name, path), |b| {
                 b.iter(|| black_box(simulate(&mut caches, &stream)));

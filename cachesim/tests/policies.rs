@@ -312,6 +312,47 @@ proptest! {
         }
     }
 
+    /// Iterations that stay in their lines are counted, not simulated: whatever the policy, with the same results.
+    #[test]
+    fn a_run_is_its_iterations_one_by_one(
+        runs in proptest::collection::vec(
+            (
+                proptest::collection::vec((0u64..2048, -16i64..40, any::<bool>(), 0..OWNERS), 1..5),
+                1u64..40,
+            ),
+            1..30,
+        ),
+        ways in 1u32..6,
+        policy in proptest::sample::select(replacement::BUILTIN.iter().collect::<Vec<_>>()),
+    ) {
+        let options = LevelOptions { replacement: policy, ..LevelOptions::default() };
+        let (mut whole, mut single) = (cache(4, ways, options.clone()), cache(4, ways, options));
+        for (operands, iterations) in &runs {
+            let mut operands: Vec<Operand> = operands
+                .iter()
+                .map(|&(address, stride, store, owner)| Operand {
+                    address: 4096 + address,
+                    stride,
+                    bytes: 8,
+                    kind: if store { AccessKind::Store } else { AccessKind::Load },
+                    owner,
+                })
+                .collect();
+            whole.run(0, Run { operands: &operands, iterations: *iterations }, &mut Nowhere);
+            for _ in 0..*iterations {
+                single.run(0, Run { operands: &operands, iterations: 1 }, &mut Nowhere);
+                for operand in &mut operands {
+                    operand.address = operand.address.wrapping_add_signed(operand.stride);
+                }
+            }
+        }
+        for owner in 0..OWNERS {
+            prop_assert_eq!(whole.ledger().levels(owner), single.ledger().levels(owner));
+            prop_assert_eq!(whole.ledger().owner(owner), single.ledger().owner(owner));
+        }
+        prop_assert_eq!(whole.dirty_lines().collect::<Vec<_>>(), single.dirty_lines().collect::<Vec<_>>());
+    }
+
     /// Compulsory: never seen. Capacity: a fully associative LRU list of all lines misses too. Else conflict.
     #[test]
     fn misses_are_classified_as_by_lists(trace in trace(), ways in 1u32..5) {

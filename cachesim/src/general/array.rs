@@ -40,6 +40,15 @@ pub(super) struct Block {
 }
 
 impl Block {
+    /// Its line, if it has only that one.
+    pub(super) fn only_line(&self) -> Option<Copy> {
+        (self.state[VALID] == 1).then(|| Copy {
+            line: self.first_line,
+            writer: (self.state[DIRTY] == 1).then_some(self.writers[0]),
+            prefetched: self.state[PREFETCHED] == 1,
+        })
+    }
+
     pub(super) fn lines(&self) -> impl Iterator<Item = Copy> + use<> {
         let block = *self;
         let valid = (0..MOST_SECTORS as usize).filter(move |sector| block.state[VALID] >> sector & 1 == 1);
@@ -61,6 +70,17 @@ pub(super) enum Insertion {
     Bypassed,
 }
 
+/// Where `wanted` is among so many tags: compared all at once, since most searches find nothing.
+#[inline(always)]
+fn position<const WAYS: usize>(tags: &[u64], wanted: u64) -> Option<usize> {
+    let tags: &[u64; WAYS] = tags.try_into().expect("a set has as many tags as ways");
+    let mut found = 0u32;
+    for (way, &tag) in tags.iter().enumerate() {
+        found |= u32::from(tag == wanted) << way;
+    }
+    (found != 0).then(|| found.trailing_zeros() as usize)
+}
+
 #[derive(Debug)]
 pub(super) struct Array {
     index: Slices,
@@ -73,6 +93,8 @@ pub(super) struct Array {
     writers: Vec<u32>,
     // By set: the way that hit last, where most look-ups end.
     recent: Vec<u8>,
+    // By set: how many ways hold something.
+    used: Vec<u8>,
     policy: Policy,
 }
 
@@ -87,6 +109,7 @@ impl Array {
             states: vec![[0; 3]; tags],
             writers: vec![0; tags * sectors as usize],
             recent: vec![0; geometry.sets],
+            used: vec![0; geometry.sets],
             policy,
         }
     }
@@ -137,8 +160,14 @@ impl Array {
     #[inline]
     fn way_of(&self, set: usize, block: u64) -> Option<usize> {
         let tags = &self.tags[set * self.ways..][..self.ways];
-        // A block number may be 0, its tag not.
-        tags.iter().position(|&tag| tag == block + 1)
+        // A block number may be 0, its tag not. The usual associativities get code of fixed length.
+        match self.ways {
+            8 => position::<8>(tags, block + 1),
+            12 => position::<12>(tags, block + 1),
+            16 => position::<16>(tags, block + 1),
+            20 => position::<20>(tags, block + 1),
+            _ => tags.iter().position(|&tag| tag == block + 1),
+        }
     }
 
     /// `line` as it is, without a trace; `None` if it is absent.
@@ -207,17 +236,21 @@ impl Array {
     ) -> Insertion {
         let block = self.block(line);
         let set = self.index.set_of(block);
-        if let Some(way) = self.way_of(set, block) {
+        if self.sector_bits > 0
+            && let Some(way) = self.way_of(set, block)
+        {
             let place = Place { set, way };
             self.policy.hit(set, way, request);
             self.set_valid(place, line, writer);
             return Insertion::Free { sector_miss: true };
         }
-        let tags = &self.tags[set * self.ways..][..self.ways];
-        let empty = tags
-            .iter()
-            .enumerate()
-            .position(|(way, &tag)| tag == 0 && ways >> way & 1 == 1);
+        let empty = if usize::from(self.used[set]) < self.ways {
+            let tags = &self.tags[set * self.ways..][..self.ways];
+            let mut empty = tags.iter().enumerate().filter(|(_, tag)| **tag == 0);
+            empty.find(|(way, _)| ways >> way & 1 == 1).map(|(way, _)| way)
+        } else {
+            None
+        };
         let (way, replaced) = match empty {
             Some(way) => (way, None),
             None if ways == 0 => return Insertion::Bypassed,
@@ -234,6 +267,7 @@ impl Array {
         let place = Place { set, way };
         let at = self.at(place);
         self.tags[at] = block + 1;
+        self.used[set] += 1;
         self.recent[set] = way as u8;
         self.set_valid(place, line, writer);
         self.policy.fill(set, way, request);
@@ -262,6 +296,7 @@ impl Array {
             writers,
         };
         self.tags[at] = 0;
+        self.used[place.set] -= 1;
         self.states[at] = State::default();
         self.policy.leave(place.set, place.way);
         block
@@ -277,6 +312,7 @@ impl Array {
         }
         if self.states[at][VALID] == 0 {
             self.tags[at] = 0;
+            self.used[place.set] -= 1;
             self.policy.leave(place.set, place.way);
         }
         Some(Copy {
@@ -314,6 +350,10 @@ impl Array {
         for state in &mut self.states {
             state[DIRTY] = 0;
         }
+    }
+
+    pub(super) fn repeated_hits_are_idle(&self) -> bool {
+        self.policy.repeated_hits_are_idle()
     }
 
     pub(super) fn sets_and_ways(&self) -> (usize, usize) {

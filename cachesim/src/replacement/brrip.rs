@@ -17,6 +17,8 @@ pub(crate) struct Brrip {
 }
 
 impl Replacement for Brrip {
+    const REPEATED_HITS_ARE_IDLE: bool = true;
+
     fn new(geometry: &Geometry) -> Self {
         Self {
             rrpv: Rrpv::new(geometry, BITS),

@@ -22,6 +22,8 @@ pub(crate) struct Drrip {
 }
 
 impl Replacement for Drrip {
+    const REPEATED_HITS_ARE_IDLE: bool = true;
+
     fn new(geometry: &Geometry) -> Self {
         Self {
             rrpv: Rrpv::new(geometry, BITS),

@@ -12,6 +12,8 @@ pub(crate) struct Fifo {
 }
 
 impl Replacement for Fifo {
+    const REPEATED_HITS_ARE_IDLE: bool = true;
+
     fn new(geometry: &Geometry) -> Self {
         Self {
             filled: Stamps::new(geometry),

@@ -11,6 +11,8 @@ pub(crate) struct Lru {
 }
 
 impl Replacement for Lru {
+    const REPEATED_HITS_ARE_IDLE: bool = true;
+
     fn new(geometry: &Geometry) -> Self {
         Self {
             last_use: Stamps::new(geometry),

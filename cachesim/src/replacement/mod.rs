@@ -70,6 +70,9 @@ pub struct Request {
 /// `leave` is also called for a line that is taken away by another cause: invalidation, or a move to another level.
 /// Sets are independent of each other for the cache, not necessarily for the policy.
 pub trait Replacement {
+    /// Whether hits that are repeated in the same order change nothing more: what lets a loop that stays in its lines be
+    /// simulated once.
+    const REPEATED_HITS_ARE_IDLE: bool = false;
     /// The state of an empty cache.
     fn new(geometry: &Geometry) -> Self
     where
@@ -153,6 +156,10 @@ macro_rules! policies {
         }
 
         impl Policy {
+            pub(crate) fn repeated_hits_are_idle(&self) -> bool {
+                match self { $(Policy::$variant(_) => <$type>::REPEATED_HITS_ARE_IDLE,)* }
+            }
+
             #[inline(always)]
             pub(crate) fn hit(&mut self, set: usize, way: usize, request: &Request) {
                 match self { $(Policy::$variant(policy) => policy.hit(set, way, request),)* }

@@ -21,6 +21,8 @@ impl Random {
 }
 
 impl Replacement for Random {
+    const REPEATED_HITS_ARE_IDLE: bool = true;
+
     fn new(geometry: &Geometry) -> Self {
         // The generator must not start at 0; the constant is 2⁶⁴ divided by the golden ratio.
         Self {

@@ -15,6 +15,8 @@ pub(crate) struct Srrip {
 }
 
 impl Replacement for Srrip {
+    const REPEATED_HITS_ARE_IDLE: bool = true;
+
     fn new(geometry: &Geometry) -> Self {
         Self {
             rrpv: Rrpv::new(geometry, BITS),

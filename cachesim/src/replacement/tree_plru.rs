@@ -28,6 +28,8 @@ impl TreePlru {
 }
 
 impl Replacement for TreePlru {
+    const REPEATED_HITS_ARE_IDLE: bool = true;
+
     fn new(geometry: &Geometry) -> Self {
         Self {
             leaves: geometry.ways.next_power_of_two(),
