@@ -52,7 +52,15 @@ fn title(summary: &Summary) -> String {
     program.rsplit('/').next().unwrap_or(program).to_owned()
 }
 
+/// A grouping without footprints.
 fn grouped(profile: &Profile, keys: &[Key]) -> Report {
+    Query::by(keys)
+        .without_footprints()
+        .run(profile)
+        .expect("a query that names no column can be answered")
+}
+
+fn grouped_with_footprints(profile: &Profile, keys: &[Key]) -> Report {
     Query::by(keys)
         .run(profile)
         .expect("a query that names no column can be answered")

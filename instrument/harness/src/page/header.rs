@@ -1,7 +1,7 @@
 //! What was run, how, what is missing, and the figures that sum it up.
 
 use super::markup::{escape, section};
-use super::{grouped, title};
+use super::{grouped_with_footprints, title};
 use crate::profile::{Measure, Profile, Summary, Unit};
 use crate::report::{human, percent};
 
@@ -48,7 +48,7 @@ pub(super) fn draw(profile: &Profile) -> String {
 
 fn figures(profile: &Profile) -> String {
     let summary = &profile.summary;
-    let all = grouped(profile, &[]);
+    let all = grouped_with_footprints(profile, &[]);
     let total = |measure| all.total(measure);
     let (instructions, accesses) = (total(Measure::INSTRUCTIONS), total(Measure::ACCESSES));
     let mut figures = vec![

@@ -5,7 +5,7 @@ use super::grouped;
 use super::markup::{section, tabs};
 use super::svg::{Anchor, Drawing, WIDTH};
 use crate::profile::{Profile, Unit};
-use crate::report::{Key, Query, Report, human};
+use crate::report::{Key, Report, human};
 
 /// Kinds of one map: those that move the most bytes there.
 const KINDS: usize = 12;
@@ -21,9 +21,7 @@ pub(super) fn draw(profile: &Profile) -> String {
         return String::new();
     }
     let layers = grouped(profile, &[Key::Layer]);
-    let cells = Query::by(&[Key::Layer, Key::Kind])
-        .run(profile)
-        .expect("no column is named");
+    let cells = grouped(profile, &[Key::Layer, Key::Kind]);
     let boundaries = Boundary::of(&profile.summary);
     let panels: Vec<(String, String)> = boundaries
         .iter()

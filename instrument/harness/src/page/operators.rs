@@ -1,9 +1,9 @@
 //! Traffic of each operator kind, and of each class of objects, at every boundary: one column of bars per boundary.
 
 use super::boundary::{Boundary, explain};
-use super::grouped;
 use super::markup::section;
 use super::svg::{Anchor, Drawing, WIDTH, color};
+use super::{grouped, grouped_with_footprints};
 use crate::profile::{Measure, Profile, Unit};
 use crate::report::{Key, Report, Row, human, percent};
 
@@ -18,7 +18,7 @@ const NUMBER_WIDTH: f64 = 62.0;
 
 pub(super) fn draw(profile: &Profile) -> String {
     let kinds = grouped(profile, &[Key::Kind]);
-    let classes = grouped(profile, &[Key::Class]);
+    let classes = grouped_with_footprints(profile, &[Key::Class]);
     let mut html = String::new();
     // One row would only repeat the totals.
     if kinds.rows.len() > 1 {

@@ -17,6 +17,7 @@ const COUNT_WIDTH: f64 = 110.0;
 pub(super) fn draw(profile: &Profile) -> String {
     let classes = Query::by(&[Key::Class])
         .sorted_by(Measure::ACCESSES)
+        .without_footprints()
         .run(profile)
         .expect("the column exists");
     let requests = |row: &crate::report::Row| {

@@ -113,6 +113,7 @@ fn computing(profile: &Profile, key: Key, names: &[&str]) -> Vec<usize> {
 fn series(profile: &Profile, key: Key, measure: Measure, names: &[&str]) -> Vec<Series> {
     let classes = Query::by(&[Key::Class])
         .sorted_by(measure)
+        .without_footprints()
         .run(profile)
         .expect("the column exists");
     let cells = grouped(profile, &[key, Key::Class]);

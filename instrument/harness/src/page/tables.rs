@@ -1,6 +1,6 @@
 //! The numbers themselves: tables by the dimensions that readers ask for, sortable by any column.
 
-use super::grouped;
+use super::grouped_with_footprints;
 use super::markup::{escape, section, tabs};
 use crate::profile::{Measure, Profile, Summary};
 use crate::report::{Key, Order, Report, human, percent};
@@ -24,7 +24,7 @@ pub(super) fn draw(profile: &Profile) -> String {
         .map(|keys| {
             (
                 keys[0].name().to_owned(),
-                table(&profile.summary, &grouped(profile, keys)),
+                table(&profile.summary, &grouped_with_footprints(profile, keys)),
             )
         })
         .collect();

@@ -96,7 +96,14 @@ impl LineUnion {
     }
 }
 
-pub(super) fn group(profile: &Profile, by: &[Key], filters: &[Filter], order: Order) -> Report {
+/// Without `footprints`, the report has no such column.
+pub(super) fn group(
+    profile: &Profile,
+    by: &[Key],
+    filters: &[Filter],
+    order: Order,
+    footprints: bool,
+) -> Report {
     let levels = profile.summary.levels.len();
     let values: Vec<Values> = by.iter().map(|key| Values::of(*key, profile)).collect();
     let passes: Vec<(Dimension, Vec<bool>)> = filters
@@ -140,7 +147,9 @@ pub(super) fn group(profile: &Profile, by: &[Key], filters: &[Filter], order: Or
         }
         let group = &mut groups[last.1];
         group.measures += &row.measures;
-        group.lines.add(&row.lines);
+        if footprints {
+            group.lines.add(&row.lines);
+        }
     }
 
     let mut all_lines = RoaringTreemap::new();
@@ -148,7 +157,8 @@ pub(super) fn group(profile: &Profile, by: &[Key], filters: &[Filter], order: Or
         all_lines |= group.lines.finish();
     }
     sort(&mut groups, by, &values, order);
-    let measures = profile.summary.measures();
+    let mut measures = profile.summary.measures();
+    measures.retain(|measure| footprints || *measure != Measure::Footprint);
     let numbers = |sums: &Measures, lines: u64| {
         measures
             .iter()

@@ -86,6 +86,7 @@ pub struct Query {
     by: Vec<Key>,
     sort: Option<Sort>,
     filters: Vec<Filter>,
+    footprints: bool,
 }
 
 /// What was asked to sort by: a profile knows which columns it has, so a name is looked up only then.
@@ -109,6 +110,16 @@ impl Query {
             by,
             sort: None,
             filters: Vec::new(),
+            footprints: true,
+        }
+    }
+
+    /// The same without footprints, which cost more than everything else: sets of lines have to be united.
+    #[must_use]
+    pub fn without_footprints(self) -> Self {
+        Self {
+            footprints: false,
+            ..self
         }
     }
 
@@ -153,7 +164,13 @@ impl Query {
     /// If the profile has no column of the name to sort by.
     pub fn run(&self, profile: &Profile) -> Result<Report, QueryError> {
         let order = self.order(profile)?;
-        Ok(group::group(profile, &self.by, &self.filters, order))
+        Ok(group::group(
+            profile,
+            &self.by,
+            &self.filters,
+            order,
+            self.footprints,
+        ))
     }
 
     /// Answers the query from one of the [`TABLES`] of locality.
