@@ -243,6 +243,24 @@ impl RankGates<'_> {
             .max(self.banks[bank])
             | self.edge
     }
+
+    /// The first tick at which any of `banks`, a bit each, lets it pass, and those that do so then.
+    #[inline]
+    pub(crate) fn earliest(&self, mut banks: u64) -> (Tick, u64) {
+        let (mut earliest, mut passing) = (Tick::MAX, 0);
+        while banks != 0 {
+            let tick = self.tick(banks.trailing_zeros() as usize);
+            let bank = banks & banks.wrapping_neg();
+            if tick < earliest {
+                (earliest, passing) = (tick, 0);
+            }
+            if tick == earliest {
+                passing |= bank;
+            }
+            banks ^= bank;
+        }
+        (earliest, passing)
+    }
 }
 
 /// The marks of one channel.
@@ -271,7 +289,7 @@ impl TimingState {
     }
 
     /// When the banks of the rank that starts with `first_bank` let `command` pass, from `from` on.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn rank_gates(
         &self,
         table: &TimingTable,
@@ -281,12 +299,12 @@ impl TimingState {
     ) -> RankGates<'_> {
         let marks = &self.marks[command as usize * table.nodes..][..table.nodes];
         let path = table.path(first_bank);
-        let shared = path[..=Scope::Rank as usize]
-            .iter()
-            .map(|&node| marks[node as usize])
-            .max();
+        let mark = |scope: Scope| marks[path[scope as usize] as usize];
+        let shared = mark(Scope::Channel)
+            .max(mark(Scope::PseudoChannel))
+            .max(mark(Scope::Rank));
         RankGates {
-            shared: from.max(shared.unwrap_or(0)) | table.edge[command as usize],
+            shared: from.max(shared) | table.edge[command as usize],
             edge: table.edge[command as usize],
             group_shift: table.group_shift,
             groups: &marks[path[Scope::BankGroup as usize] as usize..],

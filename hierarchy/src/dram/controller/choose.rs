@@ -11,6 +11,7 @@ use super::bank::bits;
 use super::config::Scheduler;
 use super::maintenance::Step;
 use super::plan::Plan;
+use super::queue::NONE;
 use crate::dram::command::Command;
 use crate::dram::timing::Tick;
 
@@ -20,7 +21,7 @@ pub(super) enum Purpose {
     /// A request.
     Request(u16),
     /// The first task of a domain.
-    Task(usize),
+    Task(u16),
     /// Closing a row that nobody wants.
     Idle,
 }
@@ -34,7 +35,7 @@ pub(super) struct Choice {
     /// Within a tier, the smaller first.
     key: u64,
     pub(super) command: Command,
-    pub(super) bank: usize,
+    pub(super) bank: u16,
     pub(super) row: u32,
     pub(super) purpose: Purpose,
 }
@@ -69,6 +70,7 @@ const COLUMN: usize = 0;
 
 impl Channel {
     /// What to issue next, on the column bus and on the row bus; with one bus for both, in the first place.
+    #[inline(never)]
     pub(super) fn choose(&mut self, plan: &Plan) -> [Option<Choice>; 2] {
         let row_place = usize::from(plan.device.dual_bus);
         let mut best = [Best(None); 2];
@@ -128,7 +130,7 @@ impl Channel {
             tier: 2,
             key: request.sequence,
             command,
-            bank,
+            bank: request.bank,
             row: request.row,
             purpose: Purpose::Request(slot),
         };
@@ -167,19 +169,6 @@ impl Channel {
         self.statistics.turnarounds += u64::from(before != self.writing && writes > 0 && reads > 0);
     }
 
-    fn key(&self, plan: &Plan, slot: u16, row_command: bool) -> u64 {
-        let request = &self.queue[slot];
-        let mut key = request.sequence;
-        if row_command && !matches!(plan.scheduler, Scheduler::FrFcfs | Scheduler::Fcfs) {
-            key |= ROW_COMMAND;
-        }
-        if plan.by_source {
-            key | self.source_key(plan, request.source)
-        } else {
-            key
-        }
-    }
-
     /// The part of a key that its source makes.
     pub(super) fn source_key(&self, plan: &Plan, source: u16) -> u64 {
         let priority = plan
@@ -192,30 +181,30 @@ impl Channel {
         u64::from(u8::MAX - priority) << PRIORITY_SHIFT | if blacklisted { BLACKLISTED } else { 0 }
     }
 
+    #[inline]
     fn choose_active(&self, plan: &Plan, from: Tick, best: &mut Best) {
+        if self.active_requests == 0 {
+            return;
+        }
         for (index, rank) in self.ranks.iter().enumerate() {
-            for (direction, command) in [Command::Read, Command::Write].into_iter().enumerate() {
-                if rank.active[direction] == 0 {
+            let first = index * plan.banks_per_rank;
+            for (banks, command) in [(rank.active[0], Command::Read), (rank.active[1], Command::Write)] {
+                if banks == 0 {
                     continue;
                 }
-                let first = index * plan.banks_per_rank;
                 let gates = self.timing.rank_gates(&plan.table, command, first, from);
-                for bit in bits(rank.active[direction]) {
-                    let tick = gates.tick(bit);
-                    if tick <= best.limit() {
-                        let bank = first + bit;
-                        let slot = self.banks[bank].active;
-                        let (key, purpose) = (self.queue[slot].sequence, Purpose::Request(slot));
-                        best.keep(Choice {
-                            tick,
-                            tier: 0,
-                            key,
-                            command,
-                            bank,
-                            row: 0,
-                            purpose,
-                        });
-                    }
+                let (tick, ready) = gates.earliest(banks);
+                for bit in bits(ready) {
+                    let slot = self.banks[first + bit].active;
+                    best.keep(Choice {
+                        tick,
+                        tier: 0,
+                        key: self.queue[slot].sequence,
+                        command,
+                        bank: (first + bit) as u16,
+                        row: 0,
+                        purpose: Purpose::Request(slot),
+                    });
                 }
             }
         }
@@ -231,13 +220,13 @@ impl Channel {
                 bank,
                 row,
             } = step;
-            let purpose = Purpose::Task(domain);
+            let purpose = Purpose::Task(domain as u16);
             best.keep(Choice {
                 tick,
                 tier: 1,
                 key: domain as u64,
                 command,
-                bank,
+                bank: bank as u16,
                 row,
                 purpose,
             });
@@ -252,15 +241,18 @@ impl Channel {
         if in_order && self.active_requests > 0 {
             return;
         }
-        let only = oldest.filter(|_| in_order);
         let starved = oldest.filter(|&slot| self.queue[slot].arrival + plan.starvation_ticks <= self.now);
-        let choice = Chooser {
+        let column = [Command::Read, Command::Write][direction];
+        let chooser = Chooser {
             channel: self,
             plan,
             direction,
-            only,
-            starved,
-            starved_bank: starved.map(|slot| usize::from(self.queue[slot].bank)),
+            first: oldest.filter(|_| in_order).or(starved),
+            in_order,
+            row_key: match plan.scheduler {
+                Scheduler::FrFcfs | Scheduler::Fcfs => 0,
+                _ => ROW_COMMAND,
+            },
             cap: match plan.scheduler {
                 Scheduler::FrFcfsCap(0) | Scheduler::Bliss { .. } => Some(u32::MAX),
                 Scheduler::FrFcfsCap(cap) => Some(cap),
@@ -268,10 +260,14 @@ impl Channel {
             },
         };
         let row_place = usize::from(plan.device.dual_bus);
-        for index in 0..self.ranks.len() {
-            choice.columns(index, from[COLUMN], &mut best[COLUMN]);
-            choice.activates(index, from[1], &mut best[row_place]);
-            choice.precharges(index, from[1], &mut best[row_place]);
+        for (index, rank) in self.ranks.iter().enumerate() {
+            let hit = rank.hit[direction] & !rank.blocked;
+            chooser.choose(index, hit, column, from[COLUMN], &mut best[COLUMN]);
+            let wait = rank.wait[direction] & !rank.blocked;
+            chooser.choose(index, wait, Command::Activate, from[1], &mut best[row_place]);
+            let held = rank.blocked | rank.active[0] | rank.active[1];
+            let conflict = rank.conflict[direction] & !held;
+            chooser.choose(index, conflict, Command::Precharge, from[1], &mut best[row_place]);
         }
     }
 
@@ -291,7 +287,7 @@ impl Channel {
                     tier: 3,
                     key,
                     command,
-                    bank,
+                    bank: bank as u16,
                     row: 0,
                     purpose,
                 });
@@ -305,148 +301,96 @@ struct Chooser<'a> {
     channel: &'a Channel,
     plan: &'a Plan,
     direction: usize,
-    /// Nobody but this one.
-    only: Option<u16>,
-    /// The oldest, if it waited too long: its bank serves nothing else.
-    starved: Option<u16>,
-    starved_bank: Option<usize>,
+    /// The oldest, if nobody goes before it (in order) or if it waited too long: its bank serves nothing else.
+    first: Option<u16>,
+    in_order: bool,
+    /// In the keys of row commands.
+    row_key: u64,
     /// Column commands to a row before a request to another row goes first; without one, age alone decides.
     cap: Option<u32>,
 }
 
 impl Chooser<'_> {
-    /// Whom the bank serves in place of `slot`: where sources have priorities, its starving request may be another.
-    fn instead_of(&self, bank: usize, slot: u16, is_hit: bool) -> u16 {
-        let row = self.channel.banks[bank].open_row;
-        let starved = self.starved.filter(|&slot| {
-            self.starved_bank == Some(bank) && (self.channel.queue[slot].row == row) == is_hit
+    /// Considers `command` for the banks in the set `banks` of a rank, each for the request that it serves next.
+    #[inline(always)]
+    fn choose(&self, index: usize, mut banks: u64, command: Command, from: Tick, best: &mut Best) {
+        let (channel, plan) = (self.channel, self.plan);
+        let is_hit = command.is_column();
+        if self.first.is_some() || self.cap.is_some() {
+            banks = self.eligible(index, banks, is_hit);
+        }
+        if banks == 0 {
+            return;
+        }
+        let first_bank = index * plan.banks_per_rank;
+        let gates = channel.timing.rank_gates(&plan.table, command, first_bank, from);
+        if gates.shared > best.limit() {
+            return;
+        }
+        let (tick, ready) = gates.earliest(banks);
+        if tick > best.limit() {
+            return;
+        }
+        let (mut key, mut bank, mut slot) = (u64::MAX, 0, NONE);
+        for bit in bits(ready) {
+            let candidate = self.served(first_bank + bit, is_hit);
+            let mut order = channel.queue[candidate].sequence;
+            if !is_hit {
+                order |= self.row_key;
+            }
+            if plan.by_source {
+                order |= channel.source_key(plan, channel.queue[candidate].source);
+            }
+            if order < key {
+                (key, bank, slot) = (order, first_bank + bit, candidate);
+            }
+        }
+        best.keep(Choice {
+            tick,
+            tier: 2,
+            key,
+            command,
+            bank: bank as u16,
+            row: channel.queue[slot].row,
+            purpose: Purpose::Request(slot),
         });
-        starved.unwrap_or(slot)
     }
 
-    fn may_go(&self, bank: usize, slot: u16) -> bool {
-        let starves = self.starved_bank == Some(bank) && self.starved != Some(slot);
-        !starves && self.only.is_none_or(|only| only == slot)
-    }
-
-    /// Requests to open rows.
+    /// Whom the bank serves next: where sources have priorities, the one that goes first may be another.
     #[inline]
-    fn columns(&self, index: usize, from: Tick, best: &mut Best) {
-        let (channel, plan, rank) = (self.channel, self.plan, &self.channel.ranks[index]);
-        let hits = rank.hit[self.direction] & !rank.blocked;
-        if hits == 0 {
-            return;
+    fn served(&self, bank: usize, is_hit: bool) -> u16 {
+        if let Some(first) = self.first
+            && usize::from(self.channel.queue[first].bank) == bank
+        {
+            return first;
         }
-        let first = index * plan.banks_per_rank;
-        let command = if self.direction == 1 {
-            Command::Write
-        } else {
-            Command::Read
-        };
-        let gates = channel.timing.rank_gates(&plan.table, command, first, from);
-        if gates.shared > best.limit() {
-            return;
-        }
-        for bit in bits(hits) {
-            let tick = gates.tick(bit);
-            if tick > best.limit() {
-                continue;
-            }
-            let bank = first + bit;
-            let slot = self.instead_of(bank, channel.banks[bank].lists[self.direction].hit, true);
-            let capped = self.cap.is_some_and(|cap| channel.banks[bank].columns >= cap)
-                && rank.conflict[self.direction] >> bit & 1 == 1
-                && self.starved != Some(slot);
-            if capped || !self.may_go(bank, slot) {
-                continue;
-            }
-            let (key, purpose) = (channel.key(plan, slot, false), Purpose::Request(slot));
-            best.keep(Choice {
-                tick,
-                tier: 2,
-                key,
-                command,
-                bank,
-                row: 0,
-                purpose,
-            });
-        }
+        let list = &self.channel.banks[bank].lists[self.direction];
+        if is_hit { list.hit } else { list.other }
     }
 
-    /// Requests to closed banks.
-    #[inline]
-    fn activates(&self, index: usize, from: Tick, best: &mut Best) {
-        let (channel, plan, rank) = (self.channel, self.plan, &self.channel.ranks[index]);
-        let waits = rank.wait[self.direction] & !rank.blocked;
-        if waits == 0 {
-            return;
-        }
-        let first = index * plan.banks_per_rank;
-        let command = Command::Activate;
-        let gates = channel.timing.rank_gates(&plan.table, command, first, from);
-        if gates.shared > best.limit() {
-            return;
-        }
-        for bit in bits(waits) {
-            let tick = gates.tick(bit);
-            if tick > best.limit() {
-                continue;
-            }
-            let bank = first + bit;
-            let slot = self.instead_of(bank, channel.banks[bank].lists[self.direction].other, false);
-            if self.may_go(bank, slot) {
-                let (key, row) = (channel.key(plan, slot, true), channel.queue[slot].row);
-                let purpose = Purpose::Request(slot);
-                best.keep(Choice {
-                    tick,
-                    tier: 2,
-                    key,
-                    command,
-                    bank,
-                    row,
-                    purpose,
-                });
+    /// Those of `banks` that may serve a row hit, or a request to another row.
+    fn eligible(&self, index: usize, banks: u64, is_hit: bool) -> u64 {
+        let (channel, rank) = (self.channel, &self.channel.ranks[index]);
+        let first_bank = index * self.plan.banks_per_rank;
+        let mut left = banks;
+        if let Some(cap) = self.cap {
+            for bit in bits(banks & rank.hit[self.direction] & rank.conflict[self.direction]) {
+                if (channel.banks[first_bank + bit].columns >= cap) == is_hit {
+                    left &= !(1 << bit);
+                }
             }
         }
-    }
-
-    /// Requests to rows that are not the open ones.
-    #[inline]
-    fn precharges(&self, index: usize, from: Tick, best: &mut Best) {
-        let (channel, plan, rank) = (self.channel, self.plan, &self.channel.ranks[index]);
-        let held = rank.blocked | rank.active[0] | rank.active[1];
-        let conflicts = rank.conflict[self.direction] & !held;
-        if conflicts == 0 {
-            return;
+        if let Some(first) = self.first {
+            let request = &channel.queue[first];
+            let bank = usize::from(request.bank);
+            let own = match bank.checked_sub(first_bank) {
+                Some(bit) if bit < self.plan.banks_per_rank => 1 << bit,
+                _ => 0,
+            };
+            let others = if self.in_order { 0 } else { left & !own };
+            let serves = (channel.banks[bank].open_row == request.row) == is_hit;
+            left = others | if serves { banks & own } else { 0 };
         }
-        let first = index * plan.banks_per_rank;
-        let command = Command::Precharge;
-        let gates = channel.timing.rank_gates(&plan.table, command, first, from);
-        if gates.shared > best.limit() {
-            return;
-        }
-        for bit in bits(conflicts) {
-            let tick = gates.tick(bit);
-            if tick > best.limit() {
-                continue;
-            }
-            let bank = first + bit;
-            let slot = self.instead_of(bank, channel.banks[bank].lists[self.direction].other, false);
-            let keeps_row = self.cap.is_some_and(|cap| channel.banks[bank].columns < cap)
-                && rank.hit[self.direction] >> bit & 1 == 1
-                && self.starved != Some(slot);
-            if !keeps_row && self.may_go(bank, slot) {
-                let (key, purpose) = (channel.key(plan, slot, true), Purpose::Request(slot));
-                best.keep(Choice {
-                    tick,
-                    tier: 2,
-                    key,
-                    command,
-                    bank,
-                    row: 0,
-                    purpose,
-                });
-            }
-        }
+        left
     }
 }

@@ -335,25 +335,21 @@ impl Channel {
     }
 
     /// The tick of the next command or of the next refresh that falls due.
+    #[inline]
     fn next_command(&mut self, plan: &Plan) -> Tick {
         if self.now >= self.next_due {
             self.fall_due(plan);
             self.choices = None;
         }
-        let choices = match self.choices {
-            Some(choices) => choices,
-            None => {
-                let choices = self.choose(plan);
-                self.choices = Some(choices);
-                choices
-            }
+        if self.choices.is_none() {
+            self.choices = Some(self.choose(plan));
+        }
+        // Both places by name: this is asked for more often than anything is chosen.
+        let tick = |choice: &Option<Choice>| choice.as_ref().map_or(Tick::MAX, |choice| choice.tick);
+        let first = match &self.choices {
+            Some([column, row]) => tick(column).min(tick(row)),
+            None => Tick::MAX,
         };
-        let first = choices
-            .iter()
-            .flatten()
-            .map(|choice| choice.tick)
-            .min()
-            .unwrap_or(Tick::MAX);
         let forgive = if self.has_queued() {
             self.forgive_at.max(self.now)
         } else {
@@ -376,9 +372,9 @@ impl Channel {
             }
             if tick >= self.forgive_at {
                 self.forgive(plan);
-            } else if let Some(choices) = self.choices.take() {
+            } else if let Some([column, row]) = self.choices.take() {
                 // With two buses, the column command goes first.
-                let choice = choices.into_iter().flatten().find(|choice| choice.tick == tick);
+                let choice = column.filter(|choice| choice.tick == tick).or(row);
                 self.execute(plan, choice.expect("it made this the next tick"));
             }
         }
@@ -401,6 +397,7 @@ impl Channel {
             purpose,
             ..
         } = choice;
+        let bank = usize::from(bank);
         match purpose {
             Purpose::Request(slot) if command.is_column() => self.access(plan, bank, slot, tick),
             Purpose::Request(slot) => {
@@ -437,9 +434,9 @@ impl Channel {
                         self.open(plan, bank, row, tick, false);
                         self.rowhammer.refreshed(bank, row);
                         self.statistics.mitigations += 1;
-                        self.finish_task(plan, domain);
+                        self.finish_task(plan, domain.into());
                     }
-                    _ => self.finish_task(plan, domain),
+                    _ => self.finish_task(plan, domain.into()),
                 }
             }
             Purpose::Idle => {
