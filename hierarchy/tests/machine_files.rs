@@ -184,7 +184,7 @@ fn mistakes_name_file_line_and_key() {
         .unwrap_err()
         .to_string();
     assert!(
-        text.contains("one line size, but l1d has 64 B and l2 has 128 B"),
+        text.contains("one line size, or one sector size, but l1d has 64 B and l2 has 128 B"),
         "{text}"
     );
 }
