@@ -49,6 +49,11 @@ impl Plan {
                 "{ranks} ranks make {banks} banks: from 1 to 4096 can be simulated"
             ));
         }
+        if device.standard.starts_with("GDDR") && ranks > 1 {
+            return refused(format!(
+                "{ranks} ranks: GDDR is point to point, one rank per channel; use more channels"
+            ));
+        }
         for size in [config.read_queue, config.write_queue] {
             if !(1..=8192).contains(&size) {
                 return refused(format!("a queue of {size} entries: use 1 to 8192"));
