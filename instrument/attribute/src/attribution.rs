@@ -6,21 +6,30 @@ use memloupe_cachesim as cachesim;
 use memloupe_stream::{AccessKind, Event, MapKind, Probe, Run, RunBatch, RunOperand, SiteId, SiteTable};
 
 use crate::batch::AttributedBatch;
+use crate::class::Class;
 use crate::context::{Context, ContextId, Contexts, LOAD_PHASE, OTHER_PHASE, PhaseId};
 use crate::ledger::{Ledger, RowId, RowKey};
 use crate::module::{CodeAddress, Modules};
 use crate::object::Objects;
-use crate::probe::{Lasts, Mark, OperatorId, Phase, Preset, Probes};
+use crate::probe::{Lasts, Mark, OperatorId, Phase, Preset, Probes, SeenObject};
 use crate::region::RegionName;
+use crate::sample::{Fate, Sample, SampleRule, Sampler, Series};
+
+/// An execution of an operator.
+#[derive(Clone, Copy, Debug)]
+struct Instance {
+    operator: OperatorId,
+    fate: Fate,
+}
 
 /// A probed function that has not returned yet.
 #[derive(Clone, Copy, Debug)]
 struct Frame {
     /// Stack pointer at its entry.
     stack_pointer: u64,
-    operator: Option<OperatorId>,
+    operator: Option<Instance>,
     /// An operator that goes on in this frame although the function that announced it has returned.
-    lasting: Option<OperatorId>,
+    lasting: Option<Instance>,
     sets_phase: bool,
     /// Part of the user's region.
     is_region: bool,
@@ -33,7 +42,7 @@ struct Thread {
     /// Outermost first.
     frames: Vec<Frame>,
     /// As [`Frame::lasting`], outside every probed function.
-    lasting: Option<OperatorId>,
+    lasting: Option<Instance>,
     lasting_region: bool,
     /// Marked regions that have begun and not ended.
     marked: u32,
@@ -42,7 +51,7 @@ struct Thread {
 }
 
 impl Thread {
-    fn operator(&self) -> Option<OperatorId> {
+    fn instance(&self) -> Option<Instance> {
         self.frames
             .iter()
             .rev()
@@ -132,6 +141,8 @@ pub struct Attribution {
     /// Numbered phases that have begun.
     tokens: u64,
     in_token: bool,
+    /// If not every instance of an operator is simulated.
+    sampler: Option<Sampler>,
     /// By site: the hot path's memory.
     answers: Vec<Answer>,
     /// By block: which module its code belongs to, noted while that module is loaded.
@@ -162,6 +173,7 @@ impl Attribution {
             phase_is_region: false,
             tokens: 0,
             in_token: false,
+            sampler: None,
             answers: Vec::new(),
             code: Vec::new(),
             unresolved: Vec::new(),
@@ -176,6 +188,24 @@ impl Attribution {
             has_region: true,
             ..self
         }
+    }
+
+    /// Of the instances of operators that are alike, only some are to be simulated.
+    #[must_use]
+    pub fn sampled(self, rule: SampleRule) -> Self {
+        Self {
+            sampler: Some(Sampler::new(rule)),
+            ..self
+        }
+    }
+
+    /// What becomes of what a thread does now.
+    #[must_use]
+    pub fn fate(&self, thread: u32) -> Fate {
+        let thread = self.threads.get(thread as usize);
+        thread
+            .and_then(Thread::instance)
+            .map_or(Fate::Whole, |instance| instance.fate)
     }
 
     /// The phase that is going on.
@@ -209,7 +239,7 @@ impl Attribution {
     /// The operator that a thread is in.
     #[must_use]
     pub fn operator(&self, thread: u32) -> Option<OperatorId> {
-        self.threads.get(thread as usize)?.operator()
+        Some(self.threads.get(thread as usize)?.instance()?.operator)
     }
 
     /// Contexts and phases so far.
@@ -238,6 +268,7 @@ impl Attribution {
             objects: self.objects,
             probes: self.probes,
             contexts: self.contexts,
+            sample: self.sampler.map(Sampler::finish),
             ledger: self.ledger,
             code: self.code,
         }
@@ -327,11 +358,15 @@ impl Attribution {
     }
 
     fn context(&mut self, thread: u32) -> ContextId {
-        let operator = self.operator(thread);
+        let sample = match self.fate(thread) {
+            Fate::Sampled(id) => Some(id),
+            Fate::Whole | Fate::Skipped => None,
+        };
         self.contexts.intern(Context {
             thread,
             phase: self.phase,
-            operator,
+            operator: self.operator(thread),
+            sample,
         })
     }
 
@@ -395,17 +430,28 @@ impl Attribution {
         for seen in &*entered.objects {
             self.objects.register(seen);
         }
-        let nested = self
-            .thread(thread)
-            .frames
-            .iter()
-            .any(|frame| frame.operator == entered.operator);
+        // An operator's kernel may be probed inside the operator's own probe: that is one call.
+        let enclosing = entered.operator.and_then(|operator| {
+            let mut instances = self
+                .thread(thread)
+                .frames
+                .iter()
+                .filter_map(|frame| frame.operator);
+            instances.find(|instance| instance.operator == operator)
+        });
+        let nested = enclosing.is_some();
         if let Some(phase) = &entered.phase {
             self.phase = self.contexts.intern_phase(phase);
             self.phase_is_region = entered.is_region;
             self.in_token = phase.index.is_some();
             self.tokens += u64::from(self.in_token);
         }
+        let instance = entered.operator.map(|operator| {
+            enclosing.unwrap_or_else(|| Instance {
+                operator,
+                fate: self.draw(thread, operator, &entered.objects),
+            })
+        });
         let is_instance = if self.has_region {
             let inside = self.thread(thread).frames.iter().any(|frame| frame.is_region);
             entered.is_region && !inside
@@ -414,7 +460,7 @@ impl Attribution {
         };
         let frame = Frame {
             stack_pointer,
-            operator: entered.operator,
+            operator: instance,
             lasting: None,
             sets_phase: entered.phase.is_some(),
             is_region: entered.is_region,
@@ -431,11 +477,24 @@ impl Attribution {
             None => {}
         }
         state.enter(frame, entered.lasts);
-        // An operator's kernel may be probed inside the operator's own probe: that is one call.
         if entered.operator.is_some() && !nested {
             let context = self.context(thread);
             self.contexts.count_call(context);
         }
+    }
+
+    /// Whether another instance of an operator is simulated.
+    fn draw(&mut self, thread: u32, operator: OperatorId, objects: &[SeenObject]) -> Fate {
+        let Some(sampler) = &mut self.sampler else {
+            return Fate::Whole;
+        };
+        let weights = objects.iter().filter(|object| object.class == Class::Weight);
+        sampler.enter(Series::new(
+            thread,
+            &self.contexts.phase(self.phase).name,
+            &self.probes.operators()[operator as usize],
+            weights.map(|object| object.bytes).sum(),
+        ))
     }
 
     fn leave(&mut self, thread: u32, stack_pointer: u64) {
@@ -464,6 +523,8 @@ pub struct Parts {
     pub probes: Probes,
     /// Contexts and phases.
     pub contexts: Contexts,
+    /// What was simulated, if only some instances of operators were.
+    pub sample: Option<Sample>,
     /// The rows.
     pub ledger: Ledger,
     /// By block: where its code is.

@@ -1,10 +1,13 @@
-//! Contexts: who is executing. A context is a thread, a phase and an operator; each is interned once.
+//! Contexts: who is executing. A context is a thread, a phase and an operator; each is interned once. In a sampled run,
+//! each simulated instance of an operator has a context of its own, so that what it leaves to others (lines that are
+//! written back later) is still its own.
 
 use std::ops::RangeInclusive;
 
 use rustc_hash::FxHashMap;
 
 use crate::probe::{OperatorId, Phase};
+use crate::sample::SampleId;
 
 /// Index of a context.
 pub type ContextId = u32;
@@ -39,6 +42,8 @@ pub struct Context {
     pub phase: PhaseId,
     /// The innermost operator, if any.
     pub operator: Option<OperatorId>,
+    /// Which simulated instance of the operator, in a sampled run.
+    pub sample: Option<SampleId>,
 }
 
 /// All contexts and phases that occurred.

@@ -21,6 +21,7 @@ mod object;
 mod probe;
 mod range_map;
 mod region;
+mod sample;
 mod symbol;
 
 pub use attribution::{Attribution, Parts};
@@ -36,4 +37,5 @@ pub use probe::{
     StackRule,
 };
 pub use region::{Aspect, RegionName};
+pub use sample::{FEWEST_OBSERVATIONS, Fate, Observation, Sample, SampleId, SampleRule, Series, Stratum};
 pub use symbol::{Frame, Location, Symbolizer};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use memloupe_attribute::RegionName;
+use memloupe_attribute::{RegionName, SampleRule};
 
 use crate::window::Extent;
 
@@ -67,6 +67,12 @@ pub struct Run {
     /// End after so much more; the program goes on to its end
     #[arg(long = "for", value_name = "EXTENT", conflicts_with = "discard")]
     pub length: Option<Extent>,
+    /// Simulate K of the many like instances of an operator (same kind, shape, type, weights, name up to the layer's number)
+    /// and estimate the rest, with a 95% interval for each figure: ops:K observes the first 2 K, then K of each doubling. K
+    /// of 2 at least gives intervals
+    #[arg(long, value_name = "ops:K",
+          conflicts_with_all = ["discard", "region", "after", "length", "analyses", "line_sample", "line_limit"])]
+    pub sample: Option<SampleRule>,
     /// Folder for the profile; an older profile there is kept as FOLDER.old
     #[arg(short, long, value_name = "FOLDER", default_value = "memloupe.profile")]
     pub output: PathBuf,

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use memloupe_attribute::{CodeAddress, Contexts, Objects, Probes, Row, RowKey, Symbolizer};
+use memloupe_attribute::{CodeAddress, Contexts, Objects, Probes, Row, RowKey, Sample, Symbolizer};
 use memloupe_cachesim::LevelDetail;
 use memloupe_hierarchy::{Counters, Machine, System};
 use memloupe_stream::{AccessKind, Consumer, Engine, SiteId, SiteTable};
@@ -13,8 +13,8 @@ use crate::analyses::Found;
 use crate::launch::Ending;
 use crate::pipeline::Parts;
 use crate::profile::{
-    Context, LevelCounts, LocalityCount, LocalitySummary, Measures, Object, Observed, Profile, Site, Summary,
-    TimelineBin, Traffic, counts_of_group, counts_of_scores, counts_of_strides,
+    Context, LevelCounts, LocalityCount, LocalitySummary, Measures, Object, Observed, Profile, Sampling,
+    Site, Stratum, Summary, TimelineBin, Traffic, counts_of_group, counts_of_scores, counts_of_strides,
 };
 use crate::timeline::Timeline;
 
@@ -79,15 +79,26 @@ pub fn profile(capture: Capture<'_>) -> Profile {
         objects,
         probes,
         contexts,
+        sample,
         ledger,
         code,
     } = attribution;
     let rows = ledger.into_rows();
     let mut sites = Sites::default();
     let keys: Vec<RowKey> = rows.iter().map(|row| row.key).collect();
+    // What only warmed the caches is no result.
+    let warms: Vec<bool> = contexts
+        .iter()
+        .map(|(context, _)| {
+            let of_instance = sample.as_ref().map(|sample| &sample.of_instance);
+            let places = of_instance.zip(context.sample);
+            places.is_some_and(|(of_instance, id)| of_instance[id as usize].is_none())
+        })
+        .collect();
     let traffic = rows
         .into_iter()
         .zip(0..)
+        .filter(|(row, _)| !warms[row.key.context as usize])
         .map(|(row, id)| {
             let site = sites.index(row.key.site);
             fact(row, id, site, consumer.sites(), system.as_ref(), &summary.details)
@@ -112,8 +123,14 @@ pub fn profile(capture: Capture<'_>) -> Profile {
     summary.notes.extend(modules.notes().map(str::to_owned));
     summary.notes.extend(objects.notes().iter().cloned());
     summary.notes.extend(symbolizer.notes().iter().cloned());
+    summary.sampling = sample.as_ref().map(|sample| Sampling {
+        rule: sample.rule.to_string(),
+        warm_up_instances: sample.of_instance.iter().filter(|place| place.is_none()).count() as u64,
+        ..Sampling::default()
+    });
     Profile {
-        contexts: describe_contexts(&contexts, &probes),
+        contexts: describe_contexts(&contexts, &probes, sample.as_ref()),
+        strata: sample.as_ref().map_or_else(Vec::new, describe_strata),
         sites,
         objects: describe_objects(&objects, |ip| modules.function_name(ip).map(str::to_owned)),
         traffic,
@@ -309,7 +326,7 @@ fn describe_site(
     }
 }
 
-fn describe_contexts(contexts: &Contexts, probes: &Probes) -> Vec<Context> {
+fn describe_contexts(contexts: &Contexts, probes: &Probes, sample: Option<&Sample>) -> Vec<Context> {
     contexts
         .iter()
         .map(|(context, calls)| {
@@ -321,6 +338,11 @@ fn describe_contexts(contexts: &Contexts, probes: &Probes) -> Vec<Context> {
                 calls,
                 ..Context::default()
             };
+            if let (Some(sample), Some(id)) = (sample, context.sample) {
+                let place = sample.of_instance[id as usize];
+                described.stratum = place.map(|place| place.stratum);
+                described.instance = place.map(|place| place.instance);
+            }
             if let Some(id) = context.operator {
                 let operator = &probes.operators()[id as usize];
                 described.kind.clone_from(&operator.kind);
@@ -330,6 +352,25 @@ fn describe_contexts(contexts: &Contexts, probes: &Probes) -> Vec<Context> {
                 described.element_type.clone_from(&operator.element_type);
             }
             described
+        })
+        .collect()
+}
+
+fn describe_strata(sample: &Sample) -> Vec<Stratum> {
+    sample
+        .strata
+        .iter()
+        .map(|stratum| Stratum {
+            thread: stratum.series.thread,
+            phase: stratum.series.phase.clone(),
+            kind: stratum.series.kind.clone(),
+            operator: stratum.series.name.clone(),
+            shape: stratum.series.shape.clone(),
+            element_type: stratum.series.element_type.clone(),
+            weight_bytes: stratum.series.weight_bytes,
+            first: stratum.first,
+            instances: stratum.instances,
+            observed: stratum.observed,
         })
         .collect()
 }

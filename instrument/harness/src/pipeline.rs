@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use memloupe_attribute::{AttributedBatch, Attribution, PhaseId};
+use memloupe_attribute::{AttributedBatch, Attribution, Fate, PhaseId};
 use memloupe_cachesim::OwnerTraits;
 use memloupe_hierarchy::System;
 use memloupe_stream::{Event, Probe, RunBatch, Sink, SiteTable};
@@ -181,7 +181,7 @@ impl Sink for Pipeline {
             })
             .sum();
         self.instructions += instructions;
-        if !is_in_window {
+        if !is_in_window || self.attribution.fate(thread) == Fate::Skipped {
             return;
         }
         self.attribution.runs(thread, sites, batch, &mut self.batch);

@@ -10,10 +10,12 @@
 
 mod destination;
 mod error;
+mod estimate;
 mod layout;
 mod locality;
 mod measures;
 mod parquet;
+mod sum;
 mod summary;
 
 use std::collections::BTreeMap;
@@ -21,12 +23,14 @@ use std::path::Path;
 
 pub use destination::Destination;
 pub use error::ProfileError;
+pub use estimate::Estimate;
 pub use locality::{LocalityCount, LocalitySummary, Quantity};
 pub(crate) use locality::{LocalitySum, counts_of_group, counts_of_scores, counts_of_strides};
 pub use measures::{LevelCounts, Measure, Measures, Unit};
-use memloupe_attribute::LineSet;
+use memloupe_attribute::{FEWEST_OBSERVATIONS, LineSet};
 use roaring::RoaringTreemap;
-pub use summary::{Attribution, Observed, SCHEMA_VERSION, Summary};
+pub(crate) use sum::Sum;
+pub use summary::{Attribution, Observed, SCHEMA_VERSION, Sampling, Summary};
 
 /// Bytes of the lines counted in footprints.
 pub const FOOTPRINT_LINE_BYTES: u64 = 64;
@@ -56,6 +60,43 @@ pub struct Context {
     pub element_type: String,
     /// Times that the thread entered the operator.
     pub calls: u64,
+    /// In a sampled run, for an observed instance: its place in [`Profile::strata`].
+    pub stratum: Option<u32>,
+    /// And its number in the series that the stratum is a stretch of.
+    pub instance: Option<u32>,
+}
+
+/// Like instances of an operator in one stretch of a sampled run: those that were observed stand for all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stratum {
+    /// Thread number.
+    pub thread: u32,
+    /// Name of the phase.
+    pub phase: String,
+    /// Operator kind.
+    pub kind: String,
+    /// The operator's name without digits.
+    pub operator: String,
+    /// Shape of the result.
+    pub shape: String,
+    /// Element type of the result.
+    pub element_type: String,
+    /// Bytes of the weights that an instance reads.
+    pub weight_bytes: u64,
+    /// Number of the first instance in its series.
+    pub first: u64,
+    /// Instances that ran.
+    pub instances: u64,
+    /// Of these, those that were observed.
+    pub observed: u64,
+}
+
+impl Stratum {
+    /// Whether too few of its instances were observed to tell their spread.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.observed < FEWEST_OBSERVATIONS.min(self.instances)
+    }
 }
 
 /// A static memory operand, or the instruction fetch of a basic block.
@@ -151,6 +192,8 @@ pub struct Profile {
     pub objects: Vec<Object>,
     /// The facts.
     pub traffic: Vec<Traffic>,
+    /// What a sampled run's observed instances stand for; empty if the run was not sampled.
+    pub strata: Vec<Stratum>,
     /// The run as a sequence of stretches.
     pub timeline: Vec<TimelineBin>,
     /// How lines are used again, if that was measured.
@@ -172,7 +215,31 @@ impl Profile {
         }
         self.summary.totals = self.sum_by_column();
         self.summary.attribution = Attribution::of(&self);
+        self.estimate();
         self
+    }
+
+    /// What a sample says of the whole run.
+    fn estimate(&mut self) {
+        let levels = &self.summary.levels;
+        let mut sum = Sum::new(levels.len());
+        for row in &self.traffic {
+            sum.add(&self.contexts[row.context as usize], &row.measures);
+        }
+        // A union can't be estimated from parts of it.
+        let measures = self.summary.measures().into_iter();
+        let estimates = measures
+            .filter(|measure| *measure != Measure::Footprint)
+            .map(|measure| (measure.name(levels), sum.estimate(measure, &self.strata)))
+            .collect();
+        if let Some(sampling) = &mut self.summary.sampling {
+            let strata = &self.strata;
+            sampling.instances = strata.iter().map(|stratum| stratum.instances).sum();
+            sampling.observed_instances = strata.iter().map(|stratum| stratum.observed).sum();
+            sampling.strata = strata.len() as u64;
+            sampling.open_strata = strata.iter().filter(|stratum| stratum.is_open()).count() as u64;
+            sampling.estimates = estimates;
+        }
     }
 
     /// Sums over all rows, and the union of their lines, by column name.

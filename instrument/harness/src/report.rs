@@ -4,6 +4,8 @@
 //! or named objects has rows of its own. The exception is `footprint_bytes`, which is the size of a union in each row
 //! and in the total. Instruction fetches are traffic too: they have rows (access kind `fetch`), they miss and they read
 //! DRAM, but they are no data accesses.
+//!
+//! Of a sampled run, figures are estimates and each has a margin: half the width of its 95% confidence interval.
 
 mod filter;
 mod group;
@@ -21,6 +23,7 @@ pub use locality::{LocalityReport, Shown, TABLES, Table};
 pub(crate) use locality::{resolved_bytes, show, sums};
 pub use overview::{discarded, overview};
 pub use query::{Query, QueryError};
+pub(crate) use table::relative;
 pub use table::terminal_columns;
 pub(crate) use units::{human, percent};
 
@@ -36,16 +39,19 @@ pub enum Order {
 }
 
 /// A row: one value for each key and each measure.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// Values of the keys.
     pub keys: Vec<String>,
     /// Values of the measures.
     pub values: Vec<u64>,
+    /// By measure: half the width of the value's 95% confidence interval; 0 where it was counted, none where that can't
+    /// be told.
+    pub margins: Vec<Option<f64>>,
 }
 
 /// A finished report. [`Report::table`], [`Report::json`] and [`Report::csv`] print it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// What it is grouped by.
     pub keys: Vec<Key>,
@@ -59,6 +65,10 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// Sums over all rows, one for each measure; unions where a measure is one.
     pub total: Vec<u64>,
+    /// As [`Row::margins`].
+    pub total_margins: Vec<Option<f64>>,
+    /// Whether only some instances of operators were observed.
+    pub is_sampled: bool,
 }
 
 impl Report {

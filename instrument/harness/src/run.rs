@@ -77,7 +77,12 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         consumer.descriptor(),
     )?;
     let options = analyses::options(
-        wanted.clone(),
+        // Between instances that are not observed, lines are not followed.
+        if arguments.sample.is_some() {
+            Vec::new()
+        } else {
+            wanted.clone()
+        },
         arguments.line_sample,
         arguments.line_limit.map(|lines| lines as usize),
         machine.as_ref(),
@@ -85,6 +90,10 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     let attribution = Attribution::new(presets);
     let attribution = match &arguments.region {
         Some(region) => attribution.within(region.clone()),
+        None => attribution,
+    };
+    let attribution = match arguments.sample {
+        Some(rule) => attribution.sampled(rule),
         None => attribution,
     };
     let pipeline = Pipeline::new(attribution, system, Analyses::new(options))

@@ -3,7 +3,7 @@
 use super::grouped_with_footprints;
 use super::markup::{escape, section, tabs};
 use crate::profile::{Measure, Profile, Summary};
-use crate::report::{Key, Order, Report, human, percent};
+use crate::report::{Key, Order, Report, human, percent, relative};
 
 /// Rows of a table; the command line has all of them.
 const ROWS: usize = 100;
@@ -77,13 +77,22 @@ fn table(summary: &Summary, report: &Report) -> String {
         }
     }
     html += "</tr></thead>\n<tbody>\n";
-    let cells = |value: &dyn Fn(Measure) -> u64| {
+    let cells = |value: &dyn Fn(Measure) -> u64, margins: &[Option<f64>]| {
         let mut html = String::new();
         for measure in &measures {
             let number = value(*measure);
+            let margin = match report.column(*measure) {
+                Some(column) if report.is_sampled => relative(margins[column], number),
+                _ => String::new(),
+            };
             html += &format!(
-                "<td data-value=\"{number}\" title=\"{number}\">{}</td>",
-                human(number, measure.unit())
+                "<td data-value=\"{number}\" title=\"{number}{margin}\">{}{}</td>",
+                human(number, measure.unit()),
+                if margin.is_empty() {
+                    margin.clone()
+                } else {
+                    format!(" <small>{margin}</small>")
+                },
             );
             if *measure == main {
                 let whole = report.total(main);
@@ -101,7 +110,7 @@ fn table(summary: &Summary, report: &Report) -> String {
         for key in &row.keys {
             html += &format!("<td class=\"key\" title=\"{0}\">{0}</td>", escape(key));
         }
-        html += &cells(&|measure| report.value(row, measure));
+        html += &cells(&|measure| report.value(row, measure), &row.margins);
         html += "</tr>\n";
     }
     html += "</tbody>\n<tfoot><tr>";
@@ -112,7 +121,7 @@ fn table(summary: &Summary, report: &Report) -> String {
             "<td class=\"key\"></td>"
         };
     }
-    html += &cells(&|measure| report.total(measure));
+    html += &cells(&|measure| report.total(measure), &report.total_margins);
     html += "</tr></tfoot>\n</table></div>\n";
     if report.rows.len() > ROWS {
         html += &format!(

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::parquet::{Cell, Field, Kind, read as read_table, write as write_table};
 use super::{
     Context, LocalityCount, Measures, Object, Profile, ProfileError, Quantity, SCHEMA_VERSION, SUMMARY_FILE,
-    Site, Summary, TimelineBin, Traffic,
+    Site, Stratum, Summary, TimelineBin, Traffic,
 };
 
 const CONTEXTS_FILE: &str = "contexts.parquet";
@@ -15,6 +15,7 @@ const SITES_FILE: &str = "sites.parquet";
 const OBJECTS_FILE: &str = "objects.parquet";
 const TRAFFIC_FILE: &str = "traffic.parquet";
 const TIMELINE_FILE: &str = "timeline.parquet";
+const STRATA_FILE: &str = "strata.parquet";
 const LOCALITY_FILE: &str = "locality.parquet";
 
 macro_rules! fields {
@@ -40,7 +41,16 @@ fn contexts() -> Vec<Field<Context>> {
     let mut fields = vec![id("context")];
     fields.extend(fields!(Context {
         U32 thread, Text phase, OptionalU32 phase_index, Text kind, Text operator, Text layer, Text shape,
-        Text element_type, U64 calls,
+        Text element_type, U64 calls, OptionalU32 stratum, OptionalU32 instance,
+    }));
+    fields
+}
+
+fn strata() -> Vec<Field<Stratum>> {
+    let mut fields = vec![id("stratum")];
+    fields.extend(fields!(Stratum {
+        U32 thread, Text phase, Text kind, Text operator, Text shape, Text element_type, U64 weight_bytes, U64 first,
+        U64 instances, U64 observed,
     }));
     fields
 }
@@ -152,6 +162,9 @@ fn write_tables(folder: &Path, profile: &Profile) -> Result<(), ProfileError> {
         &timeline(&profile.summary),
         &profile.timeline,
     )?;
+    if profile.summary.sampling.is_some() {
+        write_table(&folder.join(STRATA_FILE), &strata(), &profile.strata)?;
+    }
     if profile.summary.locality.is_some() {
         write_table(&folder.join(LOCALITY_FILE), &locality(), &profile.locality)?;
     }
@@ -178,6 +191,10 @@ pub(super) fn read(folder: &Path) -> Result<Profile, ProfileError> {
             misses: vec![0; levels],
             ..TimelineBin::default()
         })?,
+        strata: match summary.sampling {
+            Some(_) => read_table(&folder.join(STRATA_FILE), &strata(), Stratum::default)?,
+            None => Vec::new(),
+        },
         locality: match summary.locality {
             Some(_) => read_table(&folder.join(LOCALITY_FILE), &locality(), LocalityCount::default)?,
             None => Vec::new(),
@@ -201,6 +218,17 @@ pub(super) fn read(folder: &Path) -> Result<Profile, ProfileError> {
         return Err(ProfileError::Damaged {
             file: folder.join(LOCALITY_FILE),
             what: "a row names a context, site or object that the other tables lack".to_owned(),
+        });
+    }
+    let sampled = |context: &Context| match (context.stratum, context.instance) {
+        (Some(stratum), Some(_)) => known(stratum, profile.strata.len()),
+        (None, None) => true,
+        _ => false,
+    };
+    if !profile.contexts.iter().all(sampled) {
+        return Err(ProfileError::Damaged {
+            file: folder.join(CONTEXTS_FILE),
+            what: "a row names a stratum that strata.parquet lacks".to_owned(),
         });
     }
     let damaged = |what: &str| {

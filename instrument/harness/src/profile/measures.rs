@@ -324,7 +324,7 @@ impl Measure {
     }
 
     /// Where its value is kept, for those that are kept.
-    pub(super) fn value_mut(self, measures: &mut Measures) -> Option<&mut u64> {
+    pub(crate) fn value_mut(self, measures: &mut Measures) -> Option<&mut u64> {
         match self {
             Self::Scalar(index) => Some((SCALARS[index].get_mut)(measures)),
             Self::Footprint => None,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use memloupe_attribute::{LOAD_PHASE, OTHER_PHASE};
 use serde::{Deserialize, Serialize};
 
-use super::{LocalitySummary, Measure, Profile};
+use super::{Estimate, LocalitySummary, Measure, Profile};
 
 /// Version of the folder's layout. It grows when an older reader would misread a newer profile.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -79,6 +79,9 @@ pub struct Summary {
     pub locality: Option<LocalitySummary>,
     /// The part of the run that was looked at; none if it was all of it.
     pub region: Option<Observed>,
+    /// How the run was sampled; none if everything was observed. The totals above are then those of the observed
+    /// instances, and the estimates here those of the run.
+    pub sampling: Option<Sampling>,
     /// What a reader of the numbers should know.
     pub notes: Vec<String>,
 }
@@ -118,6 +121,7 @@ impl Default for Summary {
             translated_bytes: 0,
             locality: None,
             region: None,
+            sampling: None,
             notes: Vec::new(),
         }
     }
@@ -171,6 +175,9 @@ impl Summary {
         if let Some(region) = &self.region {
             lines.push(region.caveat());
         }
+        if let Some(sampling) = &self.sampling {
+            lines.push(sampling.caveat());
+        }
         for (count, what) in [
             (self.lost_accesses, "accesses were lost by the capture engine"),
             (self.unobserved_instructions, "instructions ran unobserved"),
@@ -182,6 +189,43 @@ impl Summary {
         }
         lines.extend(self.notes.iter().cloned());
         lines
+    }
+}
+
+/// How a run was sampled (`--sample`), and what follows for all of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sampling {
+    /// The rule.
+    pub rule: String,
+    /// Instances of operators that ran.
+    pub instances: u64,
+    /// Of these, those that were observed.
+    pub observed_instances: u64,
+    /// Those that were simulated only to warm the caches.
+    pub warm_up_instances: u64,
+    /// Groups of like instances in a stretch of the run.
+    pub strata: u64,
+    /// Of these, those with too few observations to tell their spread: figures that they take part in have no interval.
+    pub open_strata: u64,
+    /// Estimates for the whole run by column name. Computed by [`Profile::seal`].
+    pub estimates: BTreeMap<String, Estimate>,
+}
+
+impl Sampling {
+    fn caveat(&self) -> String {
+        let mut text = format!(
+            "SAMPLED {}: {} of {} operator instances were observed ({} more warmed the caches). Figures are estimates; ± is \
+             half their 95% interval. Footprints are of what was observed, the timeline is of what was simulated.",
+            self.rule, self.observed_instances, self.instances, self.warm_up_instances
+        );
+        if self.open_strata > 0 {
+            text += &format!(
+                " {} of {} strata have too few observations: what they take part in has no interval (±?).",
+                self.open_strata, self.strata
+            );
+        }
+        text
     }
 }
 

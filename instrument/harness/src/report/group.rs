@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::filter::Filter;
 use super::{Dimension, Key, Order, Report, Row};
-use crate::profile::{Measure, Measures, Profile, Traffic};
+use crate::profile::{Measure, Measures, Profile, Sum, Traffic};
 
 /// The distinct values of a key, and which of them each row of its table has.
 struct Values {
@@ -54,6 +54,8 @@ type Ids = [u32; Key::ALL.len()];
 
 struct Group {
     ids: Ids,
+    sum: Sum,
+    /// What the sum amounts to, once it is complete.
     measures: Measures,
     lines: LineUnion,
 }
@@ -138,6 +140,7 @@ pub(super) fn group(
             let group = *of_ids.entry(ids).or_insert_with(|| {
                 groups.push(Group {
                     ids,
+                    sum: Sum::new(levels),
                     measures: Measures::new(levels),
                     lines: LineUnion::default(),
                 });
@@ -146,19 +149,36 @@ pub(super) fn group(
             last = (ids, group);
         }
         let group = &mut groups[last.1];
-        group.measures += &row.measures;
+        group
+            .sum
+            .add(&profile.contexts[row.context as usize], &row.measures);
         if footprints {
             group.lines.add(&row.lines);
         }
     }
 
     let mut all_lines = RoaringTreemap::new();
-    for group in &mut groups {
-        all_lines |= group.lines.finish();
-    }
-    sort(&mut groups, by, &values, order);
     let mut measures = profile.summary.measures();
     measures.retain(|measure| footprints || *measure != Measure::Footprint);
+    let mut sum = Sum::new(levels);
+    for group in &mut groups {
+        all_lines |= group.lines.finish();
+        group.measures = group.sum.measures(&measures, &profile.strata);
+        sum += &group.sum;
+    }
+    sort(&mut groups, by, &values, order);
+    let is_sampled = profile.summary.sampling.is_some();
+    let margins = |sum: &Sum| -> Vec<Option<f64>> {
+        let margin = |measure: &Measure| match measure {
+            Measure::Footprint => None,
+            _ => sum.estimate(*measure, &profile.strata).margin,
+        };
+        if is_sampled {
+            measures.iter().map(margin).collect()
+        } else {
+            vec![Some(0.0); measures.len()]
+        }
+    };
     let numbers = |sums: &Measures, lines: u64| {
         measures
             .iter()
@@ -177,6 +197,7 @@ pub(super) fn group(
         rows.push(Row {
             keys,
             values: numbers(&group.measures, group.lines.len()),
+            margins: margins(&group.sum),
         });
     }
     Report {
@@ -186,6 +207,8 @@ pub(super) fn group(
             .map(|measure| measure.name(&profile.summary.levels))
             .collect(),
         total: numbers(&total, all_lines.len()),
+        total_margins: margins(&sum),
+        is_sampled,
         measures,
         order,
         rows,

@@ -1,4 +1,4 @@
-//! Reports for programs: JSON and CSV. Exact numbers, every column.
+//! Reports for programs: JSON and CSV. Exact numbers, every column. Of a sampled run, a column MEASURE_margin for each.
 
 use super::{Report, Row};
 
@@ -15,7 +15,8 @@ impl Report {
             let values = self.names.iter().cloned().zip(row.values.iter().copied());
             let cells = keys
                 .map(|(name, value)| (name, value.into()))
-                .chain(values.map(|(name, value)| (name, value.into())));
+                .chain(values.map(|(name, value)| (name, value.into())))
+                .chain(self.margins(row).map(|(name, margin)| (name, margin.into())));
             serde_json::Value::Object(cells.collect())
         };
         array(self.rows.iter().map(object))
@@ -29,7 +30,8 @@ impl Report {
             .keys
             .iter()
             .map(|key| key.name().to_owned())
-            .chain(self.names.iter().cloned());
+            .chain(self.names.iter().cloned())
+            .chain(self.margin_names());
         record(&mut text, names);
         for row in &self.rows {
             record(
@@ -37,10 +39,24 @@ impl Report {
                 row.keys
                     .iter()
                     .cloned()
-                    .chain(row.values.iter().map(u64::to_string)),
+                    .chain(row.values.iter().map(u64::to_string))
+                    .chain(
+                        self.margins(row)
+                            .map(|(_, margin)| margin.map_or_else(String::new, |margin| margin.to_string())),
+                    ),
             );
         }
         text
+    }
+
+    fn margin_names(&self) -> impl Iterator<Item = String> {
+        let names = self.names.iter().filter(|_| self.is_sampled);
+        names.map(|name| format!("{name}_margin"))
+    }
+
+    /// The margins of a row that are not all zero by nature.
+    fn margins(&self, row: &Row) -> impl Iterator<Item = (String, Option<f64>)> {
+        self.margin_names().zip(row.margins.iter().copied())
     }
 }
 

@@ -179,9 +179,40 @@ impl Report {
             if is_main {
                 let head = [String::new(), "share".to_owned()];
                 columns.push((1, column(&|value| percent(value, self.total[index]), head)));
+                if self.is_sampled {
+                    columns.push((1, self.margin_column(index, shown, some_hidden)));
+                }
             }
         }
         columns
+    }
+}
+
+impl Report {
+    /// Margins of a measure, relative to its value.
+    fn margin_column(&self, index: usize, shown: usize, some_hidden: bool) -> Column {
+        let mut cells: Vec<String> = self.rows[..shown]
+            .iter()
+            .map(|row| relative(row.margins[index], row.values[index]))
+            .collect();
+        if some_hidden {
+            cells.push("·".to_owned());
+        }
+        cells.push(relative(self.total_margins[index], self.total[index]));
+        Column {
+            head: [String::new(), "±95%".to_owned()],
+            cells,
+            right: true,
+        }
+    }
+}
+
+/// A margin in percent of what it is the margin of; `±?` if it is not known, nothing if the value was counted.
+pub(crate) fn relative(margin: Option<f64>, value: u64) -> String {
+    match margin {
+        None => "±?".to_owned(),
+        Some(0.0) => String::new(),
+        Some(margin) => format!("±{:.1}%", 100.0 * margin / value.max(1) as f64),
     }
 }
 

@@ -157,6 +157,7 @@ pub(crate) fn random(seed: u64) -> Profile {
             shape: random.pick(&["", "[64, 32]"]).to_owned(),
             element_type: random.pick(&["", "q4_0"]).to_owned(),
             calls: random.below(1000),
+            ..Context::default()
         })
         .collect();
     let sites: Vec<Site> = (0..1 + random.below(60))
@@ -247,6 +248,7 @@ pub(crate) fn random(seed: u64) -> Profile {
         traffic,
         timeline,
         locality,
+        strata: Vec::new(),
     }
     .seal()
 }

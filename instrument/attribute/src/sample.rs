@@ -1,0 +1,356 @@
+//! Operator-stratified sampling: which instances of an operator are observed, and which go by.
+//!
+//! Instances that are alike are a series: same thread, phase name, operator kind, name without the digits that number
+//! layers, shape, element type, and bytes of weights (two matrices may give the same shape and differ in what they read).
+//! How long a series will be is not known while it runs. So of `ops:K` the first 2 K instances are all observed, and of
+//! each doubling after that (2 K to 4 K, 4 K to 8 K…) K are, one drawn at random from each Kth of it. A doubling is a
+//! stratum of its own: what changes as the run goes on, such as a growing cache of keys, does not bias the estimate.
+//!
+//! The draw depends on the ordinal alone (fixed seed: every run draws the same), so series that have an instance in each layer
+//! are observed in the same layer of the same step, one after the other as they ran. The instance before an observed one
+//! is simulated too, to warm the caches, and left out of the results: with series like these, it is the layer before.
+//!
+//! Not modelled: dependence between series that are drawn together (margins of their sums take them as independent).
+
+use std::fmt;
+use std::num::NonZero;
+use std::str::FromStr;
+
+use rustc_hash::FxHashMap;
+
+use crate::probe::Operator;
+
+/// Index of an instance that is simulated.
+pub type SampleId = u32;
+
+/// Fewest observations of a stratum that say anything about its spread, unless they are all there is.
+pub const FEWEST_OBSERVATIONS: u64 = 2;
+
+/// `ops:K`: how many instances of each stratum are observed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SampleRule(NonZero<u32>);
+
+impl FromStr for SampleRule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let count = text.strip_prefix("ops:").and_then(|count| count.parse().ok());
+        let count = count.filter(|count: &NonZero<u32>| count.get() <= 1 << 20);
+        count.map(Self).ok_or_else(|| {
+            format!("`{text}`: write ops:K, K being how many like instances of an operator to observe, as in ops:4")
+        })
+    }
+}
+
+impl fmt::Display for SampleRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ops:{}", self.0)
+    }
+}
+
+impl SampleRule {
+    /// The doubling that an instance lies in, and whether it is drawn.
+    fn draw(self, ordinal: u64) -> (u32, bool) {
+        let count = u64::from(self.0.get());
+        let Some(octave) = (ordinal / count).checked_ilog2() else {
+            return (0, true);
+        };
+        // As many instances as the doubling has, over the number drawn from it.
+        let cell = 1 << octave;
+        let position = ordinal - (count << octave);
+        let drawn = mix((u64::from(octave) << 32) | (position / cell)) % cell;
+        (octave + 1, position % cell == drawn)
+    }
+}
+
+/// The finalizer of `SplitMix64`: a fixed pseudo-random number for each input.
+fn mix(input: u64) -> u64 {
+    let mut z = input.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// What instances of a series have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Series {
+    /// The thread.
+    pub thread: u32,
+    /// Name of the phase.
+    pub phase: String,
+    /// Operator kind.
+    pub kind: String,
+    /// The operator's name without digits.
+    pub name: String,
+    /// Elements of the result.
+    pub shape: String,
+    /// Type of the result's elements.
+    pub element_type: String,
+    /// Bytes of the weights that it reads.
+    pub weight_bytes: u64,
+}
+
+impl Series {
+    /// The series of an instance.
+    #[must_use]
+    pub fn new(thread: u32, phase: &str, operator: &Operator, weight_bytes: u64) -> Self {
+        Self {
+            thread,
+            phase: phase.to_owned(),
+            kind: operator.kind.clone(),
+            name: operator.name.replace(|c: char| c.is_ascii_digit(), ""),
+            shape: operator.shape.clone(),
+            element_type: operator.element_type.clone(),
+            weight_bytes,
+        }
+    }
+}
+
+/// What becomes of what a thread does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fate {
+    /// It is observed, and not as part of a sample.
+    #[default]
+    Whole,
+    /// It is simulated: for what it shows, or to warm the caches.
+    Sampled(SampleId),
+    /// It goes by.
+    Skipped,
+}
+
+/// An instance that is simulated.
+#[derive(Clone, Copy, Debug)]
+struct Instance {
+    series: usize,
+    ordinal: u64,
+    /// Otherwise it warms the caches.
+    observed: bool,
+}
+
+/// Draws the sample while the program runs.
+#[derive(Debug)]
+pub(crate) struct Sampler {
+    rule: SampleRule,
+    index: FxHashMap<Series, usize>,
+    /// By series: instances so far.
+    counts: Vec<u64>,
+    instances: Vec<Instance>,
+}
+
+impl Sampler {
+    pub(crate) fn new(rule: SampleRule) -> Self {
+        Self {
+            rule,
+            index: FxHashMap::default(),
+            counts: Vec::new(),
+            instances: Vec::new(),
+        }
+    }
+
+    /// Another instance of a series begins.
+    pub(crate) fn enter(&mut self, series: Series) -> Fate {
+        let series = *self.index.entry(series).or_insert_with(|| {
+            self.counts.push(0);
+            self.counts.len() - 1
+        });
+        let ordinal = self.counts[series];
+        self.counts[series] += 1;
+        let observed = self.rule.draw(ordinal).1;
+        if !observed && !self.rule.draw(ordinal + 1).1 {
+            return Fate::Skipped;
+        }
+        self.instances.push(Instance {
+            series,
+            ordinal,
+            observed,
+        });
+        Fate::Sampled(self.instances.len() as SampleId - 1)
+    }
+
+    /// The sample, once the run is over. A last doubling that has too few observations joins the one before.
+    pub(crate) fn finish(self) -> Sample {
+        let mut series: Vec<(Series, usize)> = self.index.into_iter().collect();
+        series.sort_unstable_by_key(|(_, index)| *index);
+        let mut strata: Vec<Stratum> = Vec::new();
+        // By series and doubling: its stratum.
+        let mut numbers: Vec<Vec<u32>> = Vec::with_capacity(series.len());
+        for (series, index) in series {
+            let first_of_series = strata.len();
+            let mut of_octave = Vec::new();
+            for ordinal in 0..self.counts[index] {
+                let (octave, observed) = self.rule.draw(ordinal);
+                if octave as usize == of_octave.len() {
+                    of_octave.push(strata.len() as u32);
+                    strata.push(Stratum {
+                        series: series.clone(),
+                        first: ordinal,
+                        instances: 0,
+                        observed: 0,
+                    });
+                }
+                if let Some(stratum) = strata.last_mut() {
+                    stratum.instances += 1;
+                    stratum.observed += u64::from(observed);
+                }
+            }
+            if let Some(last) = strata.pop_if(|last| last.observed < FEWEST_OBSERVATIONS.min(last.instances))
+            {
+                if strata.len() > first_of_series {
+                    let before = strata.len() - 1;
+                    strata[before].instances += last.instances;
+                    strata[before].observed += last.observed;
+                    of_octave.pop();
+                    of_octave.push(before as u32);
+                } else {
+                    strata.push(last);
+                }
+            }
+            numbers.push(of_octave);
+        }
+        let of_instance = self.instances.iter().map(|instance| {
+            let octave = self.rule.draw(instance.ordinal).0 as usize;
+            instance.observed.then(|| Observation {
+                stratum: numbers[instance.series][octave],
+                instance: u32::try_from(instance.ordinal).unwrap_or(u32::MAX),
+            })
+        });
+        Sample {
+            rule: self.rule,
+            of_instance: of_instance.collect(),
+            strata,
+        }
+    }
+}
+
+/// Instances of one series in one stretch of the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stratum {
+    /// What they have in common.
+    pub series: Series,
+    /// The first of them, by its number in the series.
+    pub first: u64,
+    /// How many ran.
+    pub instances: u64,
+    /// How many were observed.
+    pub observed: u64,
+}
+
+/// Where an observed instance belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// Its stratum.
+    pub stratum: u32,
+    /// Its number in its series.
+    pub instance: u32,
+}
+
+/// A sample that was drawn.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// How.
+    pub rule: SampleRule,
+    /// What there was to draw from.
+    pub strata: Vec<Stratum>,
+    /// By [`SampleId`]: where the instance belongs; none if it warmed the caches.
+    pub of_instance: Vec<Option<Observation>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(name: &str) -> Series {
+        let operator = Operator {
+            kind: "MUL_MAT".to_owned(),
+            name: name.to_owned(),
+            layer: None,
+            shape: "64".to_owned(),
+            element_type: "F32".to_owned(),
+            sources: String::new(),
+        };
+        Series::new(0, "decode", &operator, 1024)
+    }
+
+    #[test]
+    fn rules_are_read_and_mistakes_named() {
+        let rule: SampleRule = "ops:4".parse().expect("a rule");
+        assert_eq!(rule.to_string(), "ops:4");
+        for wrong in [
+            "",
+            "4",
+            "ops:",
+            "ops:0",
+            "ops:-1",
+            "ops:4.5",
+            "1000/10000",
+            "ops:9999999999",
+        ] {
+            let error = wrong.parse::<SampleRule>().expect_err(wrong);
+            assert!(error.contains("ops:K"), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_doubling_is_drawn_from_alike() {
+        let rule: SampleRule = "ops:3".parse().expect("a rule");
+        let drawn: Vec<u64> = (0..3 << 10).filter(|ordinal| rule.draw(*ordinal).1).collect();
+        assert_eq!(drawn[..6], [0, 1, 2, 3, 4, 5]);
+        for octave in 0..10 {
+            let doubling = 3u64 << octave..3 << (octave + 1);
+            // One in each third.
+            for cell in 0..3u64 {
+                let cell = doubling.start + cell * (1 << octave)..doubling.start + (cell + 1) * (1 << octave);
+                assert_eq!(
+                    drawn.iter().filter(|ordinal| cell.contains(ordinal)).count(),
+                    1,
+                    "{cell:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn layers_share_a_series_and_every_instance_is_accounted_for() {
+        let mut sampler = Sampler::new("ops:2".parse().expect("a rule"));
+        let mut simulated = Vec::new();
+        for layer in 0..1000u64 {
+            if let Fate::Sampled(id) = sampler.enter(series(&format!("ffn_up-{layer}"))) {
+                simulated.push((id as usize, layer));
+            }
+        }
+        sampler.enter(series("other"));
+        let sample = sampler.finish();
+        assert_eq!(
+            sample.strata.iter().map(|stratum| stratum.instances).sum::<u64>(),
+            1001
+        );
+        for (number, stratum) in (0..).zip(&sample.strata) {
+            let observed: Vec<u64> = sample
+                .of_instance
+                .iter()
+                .flatten()
+                .filter(|observation| observation.stratum == number)
+                .map(|observation| observation.instance.into())
+                .collect();
+            assert_eq!(observed.len() as u64, stratum.observed);
+            assert!(
+                stratum.observed >= FEWEST_OBSERVATIONS.min(stratum.instances),
+                "{stratum:?}"
+            );
+            let range = stratum.first..stratum.first + stratum.instances;
+            assert!(
+                observed.iter().all(|ordinal| range.contains(ordinal)),
+                "{stratum:?}"
+            );
+        }
+        // An instance that warms the caches stands before one that is observed.
+        let at = |wanted: u64| simulated.iter().find(|(_, layer)| *layer == wanted);
+        for (id, layer) in &simulated {
+            if sample.of_instance[*id].is_none() && *layer < 999 {
+                let (next, _) = at(layer + 1).expect("simulated");
+                assert!(sample.of_instance[*next].is_some());
+            }
+        }
+        assert!(simulated.len() < 60, "{}", simulated.len());
+    }
+}
