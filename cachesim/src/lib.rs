@@ -5,6 +5,7 @@
 //! may do, on the general path, is [`LevelOptions`]; which policies there are, [`replacement::BUILTIN`] and
 //! [`prefetch::BUILTIN`]. Every counter is
 //! kept per *owner*, an index that the caller chooses (an operator, a site, an object, or a combination of them).
+//! Beside the caches, [`locality`] measures what no single machine decides: reuse, lifetimes, strides, sharing.
 //!
 //! What is not: coherence among private caches, TLBs, and time. Two cores that write one line each keep a
 //! dirty copy of it.
