@@ -43,8 +43,6 @@ pub enum Purpose {
     Prefetch = 3,
     /// A victim of a level nearer to the core.
     Writeback = 4,
-    /// A page walk.
-    Walk = 5,
 }
 
 /// What a policy may know of an access.
