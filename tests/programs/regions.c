@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "memloupe_markers.h"
+#include <memloupe/markers.h>
 
 #define KERNEL __attribute__((noinline, noclone))
 
@@ -39,12 +39,12 @@ KERNEL long leap(long sum) {
 static void *run(void *argument) {
     long sum = *(long *)argument;
     for (long call = 0; call < calls; call++) sum = outside(work(sum));
-    memloupe_mark_begin("inner");
+    memloupe_region_begin("inner");
     sum = marked(sum);
-    memloupe_mark_end("inner");
-    memloupe_mark_begin("other");
+    memloupe_region_end("inner");
+    memloupe_region_begin("other");
     sum = marked(sum);
-    memloupe_mark_end("other");
+    memloupe_region_end("other");
     *(long *)argument = outside(sum);
     return NULL;
 }

@@ -63,7 +63,7 @@ impl Program {
                 .arg(concat!(
                     "-I",
                     env!("CARGO_MANIFEST_DIR"),
-                    "/../instrument/engine/include"
+                    "/../instrument/markers/include"
                 ))
                 .arg("-o")
                 .arg(&temporary)

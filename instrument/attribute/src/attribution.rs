@@ -11,9 +11,12 @@ use crate::context::{Context, ContextId, Contexts, LOAD_PHASE, OTHER_PHASE, Phas
 use crate::ledger::{Ledger, RowId, RowKey};
 use crate::module::{CodeAddress, Modules};
 use crate::object::Objects;
-use crate::probe::{Lasts, Mark, OperatorId, Phase, Preset, Probes, SeenObject};
+use crate::probe::{Ends, Lasts, Mark, OperatorId, Phase, Preset, Probes, SeenObject};
 use crate::region::RegionName;
 use crate::sample::{Fate, Sample, SampleRule, Sampler, Series};
+
+/// Threads that start threads that start threads: no deeper.
+const ANCESTORS_MAX: usize = 8;
 
 /// An execution of an operator.
 #[derive(Clone, Copy, Debug)]
@@ -37,10 +40,25 @@ struct Frame {
     lasting_region: bool,
 }
 
+/// An operator that goes on until it is ended.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    instance: Instance,
+    is_region: bool,
+    /// It lies inside so many of the thread's frames.
+    depth: usize,
+}
+
 #[derive(Clone, Debug, Default)]
 struct Thread {
+    /// The thread that started it.
+    parent: Option<u32>,
+    /// Whether it has ever entered an operator itself.
+    has_operators: bool,
     /// Outermost first.
     frames: Vec<Frame>,
+    /// Outermost first.
+    begun: Vec<Begun>,
     /// As [`Frame::lasting`], outside every probed function.
     lasting: Option<Instance>,
     lasting_region: bool,
@@ -52,11 +70,24 @@ struct Thread {
 
 impl Thread {
     fn instance(&self) -> Option<Instance> {
-        self.frames
-            .iter()
-            .rev()
-            .find_map(|frame| frame.lasting.or(frame.operator))
-            .or(self.lasting)
+        let (depth, begun) = match self.begun.last() {
+            Some(begun) => (begun.depth, Some(begun.instance)),
+            None => (0, None),
+        };
+        let innermost = |frames: &[Frame]| {
+            frames
+                .iter()
+                .rev()
+                .find_map(|frame| frame.lasting.or(frame.operator))
+        };
+        innermost(&self.frames[depth..]).or(begun).or(self.lasting)
+    }
+
+    /// The execution of an operator that the thread is in, at whatever depth.
+    fn enclosing(&self, operator: OperatorId) -> Option<Instance> {
+        let called = self.frames.iter().filter_map(|frame| frame.operator);
+        let begun = self.begun.iter().map(|begun| begun.instance);
+        called.chain(begun).find(|instance| instance.operator == operator)
     }
 
     /// Whether a call or marker of the user's region is open. A lasting operator is over when another operator begins.
@@ -68,16 +99,26 @@ impl Thread {
             }
             operator |= frame.operator.is_some();
         }
-        self.marked > 0 || self.lasting_region && !operator
+        self.marked > 0 || self.begun.iter().any(|begun| begun.is_region) || self.lasting_region && !operator
     }
 
     fn enter(&mut self, frame: Frame, lasts: Lasts) {
-        if lasts == Lasts::UntilNext {
-            let (lasting, region) = match self.frames.last_mut() {
-                Some(enclosing) => (&mut enclosing.lasting, &mut enclosing.lasting_region),
-                None => (&mut self.lasting, &mut self.lasting_region),
-            };
-            (*lasting, *region) = (frame.operator, frame.is_region);
+        match lasts {
+            Lasts::Call => {}
+            Lasts::UntilNext => {
+                let (lasting, region) = match self.frames.last_mut() {
+                    Some(enclosing) => (&mut enclosing.lasting, &mut enclosing.lasting_region),
+                    None => (&mut self.lasting, &mut self.lasting_region),
+                };
+                (*lasting, *region) = (frame.operator, frame.is_region);
+            }
+            Lasts::UntilEnded => {
+                self.begun.extend(frame.operator.map(|instance| Begun {
+                    instance,
+                    is_region: frame.is_region,
+                    depth: self.frames.len(),
+                }));
+            }
         }
         self.frames.push(frame);
     }
@@ -87,6 +128,16 @@ impl Thread {
         let mut ends_phase = false;
         while let Some(frame) = self.frames.pop_if(|frame| frame.stack_pointer <= stack_pointer) {
             ends_phase |= frame.sets_phase;
+        }
+        // What was begun in a function may go on behind its end.
+        let depth = self.frames.len();
+        for begun in self
+            .begun
+            .iter_mut()
+            .rev()
+            .take_while(|begun| begun.depth > depth)
+        {
+            begun.depth = depth;
         }
         ends_phase
     }
@@ -125,6 +176,16 @@ impl Answer {
     }
 }
 
+/// The process's phase.
+#[derive(Clone, Copy, Debug)]
+struct CurrentPhase {
+    id: PhaseId,
+    /// Whether it is the user's region.
+    is_region: bool,
+    /// Whether it is numbered: a step of generation.
+    is_token: bool,
+}
+
 /// Gives every access its context, object and ledger row.
 pub struct Attribution {
     modules: Modules,
@@ -133,14 +194,13 @@ pub struct Attribution {
     contexts: Contexts,
     ledger: Ledger,
     threads: Vec<Thread>,
-    phase: PhaseId,
+    phase: CurrentPhase,
+    /// Around the phase: those that go on until they are ended, and what was there before. Outermost first.
+    enclosing_phases: Vec<CurrentPhase>,
     /// Whether only a part of the run is of interest.
     has_region: bool,
-    /// Whether the phase is that part.
-    phase_is_region: bool,
     /// Numbered phases that have begun.
     tokens: u64,
-    in_token: bool,
     /// If not every instance of an operator is simulated.
     sampler: Option<Sampler>,
     /// By site: the hot path's memory.
@@ -168,11 +228,14 @@ impl Attribution {
             contexts,
             ledger: Ledger::default(),
             threads: Vec::new(),
-            phase,
+            phase: CurrentPhase {
+                id: phase,
+                is_region: false,
+                is_token: false,
+            },
+            enclosing_phases: Vec::new(),
             has_region: false,
-            phase_is_region: false,
             tokens: 0,
-            in_token: false,
             sampler: None,
             answers: Vec::new(),
             code: Vec::new(),
@@ -202,23 +265,34 @@ impl Attribution {
     /// What becomes of what a thread does now.
     #[must_use]
     pub fn fate(&self, thread: u32) -> Fate {
-        let thread = self.threads.get(thread as usize);
-        thread
-            .and_then(Thread::instance)
+        self.instance(thread)
             .map_or(Fate::Whole, |instance| instance.fate)
+    }
+
+    /// The execution of an operator that a thread works for. One that never enters an operator itself (a worker of a
+    /// thread pool) works for the thread that started it.
+    fn instance(&self, thread: u32) -> Option<Instance> {
+        let mut state = self.threads.get(thread as usize)?;
+        for _ in 0..ANCESTORS_MAX {
+            match state.parent {
+                Some(parent) if !state.has_operators => state = self.threads.get(parent as usize)?,
+                _ => break,
+            }
+        }
+        state.instance()
     }
 
     /// The phase that is going on.
     #[must_use]
     pub fn phase(&self) -> PhaseId {
-        self.phase
+        self.phase.id
     }
 
     /// Whether what a thread does now is of interest.
     #[must_use]
     pub fn is_inside(&self, thread: u32) -> bool {
         !self.has_region
-            || self.phase_is_region
+            || self.phase.is_region
             || self.threads.get(thread as usize).is_some_and(Thread::is_inside)
     }
 
@@ -233,13 +307,13 @@ impl Attribution {
     /// Numbered phases that have begun: steps of generation. And whether the last one is going on.
     #[must_use]
     pub fn tokens(&self) -> (u64, bool) {
-        (self.tokens, self.in_token)
+        (self.tokens, self.phase.is_token)
     }
 
     /// The operator that a thread is in.
     #[must_use]
     pub fn operator(&self, thread: u32) -> Option<OperatorId> {
-        Some(self.threads.get(thread as usize)?.instance()?.operator)
+        Some(self.instance(thread)?.operator)
     }
 
     /// Contexts and phases so far.
@@ -358,14 +432,15 @@ impl Attribution {
     }
 
     fn context(&mut self, thread: u32) -> ContextId {
-        let sample = match self.fate(thread) {
-            Fate::Sampled(id) => Some(id),
-            Fate::Whole | Fate::Skipped => None,
+        let instance = self.instance(thread);
+        let sample = match instance.map(|instance| instance.fate) {
+            Some(Fate::Sampled(id)) => Some(id),
+            Some(Fate::Whole | Fate::Skipped) | None => None,
         };
         self.contexts.intern(Context {
             thread,
-            phase: self.phase,
-            operator: self.operator(thread),
+            phase: self.phase.id,
+            operator: instance.map(|instance| instance.operator),
             sample,
         })
     }
@@ -404,11 +479,15 @@ impl Attribution {
                 self.enter(thread, *probe, *stack_pointer, *present, values);
             }
             Event::ProbeLeave { stack_pointer } => self.leave(thread, *stack_pointer),
+            Event::ThreadStart { thread, parent, .. } if thread != parent => {
+                self.thread(*thread).parent = Some(*parent);
+            }
             Event::ThreadEnd { thread: ended } => *self.thread(*ended) = Thread::default(),
             Event::Exec { .. } => {
                 self.threads.clear();
+                self.enclosing_phases.clear();
                 self.unresolved.clear();
-                self.set_phase(LOAD_PHASE, None);
+                self.set_phase(LOAD_PHASE);
                 self.answers.fill(Answer::NONE);
             }
             _ => {}
@@ -430,21 +509,29 @@ impl Attribution {
         for seen in &*entered.objects {
             self.objects.register(seen);
         }
+        if let Some(address) = entered.forgets {
+            self.objects.forget(address);
+        }
+        match entered.ends {
+            Some(Ends::Operator) => drop(self.thread(thread).begun.pop()),
+            Some(Ends::Phase) => self.end_phase(),
+            None => {}
+        }
         // An operator's kernel may be probed inside the operator's own probe: that is one call.
-        let enclosing = entered.operator.and_then(|operator| {
-            let mut instances = self
-                .thread(thread)
-                .frames
-                .iter()
-                .filter_map(|frame| frame.operator);
-            instances.find(|instance| instance.operator == operator)
-        });
+        let enclosing = entered
+            .operator
+            .and_then(|operator| self.thread(thread).enclosing(operator));
         let nested = enclosing.is_some();
         if let Some(phase) = &entered.phase {
-            self.phase = self.contexts.intern_phase(phase);
-            self.phase_is_region = entered.is_region;
-            self.in_token = phase.index.is_some();
-            self.tokens += u64::from(self.in_token);
+            if entered.lasts == Lasts::UntilEnded {
+                self.enclosing_phases.push(self.phase);
+            }
+            self.phase = CurrentPhase {
+                id: self.contexts.intern_phase(phase),
+                is_region: entered.is_region,
+                is_token: phase.index.is_some(),
+            };
+            self.tokens += u64::from(self.phase.is_token);
         }
         let instance = entered.operator.map(|operator| {
             enclosing.unwrap_or_else(|| Instance {
@@ -462,11 +549,12 @@ impl Attribution {
             stack_pointer,
             operator: instance,
             lasting: None,
-            sets_phase: entered.phase.is_some(),
+            sets_phase: entered.phase.is_some() && entered.lasts == Lasts::Call,
             is_region: entered.is_region,
             lasting_region: false,
         };
         let state = self.thread(thread);
+        state.has_operators |= entered.operator.is_some();
         state.instances += u64::from(is_instance);
         match entered.mark {
             Some(Mark::Begin) => {
@@ -491,7 +579,7 @@ impl Attribution {
         let weights = objects.iter().filter(|object| object.class == Class::Weight);
         sampler.enter(Series::new(
             thread,
-            &self.contexts.phase(self.phase).name,
+            &self.contexts.phase(self.phase.id).name,
             &self.probes.operators()[operator as usize],
             weights.map(|object| object.bytes).sum(),
         ))
@@ -499,17 +587,29 @@ impl Attribution {
 
     fn leave(&mut self, thread: u32, stack_pointer: u64) {
         if self.thread(thread).leave(stack_pointer) {
-            self.set_phase(OTHER_PHASE, None);
+            self.set_phase(OTHER_PHASE);
         }
     }
 
-    fn set_phase(&mut self, name: &str, index: Option<u32>) {
-        self.phase_is_region = false;
-        self.in_token = false;
-        self.phase = self.contexts.intern_phase(&Phase {
-            name: name.to_owned(),
-            index,
-        });
+    /// Back to the phase around the one that is ended.
+    fn end_phase(&mut self) {
+        self.set_phase(OTHER_PHASE);
+        if let Some(enclosing) = self.enclosing_phases.pop()
+            && self.contexts.phase(enclosing.id).name != LOAD_PHASE
+        {
+            self.phase = enclosing;
+        }
+    }
+
+    fn set_phase(&mut self, name: &str) {
+        self.phase = CurrentPhase {
+            id: self.contexts.intern_phase(&Phase {
+                name: name.to_owned(),
+                index: None,
+            }),
+            is_region: false,
+            is_token: false,
+        };
     }
 }
 

@@ -72,6 +72,12 @@ impl Class {
         }
     }
 
+    /// The class of this word.
+    #[must_use]
+    pub fn by_name(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.name() == word)
+    }
+
     /// Whether an object of this class counts as named: it has an identity that its owner would recognise.
     #[must_use]
     pub fn is_named(self) -> bool {

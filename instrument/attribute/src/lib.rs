@@ -33,8 +33,8 @@ pub use line_set::LineSet;
 pub use module::{CodeAddress, Module, ModuleId, Modules, Region};
 pub use object::{Extent, Object, ObjectId, Objects};
 pub use probe::{
-    Entered, Lasts, Mark, Operator, OperatorId, Pattern, Phase, Preset, PresetError, Probes, SeenObject,
-    StackRule,
+    Ends, Entered, Lasts, Mark, Operator, OperatorId, Pattern, Phase, Preset, PresetError, Probes,
+    SeenObject, StackRule,
 };
 pub use region::{Aspect, RegionName};
 pub use sample::{FEWEST_OBSERVATIONS, Fate, Observation, Sample, SampleId, SampleRule, Series, Stratum};

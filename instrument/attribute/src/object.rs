@@ -175,6 +175,17 @@ impl Objects {
         self.put_tensor(seen.address, seen.address.saturating_add(seen.bytes), piece);
     }
 
+    /// What a program or probe has named at `address` has no name any more.
+    pub fn forget(&mut self, address: u64) {
+        if let Place::In(entry) = self.tensors.at(address)
+            && !entry.value.is_mapped
+            && entry.start == address
+        {
+            self.remove_tensors(entry.start, entry.end);
+            self.answers.changes(entry.start, entry.end);
+        }
+    }
+
     /// The object at an address and the addresses around it that have the same answer.
     pub fn lookup(&mut self, address: u64, modules: &Modules) -> Extent {
         let (extent, is_lasting) = self.find(address, modules);

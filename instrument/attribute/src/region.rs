@@ -16,7 +16,7 @@ pub enum Aspect {
     Function,
     /// Phases: `decode`.
     Phase,
-    /// Names given to `memloupe_region_begin`.
+    /// Names of the stretches that a program marks.
     Marker,
 }
 

@@ -8,6 +8,7 @@ use gimli::constants as c;
 use gimli::{AttributeValue, DwAt, LittleEndian, Operation, UnitOffset, UnitSectionOffset};
 
 use super::nearest::nearest;
+use super::preset::StatedParameter;
 use super::types::TypeRef;
 use crate::module::Bytes;
 
@@ -58,7 +59,8 @@ pub(super) struct Parameter<'d> {
 }
 
 pub(super) struct Function<'d> {
-    unit: Rc<UnitIndex<'d>>,
+    /// None if a preset states the parameters.
+    unit: Option<Rc<UnitIndex<'d>>>,
     pub(super) parameters: Vec<Parameter<'d>>,
     pub(super) result: TypeRef<'d>,
     /// Whether arguments are where the System V ABI puts them; else only where DWARF says so.
@@ -69,7 +71,37 @@ pub(super) fn broken(error: gimli::Error) -> String {
     format!("debug information is damaged: {error}")
 }
 
+impl<'d> Function<'d> {
+    /// A C function whose parameters a preset states.
+    pub(super) fn stated(parameters: &[StatedParameter]) -> Self {
+        Self {
+            unit: None,
+            parameters: parameters
+                .iter()
+                .map(|parameter| Parameter {
+                    name: parameter.name.clone(),
+                    ty: TypeRef::Stated(parameter.ty),
+                    location: EntryLocation::Unknown,
+                    artificial: false,
+                })
+                .collect(),
+            result: TypeRef::Void,
+            follows_abi: true,
+        }
+    }
+}
+
 impl<'d> Debug<'d> {
+    /// Of a file that has none.
+    pub(super) fn none() -> Self {
+        Self {
+            dwarf: gimli::Dwarf::default(),
+            starts: Vec::new(),
+            units: RefCell::default(),
+            indexes: RefCell::default(),
+        }
+    }
+
     pub(super) fn new(sections: &'d gimli::DwarfSections<Bytes>) -> Result<Self, String> {
         let dwarf = sections.borrow(|section| Reader::new(section, LittleEndian));
         let mut starts = Vec::new();
@@ -135,7 +167,7 @@ impl<'d> Debug<'d> {
         }
         let result = self.type_of(unit, &die)?;
         Ok(Function {
-            unit: index,
+            unit: Some(index),
             parameters,
             result,
             follows_abi,
@@ -149,9 +181,10 @@ impl<'d> Debug<'d> {
             index
                 .enums
                 .get(name)
-                .map(|offset| TypeRef(Some((index.unit.clone(), *offset))))
+                .map(|offset| TypeRef::Entry(index.unit.clone(), *offset))
         };
-        if let Some(found) = find(&function.unit) {
+        let own = function.unit.as_deref();
+        if let Some(found) = own.and_then(find) {
             return Ok(found);
         }
         for start in &self.starts {
@@ -159,15 +192,18 @@ impl<'d> Debug<'d> {
                 return Ok(found);
             }
         }
-        let nearest = nearest(name, function.unit.enums.keys().map(String::as_str));
+        let names = own.into_iter().flat_map(|unit| unit.enums.keys());
+        let nearest = nearest(name, names.map(String::as_str));
         Err(format!("no enum `{name}` in the debug information{nearest}"))
     }
 
     /// The type of what an entry describes.
     pub(super) fn type_of(&self, unit: &Rc<Unit<'d>>, die: &Die<'d>) -> Result<TypeRef<'d>, String> {
         match self.inherited(unit, die, c::DW_AT_type)? {
-            None => Ok(TypeRef(None)),
-            Some((value, unit)) => self.target(&unit, value).map(|target| TypeRef(Some(target))),
+            None => Ok(TypeRef::Void),
+            Some((value, unit)) => self
+                .target(&unit, value)
+                .map(|(unit, offset)| TypeRef::Entry(unit, offset)),
         }
     }
 

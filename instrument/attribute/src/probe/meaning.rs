@@ -8,7 +8,10 @@ use super::dwarf::Debug;
 use super::expression::Expression;
 use super::pattern::Pattern;
 use super::plan::{Decode, Plan, Reading, Slot};
-use super::preset::{Kind, Lasts, LayerRule, Named, ObjectRule, OperatorRule, PhaseName, ProbeRule};
+use super::preset::{
+    DescribedObject, Ends, Kind, Lasts, LayerRule, Named, ObjectRule, OperatorRule, PhaseName, PhaseRule,
+    ProbeRule, ToldObject,
+};
 use super::types::Type;
 use super::{Operator, SeenObject};
 use crate::class::Class;
@@ -18,9 +21,34 @@ pub(super) struct Meaning {
     slots: Vec<Slot>,
     operator: Option<OperatorFields>,
     objects: Vec<ObjectFields>,
-    phase: Option<(Reading, Vec<PhaseName>)>,
+    phase: Option<PhaseFields>,
     pub(super) lasts: Lasts,
+    pub(super) ends: Option<Ends>,
+    forget: Option<Reading>,
     mark: Option<Mark>,
+}
+
+enum PhaseFields {
+    ByValue(Reading, Vec<PhaseName>),
+    Told { name: Reading, number: Reading },
+}
+
+/// A phase that a call opens, before its calls are counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Opened {
+    pub(super) name: String,
+    pub(super) number: Number,
+}
+
+/// How a phase is numbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Number {
+    /// Not at all.
+    None,
+    /// By counting its calls.
+    Counted,
+    /// By the program.
+    Told(u32),
 }
 
 /// Which end of a marked region.
@@ -41,7 +69,8 @@ struct OperatorFields {
     shape: Option<Reading>,
     element_type: Option<NamedField>,
     sources: Vec<Reading>,
-    layer: Option<LayerRule>,
+    layer: Option<Reading>,
+    layer_rule: Option<LayerRule>,
 }
 
 enum KindField {
@@ -49,16 +78,28 @@ enum KindField {
     Read(NamedField, HashMap<String, NamedField>),
 }
 
-/// A number and the names of its values.
+/// A number and the names of its values, or a text.
 struct NamedField {
     reading: Reading,
     names: HashMap<i64, String>,
 }
 
+enum ObjectFields {
+    Described(DescribedFields),
+    Told(ToldFields),
+}
+
 /// One object: alternatives, the first that is present counts.
-struct ObjectFields {
+struct DescribedFields {
     alternatives: Vec<Tensor>,
     class: Vec<(Class, Vec<Pattern>)>,
+}
+
+struct ToldFields {
+    class: Reading,
+    name: Reading,
+    address: Reading,
+    bytes: Reading,
 }
 
 struct Tensor {
@@ -77,6 +118,8 @@ impl Meaning {
             objects: Vec::new(),
             phase: None,
             lasts: Lasts::Call,
+            ends: None,
+            forget: None,
             mark: None,
         };
         (meaning, Vec::new())
@@ -114,26 +157,6 @@ impl Meaning {
         Some((mark, self.event(present, values).text(&name).unwrap_or_default()))
     }
 
-    /// The meaning of a rule that reads nothing.
-    pub(super) fn constant(kind: &str, lasts: Lasts) -> Self {
-        let operator = OperatorFields {
-            kind: KindField::Literal(kind.to_owned()),
-            name: None,
-            shape: None,
-            element_type: None,
-            sources: Vec::new(),
-            layer: None,
-        };
-        Self {
-            slots: Vec::new(),
-            operator: Some(operator),
-            objects: Vec::new(),
-            phase: None,
-            lasts,
-            mark: None,
-        }
-    }
-
     /// Binds a rule to a function.
     pub(super) fn bind<'d>(
         rule: &ProbeRule,
@@ -150,13 +173,17 @@ impl Meaning {
             ObjectFields::bind(object, &mut plan, &mut objects)?;
         }
         let phase = match &rule.phase {
-            Some(phase) => {
-                let reading = single(&mut plan, &phase.value)?;
-                if reading.decode == Decode::Text {
-                    return Err(format!("`{}`: not an integer", phase.value.text));
-                }
-                Some((reading, phase.rules.clone()))
+            Some(PhaseRule::ByValue(value, rules)) => {
+                Some(PhaseFields::ByValue(integer(&mut plan, value)?, rules.clone()))
             }
+            Some(PhaseRule::Told { name, number }) => Some(PhaseFields::Told {
+                name: single(&mut plan, name)?,
+                number: integer(&mut plan, number)?,
+            }),
+            None => None,
+        };
+        let forget = match &rule.forget {
+            Some(address) => Some(integer(&mut plan, address)?),
             None => None,
         };
         let (fetches, slots) = plan.fetches()?;
@@ -167,6 +194,8 @@ impl Meaning {
                 objects,
                 phase,
                 lasts: rule.lasts,
+                ends: rule.ends,
+                forget,
                 mark: None,
             },
             fetches,
@@ -187,13 +216,34 @@ impl Meaning {
     }
 
     /// The phase that the call opens.
-    pub(super) fn phase(&self, present: u64, values: &[u8]) -> Option<&PhaseName> {
-        let (reading, rules) = self.phase.as_ref()?;
-        let value = self.event(present, values).integer(reading)?;
-        let fits = |rule: &&PhaseName| {
-            rule.min.is_none_or(|min| value >= min) && rule.max.is_none_or(|max| value <= max)
-        };
-        rules.iter().find(fits)
+    pub(super) fn phase(&self, present: u64, values: &[u8]) -> Option<Opened> {
+        let event = self.event(present, values);
+        match self.phase.as_ref()? {
+            PhaseFields::ByValue(reading, rules) => {
+                let value = event.integer(reading)?;
+                let fits = |rule: &&PhaseName| {
+                    rule.min.is_none_or(|min| value >= min) && rule.max.is_none_or(|max| value <= max)
+                };
+                rules.iter().find(fits).map(|rule| Opened {
+                    name: rule.name.clone(),
+                    number: if rule.numbered {
+                        Number::Counted
+                    } else {
+                        Number::None
+                    },
+                })
+            }
+            PhaseFields::Told { name, number } => Some(Opened {
+                name: event.text(name)?,
+                number: u32::try_from(event.integer(number)?).map_or(Number::None, Number::Told),
+            }),
+        }
+    }
+
+    /// Where an object begins that is one no more.
+    pub(super) fn forgets(&self, present: u64, values: &[u8]) -> Option<u64> {
+        let address = self.event(present, values).integer(self.forget.as_ref()?)?;
+        Some(address as u64)
     }
 
     /// The operator that the call is part of.
@@ -220,28 +270,26 @@ impl Meaning {
             .iter()
             .filter_map(|source| event.text(source))
             .collect();
-        let layer = fields.layer.as_ref().and_then(|rule| {
-            let names = std::iter::once(&name).chain(&sources);
+        let by_name = |rule: &LayerRule| {
+            let mut names = std::iter::once(&name).chain(&sources);
             names
-                .filter_map(|name| rule.names.iter().find_map(|pattern| pattern.number(name)))
-                .next()
+                .find_map(|name| rule.names.iter().find_map(|pattern| pattern.number(name)))
                 .map(|number| rule.label.replace("{n}", number))
-        });
-        let shape = fields
-            .shape
-            .as_ref()
-            .and_then(|shape| event.integers(shape))
-            .unwrap_or_default();
-        let ranks = shape
-            .iter()
-            .rposition(|extent| *extent != 1)
-            .map_or(1, |last| last + 1);
-        let shape: Vec<_> = shape.iter().take(ranks).map(i64::to_string).collect();
+        };
+        let told = fields.layer.as_ref().and_then(|layer| event.text(layer));
+        let layer = told
+            .filter(|layer| !layer.is_empty())
+            .or_else(|| fields.layer_rule.as_ref().and_then(by_name));
+        let shape = match &fields.shape {
+            Some(shape) if shape.decode == Decode::Text => event.text(shape).unwrap_or_default(),
+            Some(shape) => extents(&event.integers(shape).unwrap_or_default()),
+            None => String::new(),
+        };
         Some(Operator {
             kind,
             name,
             layer,
-            shape: shape.join("x"),
+            shape,
             element_type: fields
                 .element_type
                 .as_ref()
@@ -299,6 +347,7 @@ impl OperatorFields {
             None => Ok(None),
         };
         let name = optional(&rule.name)?;
+        let told_layer = optional(&rule.layer)?;
         let shape = optional(&rule.shape)?;
         let element_type = match &rule.element_type {
             Some(field) => Some(NamedField::bind(field, debug, plan)?),
@@ -319,7 +368,8 @@ impl OperatorFields {
             shape,
             element_type,
             sources,
-            layer: layer.cloned(),
+            layer: told_layer,
+            layer_rule: layer.cloned(),
         })
     }
 }
@@ -327,6 +377,12 @@ impl OperatorFields {
 impl NamedField {
     fn bind<'d>(named: &Named, debug: &Debug<'d>, plan: &mut Plan<'_, 'd>) -> Result<Self, String> {
         let reading = single(plan, &named.value)?;
+        if reading.decode == Decode::Text {
+            return Ok(Self {
+                reading,
+                names: HashMap::new(),
+            });
+        }
         let mistake = |what: String| format!("`{}`: {what}", named.value.text);
         let enumerators = match &named.enumeration {
             Some(name) => debug.enumerators(&plan.enumeration(name).map_err(mistake)?)?,
@@ -357,9 +413,54 @@ impl NamedField {
 }
 
 impl ObjectFields {
-    /// Adds the rule's objects, one for each value of its bases.
+    /// Adds the rule's objects.
     fn bind(rule: &ObjectRule, plan: &mut Plan<'_, '_>, objects: &mut Vec<Self>) -> Result<(), String> {
-        let first = objects.len();
+        match rule {
+            ObjectRule::Described(rule) => {
+                objects.extend(
+                    DescribedFields::bind(rule, plan)?
+                        .into_iter()
+                        .map(Self::Described),
+                );
+            }
+            ObjectRule::Told(rule) => objects.push(Self::Told(ToldFields::bind(rule, plan)?)),
+        }
+        Ok(())
+    }
+
+    fn see(&self, event: &Event<'_>) -> Option<SeenObject> {
+        match self {
+            Self::Described(fields) => fields.see(event),
+            Self::Told(fields) => fields.see(event),
+        }
+    }
+}
+
+impl ToldFields {
+    fn bind(rule: &ToldObject, plan: &mut Plan<'_, '_>) -> Result<Self, String> {
+        Ok(Self {
+            class: single(plan, &rule.class_of)?,
+            name: single(plan, &rule.name)?,
+            address: integer(plan, &rule.address)?,
+            bytes: integer(plan, &rule.bytes)?,
+        })
+    }
+
+    fn see(&self, event: &Event<'_>) -> Option<SeenObject> {
+        let class = event.text(&self.class)?;
+        Some(SeenObject {
+            name: event.text(&self.name)?,
+            class: Class::by_name(&class).unwrap_or(Class::Heap),
+            address: event.integer(&self.address)? as u64,
+            bytes: event.integer(&self.bytes)? as u64,
+        })
+    }
+}
+
+impl DescribedFields {
+    /// The rule's objects, one for each value of its bases.
+    fn bind(rule: &DescribedObject, plan: &mut Plan<'_, '_>) -> Result<Vec<Self>, String> {
+        let mut objects: Vec<Self> = Vec::new();
         let mut mistake = None;
         for base in &rule.base {
             let bases = match plan.values(base) {
@@ -381,7 +482,7 @@ impl ObjectFields {
                     extents: field(&rule.extents)?,
                     strides: field(&rule.strides)?,
                 };
-                if objects.len() <= first + index {
+                if objects.len() <= index {
                     let class = rule
                         .class
                         .iter()
@@ -392,12 +493,12 @@ impl ObjectFields {
                         class,
                     });
                 }
-                objects[first + index].alternatives.push(tensor);
+                objects[index].alternatives.push(tensor);
             }
         }
         match mistake {
-            Some(what) if objects.len() == first => Err(what),
-            _ => Ok(()),
+            Some(what) if objects.is_empty() => Err(what),
+            _ => Ok(objects),
         }
     }
 
@@ -445,6 +546,24 @@ fn span_bytes(extents: &[i64], strides: &[i64]) -> Option<u64> {
             bytes.checked_add((extent - 1).checked_mul(*stride)?)
         })?;
     u64::try_from(bytes).ok()
+}
+
+/// Extents as text, without the ones at the end.
+fn extents(extents: &[i64]) -> String {
+    let ranks = extents
+        .iter()
+        .rposition(|extent| *extent != 1)
+        .map_or(1, |last| last + 1);
+    let texts: Vec<_> = extents.iter().take(ranks).map(i64::to_string).collect();
+    texts.join("x")
+}
+
+fn integer(plan: &mut Plan<'_, '_>, expression: &Expression) -> Result<Reading, String> {
+    let reading = single(plan, expression)?;
+    if reading.decode == Decode::Text {
+        return Err(format!("`{}`: not an integer", expression.text));
+    }
+    Ok(reading)
 }
 
 fn single(plan: &mut Plan<'_, '_>, expression: &Expression) -> Result<Reading, String> {
@@ -502,6 +621,9 @@ impl Event<'_> {
     }
 
     fn named(&self, field: &NamedField) -> Option<String> {
+        if field.reading.decode == Decode::Text {
+            return self.text(&field.reading);
+        }
         let value = self.integer(&field.reading)?;
         Some(
             field

@@ -35,11 +35,11 @@ use memloupe_stream::Probe;
 
 pub use meaning::Mark;
 pub use pattern::Pattern;
-pub use preset::{Lasts, Preset, PresetError, StackRule};
+pub use preset::{Ends, Lasts, Preset, PresetError, StackRule};
 
 use crate::class::Class;
 use crate::region::RegionName;
-use meaning::Meaning;
+use meaning::{Meaning, Number, Opened};
 
 /// Index of an operator identity.
 pub type OperatorId = u32;
@@ -92,12 +92,16 @@ pub struct Entered {
     /// The operator that begins. If it is the one of an enclosing probed frame, it is that operator's kernel and no
     /// new execution.
     pub operator: Option<OperatorId>,
-    /// How long the operator goes on.
+    /// How long the operator or the phase goes on.
     pub lasts: Lasts,
+    /// What is over with this call.
+    pub ends: Option<Ends>,
     /// The phase that the function's call is.
     pub phase: Option<Phase>,
     /// Data objects that the arguments show.
     pub objects: Arc<[SeenObject]>,
+    /// Where an object begins that is one no more.
+    pub forgets: Option<u64>,
     /// Whether the call is part of the user's region: by its function, its operator or its phase.
     pub is_region: bool,
     /// Whether the user's marked region begins or ends with it.
@@ -204,8 +208,10 @@ impl Probes {
         let nothing = Entered {
             operator: None,
             lasts: Lasts::Call,
+            ends: None,
             phase: None,
             objects: Arc::default(),
+            forgets: None,
             is_region: false,
             mark: None,
         };
@@ -213,15 +219,26 @@ impl Probes {
             return nothing;
         };
         let meaning = &resolved.meaning;
-        let phase = meaning.phase(present, values).map(|rule| Phase {
-            name: rule.name.clone(),
-            index: rule.numbered.then(|| {
-                let calls = self.phase_calls.entry(rule.name.clone()).or_default();
-                *calls += 1;
-                *calls - 1
-            }),
-        });
-        let lasts = meaning.lasts;
+        let phase = meaning
+            .phase(present, values)
+            .map(|Opened { name, number }| Phase {
+                index: match number {
+                    Number::None => None,
+                    Number::Told(number) => Some(number),
+                    Number::Counted => {
+                        let calls = self.phase_calls.entry(name.clone()).or_default();
+                        *calls += 1;
+                        Some(*calls - 1)
+                    }
+                },
+                name,
+            });
+        let nothing = Entered {
+            lasts: meaning.lasts,
+            ends: meaning.ends,
+            forgets: meaning.forgets(present, values),
+            ..nothing
+        };
         let region = self.region.as_ref();
         let is_phase = |region: &RegionName| phase.as_ref().is_some_and(|phase| region.is_phase(phase));
         let is_region = resolved.is_region || region.is_some_and(is_phase);
@@ -230,7 +247,6 @@ impl Probes {
             let mark = mark.filter(|(_, name)| region.is_some_and(|region| region.is_marker(name)));
             return Entered {
                 phase,
-                lasts,
                 is_region,
                 mark: mark.map(|(mark, _)| mark),
                 ..nothing
@@ -240,11 +256,10 @@ impl Probes {
         meaning.essence(present, values, &mut self.essence);
         let entered = |remembered: Remembered| Entered {
             operator: remembered.operator,
-            lasts,
             phase,
             objects: remembered.objects,
             is_region: is_region || remembered.is_region,
-            mark: None,
+            ..nothing
         };
         if let Some(remembered) = resolved.remembered.get(&self.essence[..]) {
             return entered(remembered.clone());

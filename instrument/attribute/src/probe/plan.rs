@@ -20,7 +20,7 @@ const FETCH_BYTES_MAX: i64 = memloupe_stream::FETCH_BYTES_MAX as i64;
 /// Most bytes of all fetches: an event must fit a record.
 const VALUES_BYTES_MAX: usize = 16_000;
 /// Bytes fetched of a text behind a pointer, whose length is not known.
-const TEXT_BYTES: u64 = 64;
+const TEXT_BYTES: u64 = 128;
 /// Two values with at most so many bytes between them are fetched together; the larger one if there are too many.
 const GAPS_BYTES: [i64; 2] = [64, FETCH_BYTES_MAX];
 

@@ -8,10 +8,12 @@ use serde::Deserialize;
 use super::expression::{Expression, Path};
 use super::nearest::nearest;
 use super::pattern::Pattern;
+use super::types::Stated;
 use crate::class::Class;
 
 /// The presets that memloupe carries: name and text.
-const BUILTIN: [(&str, &str); 2] = [
+const BUILTIN: [(&str, &str); 3] = [
+    ("markers", include_str!("../../presets/markers.toml")),
     ("ggml", include_str!("../../presets/ggml.toml")),
     ("llama", include_str!("../../presets/llama.toml")),
 ];
@@ -78,17 +80,112 @@ pub(crate) struct LayerRule {
 pub(crate) struct ProbeRule {
     /// Alternatives: in each module, the first pattern that any function matches is used, with all that match it.
     pub(crate) functions: Vec<Pattern>,
+    /// What the functions take, where their debug information does not say.
+    #[serde(default)]
+    pub(crate) parameters: Option<Vec<StatedParameter>>,
     #[serde(default)]
     pub(crate) lasts: Lasts,
+    #[serde(default)]
+    pub(crate) ends: Option<Ends>,
     #[serde(default)]
     pub(crate) operator: Option<OperatorRule>,
     #[serde(default)]
     pub(crate) phase: Option<PhaseRule>,
     #[serde(default)]
     pub(crate) object: Vec<ObjectRule>,
+    /// Where an object begins that is one no more.
+    #[serde(default)]
+    pub(crate) forget: Option<Expression>,
 }
 
-/// How long an operator goes on.
+impl ProbeRule {
+    /// Whether nothing of the arguments is wanted.
+    pub(crate) fn reads_nothing(&self) -> bool {
+        self.operator.as_ref().is_none_or(OperatorRule::reads_nothing)
+            && self.phase.is_none()
+            && self.object.is_empty()
+            && self.forget.is_none()
+    }
+}
+
+/// A parameter as a preset states it: `text name` or `u64 bytes`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct StatedParameter {
+    pub(crate) name: String,
+    pub(crate) ty: Stated,
+}
+
+/// The words for a parameter's type.
+const STATED_TYPES: [(&str, Stated); 6] = [
+    ("text", Stated::Text),
+    (
+        "pointer",
+        Stated::Integer {
+            bytes: 8,
+            signed: false,
+        },
+    ),
+    (
+        "u64",
+        Stated::Integer {
+            bytes: 8,
+            signed: false,
+        },
+    ),
+    (
+        "i64",
+        Stated::Integer {
+            bytes: 8,
+            signed: true,
+        },
+    ),
+    (
+        "u32",
+        Stated::Integer {
+            bytes: 4,
+            signed: false,
+        },
+    ),
+    (
+        "i32",
+        Stated::Integer {
+            bytes: 4,
+            signed: true,
+        },
+    ),
+];
+
+impl TryFrom<String> for StatedParameter {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let (word, name) = text
+            .split_once(' ')
+            .ok_or_else(|| format!("parameter `{text}`: write its type and its name, as in `text kind`"))?;
+        let known = STATED_TYPES.iter().find(|(known, _)| *known == word);
+        let (_, ty) = known.ok_or_else(|| {
+            let words: Vec<&str> = STATED_TYPES.iter().map(|(word, _)| *word).collect();
+            format!("parameter `{text}`: `{word}` is none of {}", words.join(", "))
+        })?;
+        Ok(Self {
+            name: name.trim().to_owned(),
+            ty: *ty,
+        })
+    }
+}
+
+/// What a call ends that others have begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ends {
+    /// The thread's innermost operator that lasts until it is ended.
+    Operator,
+    /// The innermost phase that lasts until it is ended.
+    Phase,
+}
+
+/// How long an operator or phase goes on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lasts {
@@ -98,6 +195,8 @@ pub enum Lasts {
     /// Beyond the function's return, until the enclosing probed function enters another operator of this sort or
     /// returns: for functions that are called at the start of an operator whose own function was inlined away.
     UntilNext,
+    /// Beyond the function's return, until a call of another function says so. They nest.
+    UntilEnded,
 }
 
 /// How to name an operator.
@@ -106,6 +205,8 @@ pub enum Lasts {
 pub(crate) struct OperatorRule {
     pub(crate) kind: Kind,
     pub(crate) name: Option<Expression>,
+    /// If it is told; else the preset's layer rule finds it in names.
+    pub(crate) layer: Option<Expression>,
     pub(crate) shape: Option<Expression>,
     pub(crate) element_type: Option<Named>,
     pub(crate) sources: Vec<Expression>,
@@ -114,7 +215,7 @@ pub(crate) struct OperatorRule {
 impl OperatorRule {
     /// Whether only its kind is told, and that a literal one.
     pub(crate) fn reads_nothing(&self) -> bool {
-        let fields = [&self.name, &self.shape];
+        let fields = [&self.name, &self.layer, &self.shape];
         matches!(self.kind, Kind::Literal(_))
             && fields.iter().all(|field| field.is_none())
             && self.element_type.is_none()
@@ -139,6 +240,7 @@ struct OperatorTable {
     #[serde(default)]
     detail: BTreeMap<String, Named>,
     name: Option<Expression>,
+    layer: Option<Expression>,
     shape: Option<Expression>,
     element_type: Option<Named>,
     #[serde(default)]
@@ -158,6 +260,7 @@ impl TryFrom<OperatorTable> for OperatorRule {
         Ok(Self {
             kind,
             name: table.name,
+            layer: table.layer,
             shape: table.shape,
             element_type: table.element_type,
             sources: table.sources,
@@ -165,11 +268,11 @@ impl TryFrom<OperatorTable> for OperatorRule {
     }
 }
 
-/// A value that is an enumerator's name.
+/// A value that is an enumerator's name, or a text.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Named {
-    /// An enum, or an integer together with `enumeration`.
+    /// An enum, an integer together with `enumeration`, or a text.
     pub(crate) value: Expression,
     /// The enum whose enumerators name the integer.
     #[serde(default)]
@@ -181,12 +284,34 @@ pub(crate) struct Named {
 
 /// Which phase a call opens.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "PhaseTable")]
+pub(crate) enum PhaseRule {
+    /// An integer decides: the first that fits is taken; if none does, the phase stays.
+    ByValue(Expression, Vec<PhaseName>),
+    /// The arguments say: a name, and a number that is negative if phases of the name are not numbered.
+    Told { name: Expression, number: Expression },
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct PhaseRule {
-    /// An integer that decides.
-    pub(crate) value: Expression,
-    /// The first that fits is taken; if none does, the phase stays.
-    pub(crate) rules: Vec<PhaseName>,
+struct PhaseTable {
+    value: Option<Expression>,
+    #[serde(default)]
+    rules: Vec<PhaseName>,
+    name: Option<Expression>,
+    number: Option<Expression>,
+}
+
+impl TryFrom<PhaseTable> for PhaseRule {
+    type Error = String;
+
+    fn try_from(table: PhaseTable) -> Result<Self, String> {
+        match (table.value, table.name, table.number) {
+            (Some(value), None, None) => Ok(Self::ByValue(value, table.rules)),
+            (None, Some(name), Some(number)) if table.rules.is_empty() => Ok(Self::Told { name, number }),
+            _ => Err("a phase has either `value` and `rules`, or `name` and `number`".to_owned()),
+        }
+    }
 }
 
 /// A phase and the values that mean it.
@@ -205,8 +330,17 @@ pub(crate) struct PhaseName {
 
 /// Data objects that a call shows.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ObjectRule {
+#[serde(try_from = "ObjectTable")]
+pub(crate) enum ObjectRule {
+    /// By structs that describe them.
+    Described(DescribedObject),
+    /// By the arguments.
+    Told(ToldObject),
+}
+
+/// Data objects that structs describe.
+#[derive(Clone, Debug)]
+pub(crate) struct DescribedObject {
     /// Structs that describe the object: alternatives, the first whose address can be read and is not null.
     pub(crate) base: Vec<Expression>,
     /// From the base: the name.
@@ -219,6 +353,71 @@ pub(crate) struct ObjectRule {
     pub(crate) strides: Path,
     /// The class by name; an object that matches none is left out.
     pub(crate) class: BTreeMap<Class, Vec<Pattern>>,
+}
+
+/// A data object that the arguments tell of.
+#[derive(Clone, Debug)]
+pub(crate) struct ToldObject {
+    /// Its class in words; another word stands for heap memory.
+    pub(crate) class_of: Expression,
+    pub(crate) name: Expression,
+    pub(crate) address: Expression,
+    pub(crate) bytes: Expression,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ObjectTable {
+    #[serde(default)]
+    base: Vec<Expression>,
+    name: String,
+    address: String,
+    extents: Option<Path>,
+    strides: Option<Path>,
+    #[serde(default)]
+    class: BTreeMap<Class, Vec<Pattern>>,
+    class_of: Option<Expression>,
+    bytes: Option<Expression>,
+}
+
+impl TryFrom<ObjectTable> for ObjectRule {
+    type Error = String;
+
+    fn try_from(table: ObjectTable) -> Result<Self, String> {
+        let ObjectTable {
+            base,
+            name,
+            address,
+            extents,
+            strides,
+            class,
+            class_of,
+            bytes,
+        } = table;
+        match (extents, strides, class_of, bytes) {
+            (Some(extents), Some(strides), None, None) if !base.is_empty() => {
+                Ok(Self::Described(DescribedObject {
+                    base,
+                    name: name.try_into()?,
+                    address: address.try_into()?,
+                    extents,
+                    strides,
+                    class,
+                }))
+            }
+            (None, None, Some(class_of), Some(bytes)) if base.is_empty() && class.is_empty() => {
+                Ok(Self::Told(ToldObject {
+                    class_of,
+                    name: name.try_into()?,
+                    address: address.try_into()?,
+                    bytes,
+                }))
+            }
+            _ => Err("an object has `base`, `name`, `address`, `extents`, `strides` and `class`, or `class_of`, `name`, \
+                      `address` and `bytes`"
+                .to_owned()),
+        }
+    }
 }
 
 /// Why a preset can't be used.

@@ -5,11 +5,11 @@ use std::path::Path;
 use memloupe_stream::Fetch;
 
 use super::abi;
-use super::dwarf::Debug;
+use super::dwarf::{self, Debug};
 use super::function::{Function, functions};
 use super::meaning::{Mark, Meaning};
 use super::plan::Plan;
-use super::preset::{Kind, Preset, ProbeRule};
+use super::preset::{Preset, ProbeRule};
 use crate::module::{Binary, Image, ImageError};
 use crate::region::RegionName;
 
@@ -28,8 +28,8 @@ pub(super) struct Found {
 
 /// What a program calls to mark a region, exported by the capture engines' preloaded libraries.
 const MARKERS: [(&str, Mark); 2] = [
-    ("memloupe_region_begin", Mark::Begin),
-    ("memloupe_region_end", Mark::End),
+    ("memloupe_marker_region_begin", Mark::Begin),
+    ("memloupe_marker_region_end", Mark::End),
 ];
 
 /// Finds what can be probed in a file; `notes` gets what can't.
@@ -179,16 +179,19 @@ fn bind(
     debug: &Result<Debug<'_>, String>,
 ) -> Result<Found, String> {
     let address = function.address;
-    if let Some(kind) = rule.constant() {
-        return Ok(Found {
-            address,
-            fetches: Vec::new(),
-            meaning: Meaning::constant(kind, rule.lasts),
-            is_region: false,
-        });
-    }
-    let debug = debug.as_ref().map_err(Clone::clone)?;
-    let described = debug.function(address)?;
+    let none = Debug::none();
+    let stated = if rule.reads_nothing() {
+        Some(&[][..])
+    } else {
+        rule.parameters.as_deref()
+    };
+    let (debug, described) = match stated {
+        Some(parameters) => (&none, dwarf::Function::stated(parameters)),
+        None => {
+            let debug = debug.as_ref().map_err(Clone::clone)?;
+            (debug, debug.function(address)?)
+        }
+    };
     let places = abi::places(debug, &described, function.is_clone)?;
     let plan = Plan::new(debug, &described, places);
     let (meaning, fetches) = Meaning::bind(rule, preset.layer.as_ref(), debug, plan)?;
@@ -198,18 +201,4 @@ fn bind(
         meaning,
         is_region: false,
     })
-}
-
-impl ProbeRule {
-    /// The operator kind of a rule that reads no arguments.
-    fn constant(&self) -> Option<&str> {
-        let operator = self
-            .operator
-            .as_ref()
-            .filter(|operator| operator.reads_nothing())?;
-        match &operator.kind {
-            Kind::Literal(kind) if self.phase.is_none() && self.object.is_empty() => Some(kind),
-            _ => None,
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Types as DWARF describes them.
+//! Types as DWARF describes them, and those that a preset states.
 
 use std::rc::Rc;
 
@@ -10,9 +10,26 @@ use super::dwarf::{CHAIN_MAX, Debug, Unit, broken};
 /// Structs and arrays nested deeper than this are taken for damage.
 const NESTING_MAX: usize = 16;
 
-/// A type: its entry. `None` is `void`.
+/// A type.
 #[derive(Clone)]
-pub(super) struct TypeRef<'d>(pub(super) Option<(Rc<Unit<'d>>, UnitOffset)>);
+pub(super) enum TypeRef<'d> {
+    Void,
+    /// DWARF's entry for it.
+    Entry(Rc<Unit<'d>>, UnitOffset),
+    /// What a preset states of a parameter.
+    Stated(Stated),
+    /// What a stated text points to.
+    Character,
+}
+
+/// What a preset can state of a parameter where there is no debug information.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stated {
+    /// A pointer to a text that ends in a zero byte.
+    Text,
+    /// An integer or a pointer.
+    Integer { bytes: u64, signed: bool },
+}
 
 /// What a type is, typedefs and qualifiers taken off.
 pub(super) enum Type<'d> {
@@ -55,8 +72,17 @@ impl<'d> Debug<'d> {
     /// What a type is.
     pub(super) fn peel(&self, ty: &TypeRef<'d>) -> Result<Type<'d>, String> {
         let ty = self.undecorated(ty)?;
-        let Some((unit, offset)) = &ty.0 else {
-            return Ok(Type::Void);
+        let (unit, offset) = match &ty {
+            TypeRef::Void => return Ok(Type::Void),
+            TypeRef::Character => return Ok(Type::Character),
+            TypeRef::Stated(Stated::Text) => return Ok(Type::Pointer(TypeRef::Character)),
+            TypeRef::Stated(Stated::Integer { bytes, signed }) => {
+                return Ok(Type::Integer {
+                    bytes: *bytes,
+                    signed: *signed,
+                });
+            }
+            TypeRef::Entry(unit, offset) => (unit, offset),
         };
         let die = unit.entry(*offset).map_err(broken)?;
         let bytes = die
@@ -147,7 +173,7 @@ impl<'d> Debug<'d> {
         depth: usize,
         members: &mut Vec<Member<'d>>,
     ) -> Result<(), String> {
-        let Some((unit, offset)) = self.undecorated(ty)?.0 else {
+        let TypeRef::Entry(unit, offset) = self.undecorated(ty)? else {
             return Ok(());
         };
         if depth > NESTING_MAX {
@@ -189,7 +215,7 @@ impl<'d> Debug<'d> {
     /// Whether C++ passes a value of this type by reference.
     pub(super) fn is_passed_by_reference(&self, ty: &TypeRef<'d>) -> Result<bool, String> {
         let ty = self.undecorated(ty)?;
-        let Some((unit, offset)) = &ty.0 else {
+        let TypeRef::Entry(unit, offset) = &ty else {
             return Ok(false);
         };
         let die = unit.entry(*offset).map_err(broken)?;
@@ -202,7 +228,7 @@ impl<'d> Debug<'d> {
 
     /// Whether a class or a part of it has a destructor of its own.
     fn is_destroyed(&self, ty: &TypeRef<'d>, depth: usize) -> Result<bool, String> {
-        let Some((unit, offset)) = self.undecorated(ty)?.0 else {
+        let TypeRef::Entry(unit, offset) = self.undecorated(ty)? else {
             return Ok(false);
         };
         let mut tree = unit.entries_tree(Some(offset)).map_err(broken)?;
@@ -232,7 +258,7 @@ impl<'d> Debug<'d> {
     /// An enum's values and names.
     pub(super) fn enumerators(&self, ty: &TypeRef<'d>) -> Result<Vec<(i64, String)>, String> {
         let mut enumerators = Vec::new();
-        let Some((unit, offset)) = self.undecorated(ty)?.0 else {
+        let TypeRef::Entry(unit, offset) = self.undecorated(ty)? else {
             return Ok(enumerators);
         };
         let mut tree = unit.entries_tree(Some(offset)).map_err(broken)?;
@@ -259,7 +285,7 @@ impl<'d> Debug<'d> {
     fn undecorated(&self, ty: &TypeRef<'d>) -> Result<TypeRef<'d>, String> {
         let mut ty = ty.clone();
         for _ in 0..CHAIN_MAX {
-            let Some((unit, offset)) = &ty.0 else {
+            let TypeRef::Entry(unit, offset) = &ty else {
                 return Ok(ty);
             };
             let die = unit.entry(*offset).map_err(broken)?;
