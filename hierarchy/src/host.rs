@@ -76,7 +76,7 @@ pub(crate) fn describe(cpu_folder: &Path, file: &mut MachineFile) -> Vec<String>
         Some(khz) if khz > 0 => file.set_text("core.frequency", HERTZ.format(khz as f64 * 1e3)),
         _ => notes.push("the kernel reports no frequency: it is assumed".into()),
     }
-    notes.push("latencies, issue width and memory are assumed".into());
+    notes.push("latencies, widths and buffers of the core, and memory are assumed".into());
     notes
 }
 

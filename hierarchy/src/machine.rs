@@ -38,6 +38,8 @@ pub struct Core {
     pub frequency_hz: u64,
     /// Instructions per cycle at best.
     pub issue_width: u32,
+    /// Entries of the reorder buffer: instructions that may be in flight behind an access that waits.
+    pub rob: u32,
 }
 
 /// One cache level.
@@ -61,6 +63,8 @@ pub struct Cache {
     pub line_bytes: u32,
     /// Core cycles from the start of a load to its data, if this level has it.
     pub latency_cycles: f64,
+    /// Misses that one instance can have in flight; `None` is no limit.
+    pub mshrs: Option<u32>,
     /// What it does beyond the plain cache.
     #[serde(serialize_with = "as_reasons")]
     pub options: LevelOptions,
@@ -177,11 +181,12 @@ impl fmt::Display for Machine {
             count,
             frequency_hz,
             issue_width,
+            rob,
         } = &self.core;
         let frequency = HERTZ.format(*frequency_hz as f64);
         writeln!(
             f,
-            "\n[core]\ncount = {count}\nfrequency = \"{frequency}\"\nissue_width = {issue_width}"
+            "\n[core]\ncount = {count}\nfrequency = \"{frequency}\"\nissue_width = {issue_width}\nrob = {rob}"
         )?;
         for cache in &self.caches {
             let (size, line) = (
@@ -196,6 +201,10 @@ impl fmt::Display for Machine {
             )?;
             writeln!(f, "size = \"{size}\"\nways = {}\nline = \"{line}\"", cache.ways)?;
             writeln!(f, "latency = \"{}\"", CYCLES.format(cache.latency_cycles))?;
+            // With a window of accesses it is an option of the cache model too.
+            if let (Some(mshrs), 0) = (cache.mshrs, cache.options.mshrs) {
+                writeln!(f, "mshrs = {mshrs}")?;
+            }
             for (key, value) in cache_options::write(&cache.options, cache.line_bytes) {
                 writeln!(f, "{key} = {value}")?;
             }

@@ -22,6 +22,7 @@ const KEYS: &[&str] = &[
     "core.count",
     "core.frequency",
     "core.issue_width",
+    "core.rob",
     "cache.*.present",
     "cache.*.level",
     "cache.*.contents",

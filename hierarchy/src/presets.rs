@@ -30,4 +30,40 @@ pub const PRESETS: &[Preset] = &[
         name: "embedded",
         toml: include_str!("../machines/embedded.toml"),
     },
+    Preset {
+        name: "sapphire-rapids",
+        toml: include_str!("../machines/sapphire-rapids.toml"),
+    },
+    Preset {
+        name: "sapphire-rapids-hbm",
+        toml: include_str!("../machines/sapphire-rapids-hbm.toml"),
+    },
+    Preset {
+        name: "zen4-server",
+        toml: include_str!("../machines/zen4-server.toml"),
+    },
+    Preset {
+        name: "zen5-server",
+        toml: include_str!("../machines/zen5-server.toml"),
+    },
+    Preset {
+        name: "neoverse-v2",
+        toml: include_str!("../machines/neoverse-v2.toml"),
+    },
+    Preset {
+        name: "apple-m1",
+        toml: include_str!("../machines/apple-m1.toml"),
+    },
+    Preset {
+        name: "hbm3-accelerator",
+        toml: include_str!("../machines/hbm3-accelerator.toml"),
+    },
+    Preset {
+        name: "damov-host",
+        toml: include_str!("../machines/damov-host.toml"),
+    },
+    Preset {
+        name: "thesis-host",
+        toml: include_str!("../machines/thesis-host.toml"),
+    },
 ];

@@ -132,7 +132,10 @@ impl Source {
     }
 }
 
-fn build(file: &MachineFile, notes: Vec<String>) -> Result<Machine, MachineError> {
+/// Where a machine file does not say: that of cores like Intel's Nehalem and zsim's (Sanchez and Kozyrakis, ISCA 2013).
+const ASSUMED_ROB: u32 = 128;
+
+fn build(file: &MachineFile, mut notes: Vec<String>) -> Result<Machine, MachineError> {
     let text_or = |key: &str, default: &str| {
         if file.has(key) {
             file.text(key).map(String::from)
@@ -144,6 +147,12 @@ fn build(file: &MachineFile, notes: Vec<String>) -> Result<Machine, MachineError
         count: file.count("core.count")?,
         frequency_hz: file.whole("core.frequency", &HERTZ)?,
         issue_width: file.count("core.issue_width")?,
+        rob: if file.has("core.rob") {
+            file.count("core.rob")?
+        } else {
+            notes.push(format!("core.rob is not given: {ASSUMED_ROB} entries assumed"));
+            ASSUMED_ROB
+        },
     };
     let mut caches = Vec::new();
     for name in file.names_in("cache") {
@@ -184,6 +193,12 @@ fn build_cache(file: &MachineFile, name: &str, frequency_hz: u64) -> Result<Cach
             (bytes.is_power_of_two() && (8..=65536).contains(&bytes)).then_some(bytes)
         },
     )?;
+    let mut options = cache_options::read(file, name, line_bytes)?;
+    let mshrs = (options.mshrs > 0).then_some(options.mshrs);
+    // Without a window the registers bound the core's timing only, and the level stays plain.
+    if options.miss_window_accesses == 0 {
+        options.mshrs = 0;
+    }
     let contents = [Contents::Data, Contents::Instruction, Contents::Unified];
     Ok(Cache {
         name: name.into(),
@@ -202,7 +217,8 @@ fn build_cache(file: &MachineFile, name: &str, frequency_hz: u64) -> Result<Cach
         ways: file.count(&key("ways"))?,
         line_bytes,
         latency_cycles: file.cycles(&key("latency"), frequency_hz)?,
-        options: cache_options::read(file, name, line_bytes)?,
+        mshrs,
+        options,
     })
 }
 

@@ -9,6 +9,7 @@ name = "everything"
 count = 4
 frequency = "1 GHz"
 issue_width = 1
+rob = 64
 [cache.l1d]
 level = 1
 contents = "data"
@@ -68,6 +69,7 @@ fn options_arrive_and_survive_a_round_trip() {
     assert!(!l1d.options.write_allocate);
     assert_eq!((l1d.options.write_buffer_lines, l1d.options.victim_lines), (8, 4));
     assert_eq!((l1d.options.mshrs, l1d.options.miss_window_accesses), (10, 200));
+    assert_eq!((l1d.mshrs, l2.mshrs), (Some(10), None));
     assert_eq!((l2.scope, l2.options.sectors), (Scope::Cluster(2), 2));
     assert_eq!(machine.line_bytes(), 64);
     assert_eq!(l2.options.replacement.name, "tree-plru");

@@ -10,10 +10,12 @@ use crate::failure::{Failure, Kind};
 #[must_use]
 pub fn list() -> String {
     let mut text = String::new();
+    let width = Machine::presets().iter().map(|preset| preset.name.len()).max();
+    let width = width.unwrap_or(0);
     for preset in Machine::presets() {
         let description =
             Machine::load(preset.name).map_or_else(|error| error.to_string(), |m| m.description);
-        let _ = writeln!(text, "{:<16} {description}", preset.name);
+        let _ = writeln!(text, "{:<width$}  {description}", preset.name);
     }
     text
 }
