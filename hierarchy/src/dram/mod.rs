@@ -36,4 +36,4 @@ pub use rows::{Dram, DramCounters};
 pub use standard::{Currents, Standard};
 pub use statistics::{Histogram, RowOutcome, SourceStatistics, Statistics};
 pub use system::{DramSystem, Topology};
-pub use timing::{Path, Tick, TimingState, TimingTable};
+pub use timing::{Tick, TimingState, TimingTable};

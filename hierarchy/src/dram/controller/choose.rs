@@ -3,15 +3,16 @@
 //! The choice is made once per change of state, not per tick: of every kind of command, the banks that want it are a
 //! bit set per rank, and each bank knows whom it would serve. What comes out is the earliest tick at which anything
 //! may issue and the best of what may issue then; until something arrives or falls due it stays the right choice.
+//! What is looked at per bank lies in arrays: whether the bank has to wait for longer than its rank
+//! ([`TimingState`](crate::dram::TimingState)), and the age of the request that it serves next.
 
 use serde::{Deserialize, Serialize};
 
 use super::Channel;
-use super::bank::bits;
+use super::bank::{Lane, bits};
 use super::config::Scheduler;
 use super::maintenance::Step;
 use super::plan::Plan;
-use super::queue::NONE;
 use crate::dram::command::Command;
 use crate::dram::timing::Tick;
 
@@ -20,8 +21,8 @@ use crate::dram::timing::Tick;
 pub(super) enum Purpose {
     /// A request.
     Request(u16),
-    /// The first task of a domain.
-    Task(u16),
+    /// The first task of a domain; the row that an activate of it opens.
+    Task(u16, u32),
     /// Closing a row that nobody wants.
     Idle,
 }
@@ -30,53 +31,75 @@ pub(super) enum Purpose {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Choice {
     pub(super) tick: Tick,
-    /// Requests with an open row before maintenance before other requests before closing idle rows.
-    tier: u8,
-    /// Within a tier, the smaller first.
-    key: u64,
-    pub(super) command: Command,
-    pub(super) bank: u16,
-    pub(super) row: u32,
+    /// Of those at the same tick, the smaller first: a tier, then what the tier goes by.
+    order: u64,
     pub(super) purpose: Purpose,
+    pub(super) bank: u16,
+    pub(super) command: Command,
 }
 
+// Tiers: requests with an open row before maintenance before other requests before closing idle rows.
+const TIER_SHIFT: u32 = 62;
+const ACTIVE: u64 = 0;
+const TASK: u64 = 1 << TIER_SHIFT;
+const REQUEST: u64 = 2 << TIER_SHIFT;
+const IDLE: u64 = 3 << TIER_SHIFT;
+// Below them, of requests: priority, blacklisted, a row command, order of arrival.
 const SEQUENCE_BITS: u32 = 48;
-const ROW_COMMAND: u64 = 1 << SEQUENCE_BITS;
+pub(super) const ROW_COMMAND: u64 = 1 << SEQUENCE_BITS;
 const BLACKLISTED: u64 = 1 << (SEQUENCE_BITS + 1);
 const PRIORITY_SHIFT: u32 = SEQUENCE_BITS + 2;
 
-/// The best choice so far.
-#[derive(Clone, Copy)]
-struct Best(Option<Choice>);
+impl Choice {
+    /// Nothing, for ever.
+    pub(super) const NEVER: Self = Self {
+        tick: Tick::MAX,
+        order: u64::MAX,
+        purpose: Purpose::Idle,
+        bank: 0,
+        command: Command::Precharge,
+    };
 
-impl Best {
-    /// A choice at a later tick than this is no better.
-    #[inline]
-    fn limit(&self) -> Tick {
-        self.0.map_or(Tick::MAX, |choice| choice.tick)
-    }
-
-    #[inline]
-    fn keep(&mut self, choice: Choice) {
-        let order = |choice: &Choice| (choice.tick, choice.tier, choice.key);
-        if self.0.as_ref().is_none_or(|best| order(&choice) < order(best)) {
-            self.0 = Some(choice);
+    /// Takes the other's place if it goes before it.
+    #[inline(always)]
+    fn keep(&mut self, choice: Self) {
+        if choice.tick < self.tick || choice.tick == self.tick && choice.order < self.order {
+            *self = choice;
         }
     }
 }
 
-/// Which of the two places of the best choices column commands and row commands have.
+/// Which of the two places of the best choices column commands have; row commands have it too, or the other.
 const COLUMN: usize = 0;
+/// Column commands by direction.
+const COLUMNS: [Command; 2] = [Command::Read, Command::Write];
+
+/// What a choice among requests of one direction goes by.
+struct Preference {
+    direction: usize,
+    /// The oldest, if nobody goes before it (in order) or if it waited too long: its bank serves nothing else.
+    first: Option<First>,
+    in_order: bool,
+}
+
+/// A request that its bank serves before all others.
+#[derive(Clone, Copy)]
+struct First {
+    slot: u16,
+    bank: usize,
+}
 
 impl Channel {
     /// What to issue next, on the column bus and on the row bus; with one bus for both, in the first place.
     #[inline(never)]
-    pub(super) fn choose(&mut self, plan: &Plan) -> [Option<Choice>; 2] {
+    pub(super) fn choose(&mut self, plan: &Plan) -> [Choice; 2] {
         let row_place = usize::from(plan.device.dual_bus);
-        let mut best = [Best(None); 2];
+        let mut best = [Choice::NEVER; 2];
         let from = self.bus_free.map(|free| free.max(self.now));
-        self.choose_active(plan, from[COLUMN], &mut best[COLUMN]);
-        let served = row_place == COLUMN && best[COLUMN].limit() == self.now;
+        if self.active_requests > 0 {
+            self.choose_active(plan, from[COLUMN], &mut best[COLUMN]);
+        }
+        let served = row_place == COLUMN && best[COLUMN].tick == self.now;
         if self.busy_domains > 0 {
             self.choose_task(plan, from[1], &mut best[row_place]);
         }
@@ -87,20 +110,19 @@ impl Channel {
                 self.choose_idle(plan, from[1], &mut best[row_place]);
             }
         }
-        best.map(|best| best.0)
+        best
     }
 
     /// A request came that its bank would serve next: whether it goes before what was chosen. False if that has to be
     /// found out from the start.
     pub(super) fn reconsider(&mut self, plan: &Plan, slot: u16) -> bool {
-        let Some(choices) = self.choices else { return false };
         let request = &self.queue[slot];
         let bank = usize::from(request.bank);
-        let (index, bit) = (bank / plan.banks_per_rank, bank % plan.banks_per_rank);
+        let (index, bit) = plan.table.place(bank);
         let rank = &self.ranks[index];
         let by_age =
             plan.scheduler == Scheduler::FrFcfs && !plan.by_source && plan.timeout_ticks == Tick::MAX;
-        if !by_age || self.direction_may_change(plan) || self.starves(plan) {
+        if !self.chosen || !by_age || self.direction_may_change(plan) || self.starves(plan) {
             return false;
         }
         if request.write != self.writing || rank.blocked >> bit & 1 == 1 {
@@ -108,11 +130,7 @@ impl Channel {
         }
         let direction = usize::from(request.write);
         let command = if rank.hit[direction] >> bit & 1 == 1 && self.banks[bank].open_row == request.row {
-            if request.write {
-                Command::Write
-            } else {
-                Command::Read
-            }
+            COLUMNS[direction]
         } else if rank.wait[direction] >> bit & 1 == 1 {
             Command::Activate
         } else if (rank.active[0] | rank.active[1]) >> bit & 1 == 1 {
@@ -122,28 +140,27 @@ impl Channel {
         };
         let bus = usize::from(!command.is_column());
         let from = self.bus_free[bus].max(self.now);
-        let gates = self
-            .timing
-            .rank_gates(&plan.table, command, index * plan.banks_per_rank, from);
+        let gate = self.timing.gate(&plan.table, command, bank).max(from);
         let choice = Choice {
-            tick: gates.tick(bit),
-            tier: 2,
-            key: request.sequence,
+            tick: plan.table.on_edge(command, gate),
+            order: REQUEST | request.sequence,
             command,
             bank: request.bank,
-            row: request.row,
             purpose: Purpose::Request(slot),
         };
         let place = if plan.device.dual_bus { bus } else { COLUMN };
-        let mut best = Best(choices[place]);
-        best.keep(choice);
-        self.choices.as_mut().expect("there are choices")[place] = best.0;
+        self.choices[place].keep(choice);
         true
     }
 
     fn starves(&self, plan: &Plan) -> bool {
-        let old = |slot: u16| self.queue[slot].arrival + plan.starvation_ticks <= self.now;
-        (0..2).any(|direction| self.queue.oldest(direction).is_some_and(old))
+        (0..2).any(|direction| self.starved(plan, direction).is_some())
+    }
+
+    /// The oldest of a direction, if it waited for too long.
+    fn starved(&self, plan: &Plan, direction: usize) -> Option<u16> {
+        let oldest = self.queue.oldest(direction)?;
+        (self.queue[oldest].arrival + plan.starvation_ticks <= self.now).then_some(oldest)
     }
 
     /// Reading or writing: the queues' watermarks decide, and requests that waited too long.
@@ -155,124 +172,214 @@ impl Channel {
         } else if writes < plan.low_watermark && reads != 0 {
             self.writing = false;
         }
-        let waits_long = |direction| {
-            let oldest = self.queue.oldest(direction)?;
-            let since = self.queue[oldest].arrival;
-            (since + plan.starvation_ticks <= self.now).then_some(since)
-        };
-        if let Some(write) = waits_long(usize::from(!self.writing)) {
-            let other = waits_long(usize::from(self.writing));
-            if other.is_none_or(|other| write < other) {
+        if let Some(waits) = self.starved(plan, usize::from(!self.writing)) {
+            let other = self.starved(plan, usize::from(self.writing));
+            if other.is_none_or(|other| self.queue[waits].arrival < self.queue[other].arrival) {
                 self.writing = !self.writing;
             }
         }
         self.statistics.turnarounds += u64::from(before != self.writing && writes > 0 && reads > 0);
     }
 
-    /// The part of a key that its source makes.
-    pub(super) fn source_key(&self, plan: &Plan, source: u16) -> u64 {
-        let priority = plan
-            .config
-            .priorities
-            .get(usize::from(source))
-            .copied()
-            .unwrap_or(0);
-        let blacklisted = self.blacklist.get(usize::from(source)).copied().unwrap_or(false);
+    /// What its source gives a request before its age: the smaller goes first.
+    pub(super) fn standing(plan: &Plan, blacklist: &[bool], source: u16) -> u64 {
+        if !plan.by_source {
+            return 0;
+        }
+        let source = usize::from(source);
+        let priority = plan.config.priorities.get(source).copied().unwrap_or(0);
+        let blacklisted = blacklist.get(source).copied().unwrap_or(false);
         u64::from(u8::MAX - priority) << PRIORITY_SHIFT | if blacklisted { BLACKLISTED } else { 0 }
     }
 
-    #[inline]
-    fn choose_active(&self, plan: &Plan, from: Tick, best: &mut Best) {
-        if self.active_requests == 0 {
-            return;
-        }
+    fn choose_active(&mut self, plan: &Plan, from: Tick, best: &mut Choice) {
         for (index, rank) in self.ranks.iter().enumerate() {
-            let first = index * plan.banks_per_rank;
-            for (banks, command) in [(rank.active[0], Command::Read), (rank.active[1], Command::Write)] {
+            for (banks, command) in rank.active.into_iter().zip(COLUMNS) {
                 if banks == 0 {
                     continue;
                 }
-                let gates = self.timing.rank_gates(&plan.table, command, first, from);
-                let (tick, ready) = gates.earliest(banks);
-                for bit in bits(ready) {
-                    let slot = self.banks[first + bit].active;
-                    best.keep(Choice {
-                        tick,
-                        tier: 0,
-                        key: self.queue[slot].sequence,
-                        command,
-                        bank: (first + bit) as u16,
-                        row: 0,
-                        purpose: Purpose::Request(slot),
-                    });
-                }
+                let gate = self.timing.rank_gate(&plan.table, command, index, from);
+                let orders = self.orders.of(Lane::Active, index);
+                let next = self
+                    .timing
+                    .first_ready(&plan.table, (command, index), banks, gate, orders);
+                let bank = index * plan.banks_per_rank + next.number;
+                best.keep(Choice {
+                    tick: next.tick,
+                    order: ACTIVE | next.order,
+                    command,
+                    bank: bank as u16,
+                    purpose: Purpose::Request(self.banks[bank].active),
+                });
             }
         }
     }
 
-    fn choose_task(&self, plan: &Plan, from: Tick, best: &mut Best) {
+    #[cold]
+    fn choose_task(&self, plan: &Plan, from: Tick, best: &mut Choice) {
         for step in self.steps(plan) {
             let gate = self.timing.gate(&plan.table, step.command, step.bank).max(from);
-            let tick = plan.table.on_edge(step.command, gate);
             let Step {
                 domain,
                 command,
                 bank,
                 row,
             } = step;
-            let purpose = Purpose::Task(domain as u16);
             best.keep(Choice {
-                tick,
-                tier: 1,
-                key: domain as u64,
+                tick: plan.table.on_edge(command, gate),
+                order: TASK | domain as u64,
                 command,
                 bank: bank as u16,
-                row,
-                purpose,
+                purpose: Purpose::Task(domain as u16, row),
             });
         }
     }
 
-    fn choose_request(&self, plan: &Plan, from: [Tick; 2], best: &mut [Best; 2]) {
+    fn choose_request(&mut self, plan: &Plan, from: [Tick; 2], best: &mut [Choice; 2]) {
         let direction = usize::from(self.writing);
-        let oldest = self.queue.oldest(direction);
         // In order: nobody but the oldest, and not while the one before it has its row open but not its data.
         let in_order = plan.scheduler == Scheduler::Fcfs;
         if in_order && self.active_requests > 0 {
             return;
         }
-        let starved = oldest.filter(|&slot| self.queue[slot].arrival + plan.starvation_ticks <= self.now);
-        let column = [Command::Read, Command::Write][direction];
-        let chooser = Chooser {
-            channel: self,
-            plan,
-            direction,
-            first: oldest.filter(|_| in_order).or(starved),
-            in_order,
-            row_key: match plan.scheduler {
-                Scheduler::FrFcfs | Scheduler::Fcfs => 0,
-                _ => ROW_COMMAND,
-            },
-            cap: match plan.scheduler {
-                Scheduler::FrFcfsCap(0) | Scheduler::Bliss { .. } => Some(u32::MAX),
-                Scheduler::FrFcfsCap(cap) => Some(cap),
-                _ => None,
-            },
+        let first = match in_order {
+            true => self.queue.oldest(direction),
+            false => self.starved(plan, direction),
         };
+        let preference = Preference {
+            direction,
+            first: first.map(|slot| First {
+                slot,
+                bank: self.queue[slot].bank.into(),
+            }),
+            in_order,
+        };
+        if let Some(first) = &preference.first {
+            let (rank, number) = plan.table.place(first.bank);
+            let order = self.queue[first.slot].order;
+            self.orders.put(Lane::Hit(direction), rank, number, order);
+            self.orders.put(Lane::Other(direction), rank, number, order);
+        }
         let row_place = usize::from(plan.device.dual_bus);
-        for (index, rank) in self.ranks.iter().enumerate() {
-            let hit = rank.hit[direction] & !rank.blocked;
-            chooser.choose(index, hit, column, from[COLUMN], &mut best[COLUMN]);
-            let wait = rank.wait[direction] & !rank.blocked;
-            chooser.choose(index, wait, Command::Activate, from[1], &mut best[row_place]);
+        for index in 0..self.ranks.len() {
+            let rank = &self.ranks[index];
             let held = rank.blocked | rank.active[0] | rank.active[1];
+            let hit = rank.hit[direction] & !rank.blocked;
+            let wait = rank.wait[direction] & !rank.blocked;
             let conflict = rank.conflict[direction] & !held;
-            chooser.choose(index, conflict, Command::Precharge, from[1], &mut best[row_place]);
+            let [column_best, row_best] = [COLUMN, row_place];
+            let column = COLUMNS[direction];
+            self.consider(
+                plan,
+                &preference,
+                index,
+                hit,
+                column,
+                from[COLUMN],
+                &mut best[column_best],
+            );
+            self.consider(
+                plan,
+                &preference,
+                index,
+                wait,
+                Command::Activate,
+                from[1],
+                &mut best[row_best],
+            );
+            self.consider(
+                plan,
+                &preference,
+                index,
+                conflict,
+                Command::Precharge,
+                from[1],
+                &mut best[row_best],
+            );
+        }
+        if let Some(first) = &preference.first {
+            self.sort_in(plan, first.bank);
         }
     }
 
+    /// Considers `command` for the banks in the set `banks` of a rank, each for the request that it serves next.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "inlined three times into one loop")]
+    fn consider(
+        &mut self,
+        plan: &Plan,
+        preference: &Preference,
+        index: usize,
+        mut banks: u64,
+        command: Command,
+        from: Tick,
+        best: &mut Choice,
+    ) {
+        let is_hit = command.is_column();
+        let first_bank = index * plan.banks_per_rank;
+        if preference.first.is_some() || plan.column_cap.is_some() {
+            banks = self.eligible(plan, preference, index, banks, is_hit);
+        }
+        if banks == 0 {
+            return;
+        }
+        let gate = self.timing.rank_gate(&plan.table, command, index, from);
+        if gate > best.tick {
+            return;
+        }
+        let lane = if is_hit { Lane::Hit } else { Lane::Other };
+        let orders = self.orders.of(lane(preference.direction), index);
+        let next = self
+            .timing
+            .first_ready(&plan.table, (command, index), banks, gate, orders);
+        if next.tick > best.tick {
+            return;
+        }
+        let bank = first_bank + next.number;
+        let list = &self.banks[bank].lists[preference.direction];
+        let slot = match &preference.first {
+            Some(first) if first.bank == bank => first.slot,
+            _ if is_hit => list.hit,
+            _ => list.other,
+        };
+        best.keep(Choice {
+            tick: next.tick,
+            order: REQUEST | next.order | if is_hit { 0 } else { plan.row_order },
+            command,
+            bank: bank as u16,
+            purpose: Purpose::Request(slot),
+        });
+    }
+
+    /// Those of `banks` that may serve a row hit, or a request to another row.
+    #[inline(never)]
+    fn eligible(&self, plan: &Plan, preference: &Preference, index: usize, banks: u64, is_hit: bool) -> u64 {
+        let rank = &self.ranks[index];
+        let first_bank = index * plan.banks_per_rank;
+        let direction = preference.direction;
+        let mut left = banks;
+        if let Some(cap) = plan.column_cap {
+            for bit in bits(banks & rank.hit[direction] & rank.conflict[direction]) {
+                if (self.banks[first_bank + bit].columns >= cap) == is_hit {
+                    left &= !(1 << bit);
+                }
+            }
+        }
+        if let Some(first) = &preference.first {
+            let own = match first.bank.checked_sub(first_bank) {
+                Some(bit) if bit < plan.banks_per_rank => 1 << bit,
+                _ => 0,
+            };
+            let others = if preference.in_order { 0 } else { left & !own };
+            let serves = (self.banks[first.bank].open_row == self.queue[first.slot].row) == is_hit;
+            left = others | if serves { banks & own } else { 0 };
+        }
+        left
+    }
+
     /// A row that was open for long enough and that nobody wants.
-    fn choose_idle(&self, plan: &Plan, from: Tick, best: &mut Best) {
+    #[inline(never)]
+    fn choose_idle(&self, plan: &Plan, from: Tick, best: &mut Choice) {
         let command = Command::Precharge;
         for (index, rank) in self.ranks.iter().enumerate() {
             let wanted = rank.active[0] | rank.active[1] | rank.hit[0] | rank.hit[1] | rank.blocked;
@@ -280,117 +387,14 @@ impl Channel {
                 let bank = index * plan.banks_per_rank + bit;
                 let idle = self.banks[bank].last_use + plan.timeout_ticks;
                 let gate = self.timing.gate(&plan.table, command, bank).max(from).max(idle);
-                let tick = plan.table.on_edge(command, gate);
-                let (key, purpose) = (bank as u64, Purpose::Idle);
                 best.keep(Choice {
-                    tick,
-                    tier: 3,
-                    key,
+                    tick: plan.table.on_edge(command, gate),
+                    order: IDLE | bank as u64,
                     command,
                     bank: bank as u16,
-                    row: 0,
-                    purpose,
+                    purpose: Purpose::Idle,
                 });
             }
         }
-    }
-}
-
-/// What a choice among requests of one direction goes by.
-struct Chooser<'a> {
-    channel: &'a Channel,
-    plan: &'a Plan,
-    direction: usize,
-    /// The oldest, if nobody goes before it (in order) or if it waited too long: its bank serves nothing else.
-    first: Option<u16>,
-    in_order: bool,
-    /// In the keys of row commands.
-    row_key: u64,
-    /// Column commands to a row before a request to another row goes first; without one, age alone decides.
-    cap: Option<u32>,
-}
-
-impl Chooser<'_> {
-    /// Considers `command` for the banks in the set `banks` of a rank, each for the request that it serves next.
-    #[inline(always)]
-    fn choose(&self, index: usize, mut banks: u64, command: Command, from: Tick, best: &mut Best) {
-        let (channel, plan) = (self.channel, self.plan);
-        let is_hit = command.is_column();
-        if self.first.is_some() || self.cap.is_some() {
-            banks = self.eligible(index, banks, is_hit);
-        }
-        if banks == 0 {
-            return;
-        }
-        let first_bank = index * plan.banks_per_rank;
-        let gates = channel.timing.rank_gates(&plan.table, command, first_bank, from);
-        if gates.shared > best.limit() {
-            return;
-        }
-        let (tick, ready) = gates.earliest(banks);
-        if tick > best.limit() {
-            return;
-        }
-        let (mut key, mut bank, mut slot) = (u64::MAX, 0, NONE);
-        for bit in bits(ready) {
-            let candidate = self.served(first_bank + bit, is_hit);
-            let mut order = channel.queue[candidate].sequence;
-            if !is_hit {
-                order |= self.row_key;
-            }
-            if plan.by_source {
-                order |= channel.source_key(plan, channel.queue[candidate].source);
-            }
-            if order < key {
-                (key, bank, slot) = (order, first_bank + bit, candidate);
-            }
-        }
-        best.keep(Choice {
-            tick,
-            tier: 2,
-            key,
-            command,
-            bank: bank as u16,
-            row: channel.queue[slot].row,
-            purpose: Purpose::Request(slot),
-        });
-    }
-
-    /// Whom the bank serves next: where sources have priorities, the one that goes first may be another.
-    #[inline]
-    fn served(&self, bank: usize, is_hit: bool) -> u16 {
-        if let Some(first) = self.first
-            && usize::from(self.channel.queue[first].bank) == bank
-        {
-            return first;
-        }
-        let list = &self.channel.banks[bank].lists[self.direction];
-        if is_hit { list.hit } else { list.other }
-    }
-
-    /// Those of `banks` that may serve a row hit, or a request to another row.
-    fn eligible(&self, index: usize, banks: u64, is_hit: bool) -> u64 {
-        let (channel, rank) = (self.channel, &self.channel.ranks[index]);
-        let first_bank = index * self.plan.banks_per_rank;
-        let mut left = banks;
-        if let Some(cap) = self.cap {
-            for bit in bits(banks & rank.hit[self.direction] & rank.conflict[self.direction]) {
-                if (channel.banks[first_bank + bit].columns >= cap) == is_hit {
-                    left &= !(1 << bit);
-                }
-            }
-        }
-        if let Some(first) = self.first {
-            let request = &channel.queue[first];
-            let bank = usize::from(request.bank);
-            let own = match bank.checked_sub(first_bank) {
-                Some(bit) if bit < self.plan.banks_per_rank => 1 << bit,
-                _ => 0,
-            };
-            let others = if self.in_order { 0 } else { left & !own };
-            let serves = (channel.banks[bank].open_row == request.row) == is_hit;
-            left = others | if serves { banks & own } else { 0 };
-        }
-        left
     }
 }

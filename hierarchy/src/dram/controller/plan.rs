@@ -1,5 +1,6 @@
 //! What does not change while a channel runs: the device, its timing table, the configuration in ticks.
 
+use super::choose::ROW_COMMAND;
 use super::config::{ControllerConfig, Mitigation, RowPolicy, Scheduler};
 use crate::dram::command::Command;
 use crate::dram::device::{Device, RefreshMode};
@@ -20,6 +21,10 @@ pub struct Plan {
     pub(super) manage: Command,
     pub(super) scheduler: Scheduler,
     pub(super) row_policy: RowPolicy,
+    /// In the orders of row commands.
+    pub(super) row_order: u64,
+    /// Column commands to a row before a request to another row goes first; without one, age alone decides.
+    pub(super) column_cap: Option<u32>,
     /// Of the write queue.
     pub(super) high_watermark: u16,
     pub(super) low_watermark: u16,
@@ -87,6 +92,15 @@ impl Plan {
             manage: manage.unwrap_or(Command::ManageAll),
             scheduler: config.scheduler,
             row_policy: config.row_policy,
+            row_order: match config.scheduler {
+                Scheduler::FrFcfs | Scheduler::Fcfs => 0,
+                _ => ROW_COMMAND,
+            },
+            column_cap: match config.scheduler {
+                Scheduler::FrFcfsCap(0) | Scheduler::Bliss { .. } => Some(u32::MAX),
+                Scheduler::FrFcfsCap(cap) => Some(cap),
+                _ => None,
+            },
             // A queue is above a share of it when it holds more than that many entries, below it when fewer.
             high_watermark: (f64::from(config.write_queue) * high).floor() as u16,
             low_watermark: (f64::from(config.write_queue) * low).ceil() as u16,

@@ -16,6 +16,8 @@ pub(super) struct Slot {
     pub(super) arrival: Tick,
     /// Order of arrival; 0 in a free slot.
     pub(super) sequence: u64,
+    /// By what it goes among those that wait for the same kind of command; with no regard to sources, its sequence.
+    pub(super) order: u64,
     pub(super) row: u32,
     pub(super) column: u32,
     pub(super) bank: u16,
@@ -89,7 +91,7 @@ impl Queue {
         }
     }
 
-    /// Queues a request behind the others of its list; returns its slot.
+    /// Queues a request behind the others of its list; returns its slot. Its `order` is its source's standing.
     #[inline]
     pub(super) fn push(&mut self, list: &mut List, request: Slot) -> u16 {
         let slot = self
@@ -100,6 +102,7 @@ impl Queue {
         let direction = usize::from(request.write);
         self.slots[slot as usize] = Slot {
             sequence: self.sequence,
+            order: request.order | self.sequence,
             next: NONE,
             previous: list.tail,
             ..request
@@ -146,6 +149,13 @@ impl Queue {
     // A slot that was taken out of its list points at itself.
     fn is_linked(&self, slot: u16) -> bool {
         self.slots[slot as usize].previous != slot
+    }
+
+    /// Sources' standings have changed.
+    pub(super) fn reorder(&mut self, standing: impl Fn(u16) -> u64) {
+        for slot in &mut self.slots {
+            slot.order = standing(slot.source) | slot.sequence;
+        }
     }
 
     /// Frees the slot of a request that is served.

@@ -1,0 +1,90 @@
+//! How a request comes in: answered by what is queued, or queued itself.
+
+use super::Channel;
+use super::plan::Plan;
+use super::queue::{NONE, Slot};
+use super::request::{Completion, Request};
+use crate::dram::mapping::Location;
+use crate::dram::timing::Tick;
+
+impl Channel {
+    /// Offers a request at `tick`, or at the first tick that is not decided yet. False if its queue is full: it was
+    /// not taken.
+    pub fn try_send(&mut self, plan: &Plan, request: &Request, location: Location, tick: Tick) -> bool {
+        self.decide_until(plan, tick.saturating_sub(1));
+        let tick = tick.max(self.now);
+        let bank = location.bank as usize;
+        let (row, column) = (location.row as u32 & (plan.device.rows - 1), location.column);
+        let direction = usize::from(request.write);
+        let Request {
+            tag, source, write, ..
+        } = *request;
+        let same = |slot: u16| (self.queue[slot].row, self.queue[slot].column) == (row, column);
+        let buffered = self.queue.iter(&self.banks[bank].lists[1]).any(same);
+        if !buffered && !self.has_room(plan, write) {
+            return false;
+        }
+        self.now = tick;
+        self.statistics.requests[direction] += 1;
+        if write {
+            self.statistics.source(source).writes += 1;
+        }
+        if buffered {
+            // The queued write holds the data, or takes it.
+            let count = if write {
+                &mut self.statistics.merged_writes
+            } else {
+                &mut self.statistics.forwarded_reads
+            };
+            *count += 1;
+            let finish = tick + plan.device.ticks_per_clock;
+            self.end(
+                Completion {
+                    tag,
+                    source,
+                    write,
+                    arrival: tick,
+                    finish,
+                },
+                0,
+            );
+            return true;
+        }
+        let slot = Slot {
+            tag,
+            arrival: tick,
+            row,
+            column,
+            bank: bank as u16,
+            source,
+            write,
+            order: Self::standing(plan, &self.blacklist, source),
+            ..Slot::default()
+        };
+        let list = &mut self.banks[bank].lists[direction];
+        let slot = self.queue.push(list, slot);
+        let is_hit = self.banks[bank].open_row == row;
+        let list = &self.banks[bank].lists[direction];
+        let place = if is_hit { list.hit } else { list.other };
+        if place == NONE || plan.by_source && self.queue[slot].order < self.queue[place].order {
+            let list = &mut self.banks[bank].lists[direction];
+            *(if is_hit { &mut list.hit } else { &mut list.other }) = slot;
+            self.sort_in(plan, bank);
+            if !self.reconsider(plan, slot) {
+                self.chosen = false;
+            }
+        } else if !plan.by_source && self.direction_may_change(plan) {
+            self.chosen = false;
+        }
+        true
+    }
+
+    pub(super) fn direction_may_change(&self, plan: &Plan) -> bool {
+        let [reads, writes] = self.queue.lengths;
+        if self.writing {
+            reads != 0 && writes < plan.low_watermark
+        } else {
+            writes > plan.high_watermark || reads == 0
+        }
+    }
+}
