@@ -122,6 +122,8 @@ pub(crate) fn enter(thread: &mut Thread, function: Function) {
         Function::Free | Function::Resize | Function::ResizeProduct
     ) && arguments[0] != 0
     {
+        // Whoever has used the block has done so before.
+        thread.mark();
         thread.event(Event::Free, &[arguments[0]]);
     }
     thread.allocator_call = Some(Call {
@@ -156,6 +158,8 @@ pub(crate) fn leave(thread: &mut Thread) {
             (u64::from_le_bytes(word), third)
         }
     };
+    // Whoever has freed the memory has told so before.
+    thread.mark();
     if address == 0 {
         // A failed `realloc` keeps the old block.
         if matches!(call.function, Function::Resize | Function::ResizeProduct) && first != 0 && bytes != 0 {

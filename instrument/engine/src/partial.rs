@@ -10,6 +10,7 @@ use memloupe_layout::{PART_BITS, PART_SHIFT};
 use crate::context::Context;
 use crate::dispatch::Engine;
 use crate::place::{Body, Place, Shape, State};
+use crate::ring::MARK_BYTES;
 use crate::stream;
 use crate::thread::Thread;
 use crate::translator;
@@ -24,7 +25,7 @@ pub(crate) fn settle(thread: &Thread, engine: &mut Engine, place: &Place, contex
     let record = match (place.state, body.shape) {
         (State::Entry | State::Warm | State::Settled, _) => return,
         // The record is complete and counts the instruction that has not been executed.
-        (State::Last, _) => head - header_bytes,
+        (State::Last, _) => head - header_bytes - if body.is_marked { MARK_BYTES } else { 0 },
         (_, Shape::Straight) => pointer,
         (_, Shape::Loop | Shape::Affine) => head,
     };

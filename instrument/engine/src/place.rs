@@ -65,6 +65,8 @@ pub(crate) struct Body {
     /// Words behind the record's first; of a loop's, of its header.
     pub(crate) header_words: u16,
     pub(crate) iteration_words: u16,
+    /// Behind its record comes a mark (`Thread::mark`).
+    pub(crate) is_marked: bool,
 }
 
 /// Code that was written in one piece: a block's translation, or a stub.

@@ -1,7 +1,7 @@
 //! The producer's side of a thread's ring: opening and closing chunks, writing events. Block records are written by
 //! translated code.
 
-use std::arch::x86_64::_rdtsc;
+use std::arch::x86_64::{_mm_lfence, _rdtsc};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
@@ -15,11 +15,25 @@ use crate::{system, unobserved};
 /// The longest block record; translated code looks at the limit once for each.
 pub(crate) const RECORD_BYTES: usize = 2048;
 const EVENT_BYTES: u64 = 16384;
+/// Bytes of a mark, which translated code may write behind a record without looking for room.
+pub(crate) const MARK_BYTES: u64 = 16;
+/// A mark's first word.
+pub(crate) const MARK_HEAD: u64 = RECORD_EVENT << RECORD_SHIFT | 1 << 8 | Event::Order as u64;
 
 /// The process is ending: threads stop instead of opening chunks.
 pub(crate) static STOPPING: AtomicBool = AtomicBool::new(false);
 /// memloupe is gone: what is recorded is thrown away.
 static UNREAD: AtomicBool = AtomicBool::new(false);
+
+/// The clock that orders the rings' segments. It comes behind all that the thread has seen so far; the kernel keeps the
+/// CPUs' counters in step.
+fn clock() -> u64 {
+    // SAFETY: neither has preconditions.
+    unsafe {
+        _mm_lfence();
+        _rdtsc()
+    }
+}
 
 impl Thread {
     fn chunk_start(&self) -> u64 {
@@ -51,8 +65,8 @@ impl Thread {
             }
         }
         let start = self.chunk_start();
-        // SAFETY: the chunk is this thread's: the consumer is done with it, or gone. RDTSC has no preconditions.
-        unsafe { (start as *mut u64).write_volatile(_rdtsc()) };
+        // SAFETY: the chunk is this thread's: the consumer is done with it, or gone.
+        unsafe { (start as *mut u64).write_volatile(clock()) };
         self.ring.head.store(start + CHUNK_HEADER_BYTES, Release);
         let room = u64::from(header.chunk_bytes) - 2 * RECORD_BYTES as u64;
         self.limit.store(start + room, SeqCst);
@@ -81,10 +95,10 @@ impl Thread {
     pub(crate) fn close_abandoned_chunk(&self) {
         let here = std::ptr::from_ref(self) as u64;
         let moved = here.wrapping_sub(self.ring.base.load(Acquire));
-        self.ring
-            .head
-            .store(self.ring.head.load(Acquire).wrapping_add(moved), Release);
-        self.ring.base.store(here, Release);
+        // Not for a moment does `head` belong to another base than the one beside it.
+        let head = self.ring.head.swap(0, SeqCst);
+        self.ring.base.store(here, SeqCst);
+        self.ring.head.store(head.wrapping_add(moved), SeqCst);
         self.close_chunk();
     }
 
@@ -120,6 +134,11 @@ impl Thread {
         loop {
             stream::wait(&self.limit, self.limit.load(SeqCst));
         }
+    }
+
+    /// Begins a segment of the stream: the thread may have learnt of what others have done.
+    pub(crate) fn mark(&self) {
+        self.event(Event::Order, &[clock()]);
     }
 
     /// Writes an event.

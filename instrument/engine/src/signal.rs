@@ -310,6 +310,7 @@ fn translated(thread: &mut Thread, mut delivery: Delivery, place: &Place) -> u64
 /// In the dispatcher: a handler begins. Until now all signals were blocked.
 pub(crate) fn begin_handler(thread: &Thread) {
     thread.make_room();
+    thread.mark();
     set_mask(thread.handler_mask);
 }
 

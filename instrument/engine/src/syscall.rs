@@ -1,5 +1,7 @@
 //! System calls of the target: they run natively, on its own stack, between a look before and, where the result
-//! matters, a look after.
+//! matters, a look after. What other threads have done before it returns comes before what this thread does from then on:
+//! a mark in the stream says so. Those that change mappings run here, one at a time, so that they are told in the order in
+//! which they have happened.
 //!
 //! Counted bytes: what `read`, `write`, their positioned and vectored forms moved. Other calls' buffers are not counted.
 
@@ -7,6 +9,7 @@ use std::ptr;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use crate::dispatch::EXIT_START;
+use crate::lock::Spin;
 use crate::maps::{Maps, PROTECTION_EXECUTE};
 use crate::place::State;
 use crate::ring::{self, Event};
@@ -52,6 +55,8 @@ impl Thread {
 pub(crate) fn before(thread: &mut Thread, next: u64, plain: usize, watched: usize) -> u64 {
     stream::header().syscalls.fetch_add(1, Relaxed);
     probe::leave_passed(thread);
+    // A mark, unlike a block, is never taken back: all that came before can be read while the thread is in the kernel.
+    thread.mark();
     let call = thread.registers[register::RAX] as usize;
     thread.pending_syscall = call;
     thread.after_syscall = next;
@@ -103,22 +108,41 @@ pub(crate) fn before(thread: &mut Thread, next: u64, plain: usize, watched: usiz
             thread.open_chunk();
             return next - SYSCALL.len() as u64;
         }
-        number::MUNMAP | number::MPROTECT | number::MREMAP => {
-            forget(thread.argument(0), thread.argument(1));
-            watched as u64
+        number::MMAP | number::MUNMAP | number::MPROTECT | number::MREMAP | number::BRK => {
+            change_mappings(thread, call);
+            return (plain + SYSCALL.len()) as u64;
         }
-        number::MMAP => {
-            if thread.argument(3) & MAP_FIXED != 0 {
-                forget(thread.argument(0), thread.argument(1));
-            }
-            watched as u64
-        }
-        number::READ | number::PREAD | number::READV | number::PREADV | number::PREADV2 => watched as u64,
-        number::WRITE | number::PWRITE | number::WRITEV | number::BRK | number::ARCH_PRCTL => watched as u64,
-        _ => plain as u64,
+        _ => watched as u64,
     };
     thread.in_kernel.store(1, SeqCst);
     go_on
+}
+
+/// Runs a system call that changes the mappings, and tells what it has done.
+fn change_mappings(thread: &mut Thread, call: usize) {
+    static ORDER: Spin = Spin::new();
+    if call != number::BRK && (call != number::MMAP || thread.argument(3) & MAP_FIXED != 0) {
+        forget(thread.argument(0), thread.argument(1));
+    }
+    let held = ORDER.hold();
+    let arguments = std::array::from_fn(|index| thread.argument(index) as usize);
+    // SAFETY: what the target asks for; the engine's own memory is none of its business.
+    let result = unsafe { system::call(call, arguments) };
+    thread.registers[register::RAX] = result as u64;
+    after(thread);
+    drop(held);
+    if call == number::MMAP
+        && !is_error(result as i64)
+        && thread.argument(2) & PROTECTION_EXECUTE != 0
+        && thread.argument(3) & MAP_ANONYMOUS == 0
+    {
+        thread.sync();
+        probe::take_in(&mut ENGINE.lock());
+    }
+}
+
+fn is_error(result: i64) -> bool {
+    result < 0 && result > -4096
 }
 
 /// The code in a range is about to change: no thread may run translations of it any more.
@@ -130,13 +154,14 @@ fn forget(start: u64, bytes: u64) {
 
 /// After a watched system call.
 pub(crate) fn after(thread: &mut Thread) {
+    thread.mark();
     let result = thread.registers[register::RAX].cast_signed();
     let call = thread.pending_syscall;
     let child = std::mem::replace(&mut thread.child, ptr::null_mut());
     if let Some((register, asked)) = thread.replaced.take() {
         thread.registers[register] = asked;
     }
-    if result < 0 && result > -4096 {
+    if is_error(result) {
         if !child.is_null() {
             // SAFETY: claimed for a thread that the kernel has not made.
             unsafe { (*child).unclaim() };
@@ -220,10 +245,6 @@ fn report_map(
         &[address, bytes, protection, kind, offset],
         Some(&path),
     );
-    if executable && kind == KIND_FILE {
-        thread.sync();
-        probe::take_in(&mut ENGINE.lock());
-    }
 }
 
 fn report_protection(thread: &Thread, start: u64, bytes: u64) {

@@ -12,18 +12,6 @@ const LIFECYCLE: &str = "../../tests/programs/lifecycle.c";
 
 /// Runs a program natively and recorded; output and exit code must be the same, the stream sound and complete.
 fn same_as_native(program: &str, arguments: &[&str]) -> Recording {
-    let recording = same_as_native_on_threads(program, arguments);
-    assert_eq!(
-        recording.violations,
-        Vec::<String>::new(),
-        "{program} {arguments:?}"
-    );
-    recording
-}
-
-/// The same for a program whose threads hand memory to one another: events of different threads are ordered by chunk
-/// only, so one thread may seem to allocate what another has not freed yet.
-fn same_as_native_on_threads(program: &str, arguments: &[&str]) -> Recording {
     let native = Command::new(program)
         .args(arguments)
         .output()
@@ -31,11 +19,11 @@ fn same_as_native_on_threads(program: &str, arguments: &[&str]) -> Recording {
     let recording = Recording::of(program, arguments, false);
     assert_eq!(recording.output, native.stdout, "{program} {arguments:?}");
     assert_eq!(recording.code(), native.status.code(), "{program} {arguments:?}");
-    let unsound = recording
-        .violations
-        .iter()
-        .find(|violation| !violation.contains("overlaps"));
-    assert_eq!(unsound, None, "{program} {arguments:?}");
+    assert_eq!(
+        recording.violations,
+        Vec::<String>::new(),
+        "{program} {arguments:?}"
+    );
     assert!(recording.finished, "{program} {arguments:?}");
     recording
 }
@@ -132,7 +120,7 @@ fn ways_to_live_and_die() {
 #[test]
 fn unwinding_and_rewritten_code() {
     let program = compile("tests/programs/exceptions.cpp", &["-O2", "-pthread"]);
-    same_as_native_on_threads(program.to_str().expect("a path of text"), &[]);
+    same_as_native(program.to_str().expect("a path of text"), &[]);
 }
 
 #[test]

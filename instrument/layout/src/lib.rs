@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 pub const MAGIC: u64 = u64::from_le_bytes(*b"STREAM01");
 /// Version of the protocol; see `PROTOCOL.md`, "Changes".
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// The environment variable that tells the engine which inherited descriptor is the shared file.
 pub const FD_VARIABLE: &str = "MEMLOUPE_STREAM_FD";
 pub const HEADER_BYTES: usize = 4096;
@@ -188,11 +188,12 @@ pub enum EventCode {
     Exit = 15,
     Unobserved = 16,
     SegmentBase = 17,
+    Order = 18,
 }
 
 impl EventCode {
     /// Every event, in the order of its number, from 1 on.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ThreadStart,
         Self::ThreadEnd,
         Self::Map,
@@ -210,6 +211,7 @@ impl EventCode {
         Self::Exit,
         Self::Unobserved,
         Self::SegmentBase,
+        Self::Order,
     ];
 
     /// The event with a number.

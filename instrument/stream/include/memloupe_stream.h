@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define ML_MAGIC 0x31304d4145525453ull /* "STREAM01" read as bytes S T R E A M 0 1 */
-#define ML_VERSION 3u
+#define ML_VERSION 4u
 
 /* The environment variable that names the inherited descriptor of the shared file (decimal). */
 #define ML_FD_VARIABLE "MEMLOUPE_STREAM_FD"
@@ -217,6 +217,7 @@ enum ml_event {
     ML_EVENT_EXIT = 15,        /* exit code, fatal signal (0 if none) */
     ML_EVENT_UNOBSERVED = 16,  /* instructions, text cause */
     ML_EVENT_SEGMENT_BASE = 17, /* the thread's FS base from here on */
+    ML_EVENT_ORDER = 18,       /* clock: what follows in this ring has this `order` */
 };
 
 enum ml_map { ML_MAP_ANONYMOUS = 0, ML_MAP_FILE = 1, ML_MAP_STACK = 2, ML_MAP_BRK = 3 };

@@ -1,4 +1,10 @@
-//! The consumer: takes closed chunks of all rings in order and decodes them.
+//! The consumer: decodes what lies in the rings, segment by segment in the order of all rings.
+//!
+//! A segment is what a ring holds from the opening of a chunk or an ORDER event on, up to the next; its `order` is the
+//! clock that it begins with. An engine begins one wherever a thread may have learnt of what another has done. So
+//! whatever happened before a segment lies in segments that begin earlier, and is there to be read once the segment's
+//! beginning is: the consumer notes how far each ring goes, then how far it goes now, and takes of that the segments whose
+//! beginning it had noted, the earliest first. It reads open chunks up to `head` and waits for nobody.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::AtomicU32;
@@ -7,8 +13,9 @@ use std::time::Duration;
 
 use rustix::thread::futex;
 
-use crate::decode::{Decoder, Sink};
+use crate::decode::{Decoder, Extent, Sink};
 use crate::layout::{CHUNK_HEADER_BYTES, RING_ENDED, RING_FREE, RING_HEADER_BYTES};
+use crate::reader::{HEADER_WORDS, Position, Reader};
 use crate::shared::{Counters, Geometry, Shared, low_half};
 use crate::{Engine, SiteTable, StreamError, layout};
 
@@ -18,7 +25,7 @@ const SYNC_HEAD: u64 = layout::RECORD_EVENT << layout::RECORD_SHIFT | 1 << 8 | l
 /// What a call of [`Consumer::poll`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// A chunk was decoded.
+    /// A chunk was decoded, or a part of one.
     Chunk,
     /// Nothing came within the time-out.
     Idle,
@@ -31,8 +38,8 @@ pub struct Consumer {
     shared: Shared,
     sites: SiteTable,
     decoder: Decoder,
-    /// The chunk being decoded; copied so that the producer gets its place back at once.
-    words: Vec<u64>,
+    /// Of each ring that some thread has owned. Producers claim the lowest free ring, so these come first.
+    readers: Vec<Reader>,
     bytes_consumed: u64,
     threads: u32,
 }
@@ -44,12 +51,11 @@ impl Consumer {
     /// [`StreamError::Shared`] if the system refuses the file or its mapping.
     pub fn create(geometry: &Geometry) -> Result<Self, StreamError> {
         let shared = Shared::create(geometry)?;
-        let words = vec![0; geometry.chunk_bytes as usize / 8];
         Ok(Self {
             shared,
             sites: SiteTable::default(),
             decoder: Decoder::default(),
-            words,
+            readers: Vec::new(),
             bytes_consumed: 0,
             threads: 0,
         })
@@ -97,15 +103,14 @@ impl Consumer {
         self.threads
     }
 
-    /// Decodes the oldest closed chunk; waits up to `timeout` for one.
+    /// Decodes what comes next, if there is a closed chunk; waits up to `timeout` for one.
     ///
     /// # Errors
     /// [`StreamError`] if the stream is corrupt; the chunk at fault is passed over by the next call.
     pub fn poll(&mut self, sink: &mut impl Sink, timeout: Duration) -> Result<Progress, StreamError> {
         // Read before looking for chunks: whatever was closed before `finished` is then seen.
         let finished = self.finished();
-        if let Some(ring) = self.oldest_closed() {
-            self.take_closed(ring, sink)?;
+        if self.take_next(false, sink)? {
             return Ok(Progress::Chunk);
         }
         if finished {
@@ -122,6 +127,7 @@ impl Consumer {
     /// [`StreamError::ProbeTableFull`] if the sink's probes don't fit.
     pub fn discard(&mut self, sink: &mut impl Sink, timeout: Duration) -> Result<Progress, StreamError> {
         let finished = self.finished();
+        self.free_ended();
         let Some(ring) = self.oldest_closed() else {
             if !finished {
                 self.wait(timeout);
@@ -135,8 +141,8 @@ impl Consumer {
         let state = self.shared.ring(ring);
         let tail = state.tail.load(Relaxed);
         let mut chunk_header = [0u64; 2];
-        self.shared.copy_chunk(ring, tail, &mut chunk_header);
-        let used_bytes = (chunk_header[1] as u32 as usize).min(self.words.len() * 8);
+        self.shared.copy_chunk(ring, tail, 0, &mut chunk_header);
+        let used_bytes = (chunk_header[1] as u32 as usize).min(self.shared.header().chunk_bytes as usize);
         self.bytes_consumed += used_bytes as u64;
         self.threads = self.threads.max(state.thread.load(Acquire) + 1);
         // A producer closes its chunk behind a SYNC, and waits.
@@ -150,138 +156,239 @@ impl Consumer {
         } else {
             Ok(())
         };
-        state.tail.store(tail + 1, SeqCst);
-        if state.producer_waiting.load(SeqCst) != 0 {
-            wake(low_half(&state.tail));
-        }
+        self.give_back(ring, tail);
         answered.map(|()| Progress::Chunk)
     }
 
-    /// Decodes whatever is left after the target is gone: closed chunks, then what the open ones hold.
+    /// Decodes whatever is left after the target is gone, what the open chunks hold included.
     ///
     /// # Errors
     /// [`StreamError`] at the first corrupt chunk.
     pub fn drain(&mut self, sink: &mut impl Sink) -> Result<(), StreamError> {
-        while let Some(ring) = self.oldest_closed() {
-            self.take_closed(ring, sink)?;
-        }
-        let mut open: Vec<(u64, u32)> = self
-            .claimed_rings()
-            .filter_map(|ring| self.open_bytes(ring).map(|_| (self.order(ring), ring)))
-            .collect();
-        open.sort_unstable();
-        for (_, ring) in open {
-            if let Some(used_bytes) = self.open_bytes(ring) {
-                let chunk = self.shared.ring(ring).closed.load(Acquire);
-                self.decode_chunk(ring, chunk, used_bytes, sink)?;
-            }
-        }
+        while self.take_next(true, sink)? {}
         Ok(())
     }
 
-    /// Rings that some thread has owned. Producers claim the lowest free ring, so these come first.
+    /// Decodes what comes next. Only if there is a closed chunk, unless `is_over`: nobody writes any more. Whether anything
+    /// was there.
+    fn take_next(&mut self, is_over: bool, sink: &mut impl Sink) -> Result<bool, StreamError> {
+        let mut has_looked = false;
+        loop {
+            let is_due = self
+                .readers
+                .iter()
+                .any(|reader| reader.has_closed() || is_over && reader.has_data());
+            if is_due && let Some((ring, others)) = self.earliest() {
+                self.take(ring, others, is_over, sink)?;
+                return Ok(true);
+            }
+            if has_looked && !is_due {
+                return Ok(false);
+            }
+            self.look();
+            has_looked = true;
+        }
+    }
+
+    /// Notes how far every ring goes.
+    fn look(&mut self) {
+        self.free_ended();
+        let claimed = self.claimed_rings().count();
+        let mut readers = std::mem::take(&mut self.readers);
+        readers.resize_with(claimed.max(readers.len()), Reader::default);
+        for (ring, reader) in (0..).zip(&mut readers) {
+            reader.known = self.published(ring);
+        }
+        // What happened before a beginning that was seen above is visible by now.
+        for (ring, reader) in (0..).zip(&mut readers) {
+            reader.limit = self.published(ring);
+        }
+        self.readers = readers;
+    }
+
+    /// The ring whose segment comes first, and the order of the first one of the others. `None` if the rings have to be looked
+    /// at again: its beginning may be newer than what is known of the others.
+    fn earliest(&mut self) -> Option<(u32, u64)> {
+        let (mut first, mut others) = (None, u64::MAX);
+        for (ring, reader) in (0..).zip(&mut self.readers) {
+            if !reader.has_data() {
+                continue;
+            }
+            if reader.is_fresh() {
+                let mut order = [0];
+                self.shared.copy_chunk(ring, reader.chunk(), 0, &mut order);
+                reader.begin(order[0]);
+                self.bytes_consumed += CHUNK_HEADER_BYTES as u64;
+            }
+            match first {
+                Some((_, order)) if order <= reader.order => others = others.min(reader.order),
+                _ => {
+                    others = first.map_or(u64::MAX, |(_, order)| order);
+                    first = Some((ring, reader.order));
+                }
+            }
+        }
+        let (ring, _) = first?;
+        self.readers[ring as usize].is_known().then_some((ring, others))
+    }
+
+    /// Decodes the segment of a ring and those that follow it up to the order of the others', of one chunk at most.
+    fn take(
+        &mut self,
+        ring: u32,
+        others: u64,
+        is_over: bool,
+        sink: &mut impl Sink,
+    ) -> Result<(), StreamError> {
+        let thread = self.shared.ring(ring).thread.load(Acquire);
+        let corrupt = |offset: usize, what: String| StreamError::Corrupt { thread, offset, what };
+        self.threads = self.threads.max(thread + 1);
+        // Blocks are published before their first record, so all that this chunk names are there now.
+        let filled = self.fill(ring).map_err(|what| (8, what)).and_then(|()| {
+            let new = self.shared.sites_from(self.sites.parsed_bytes());
+            self.sites.extend(new).map_err(|what| (0, what))
+        });
+        if let Err((offset, what)) = filled {
+            self.readers[ring as usize].skip();
+            return Err(corrupt(offset, what));
+        }
+        let reader = &mut self.readers[ring as usize];
+        let (at, words) = reader.rest();
+        let extent = Extent {
+            last_order: others,
+            known_words: reader.known_words().saturating_sub(at),
+            is_open: !reader.is_whole() && !is_over,
+        };
+        match self.decoder.decode(thread, words, extent, &self.sites, sink) {
+            Ok(decoded) => {
+                reader.advance(decoded);
+                match decoded.sync {
+                    Some(number) => self.answer(number, sink),
+                    None => Ok(()),
+                }
+            }
+            Err((word, what)) => {
+                reader.skip();
+                Err(corrupt((at + word) * 8, what))
+            }
+        }
+    }
+
+    /// Copies what there is of the chunk at hand. Gives its place back if it is closed.
+    fn fill(&mut self, ring: u32) -> Result<(), String> {
+        let reader = &mut self.readers[ring as usize];
+        if reader.is_whole() {
+            return Ok(());
+        }
+        let chunk = reader.chunk();
+        let is_whole = reader.has_closed();
+        let mut header = [0u64; 2];
+        let words = if is_whole {
+            self.shared.copy_chunk(ring, chunk, 0, &mut header);
+            header[1] as u32 as usize / 8
+        } else {
+            reader.limit.words
+        };
+        let room = self.shared.header().chunk_bytes as usize / 8;
+        let is_sound = (HEADER_WORDS..=room).contains(&words) && (header[1] as u32).is_multiple_of(8);
+        let first = reader.filled();
+        let copy = reader.grow(if is_sound { words } else { first }, is_whole);
+        self.shared.copy_chunk(ring, chunk, first, copy);
+        self.bytes_consumed += copy.len() as u64 * 8;
+        if is_whole {
+            self.give_back(ring, chunk);
+        }
+        if is_sound {
+            Ok(())
+        } else {
+            Err(format!(
+                "a chunk claims {} bytes of {}",
+                header[1] as u32,
+                room * 8
+            ))
+        }
+    }
+
+    /// Tells the producer that chunk number `chunk` has been taken.
+    fn give_back(&self, ring: u32, chunk: u64) {
+        let state = self.shared.ring(ring);
+        state.tail.store(chunk + 1, SeqCst);
+        if state.producer_waiting.load(SeqCst) != 0 {
+            wake(low_half(&state.tail));
+        }
+    }
+
+    /// Rings that some thread has owned.
     fn claimed_rings(&self) -> impl Iterator<Item = u32> + use<'_> {
         (0..self.shared.header().ring_count)
             .take_while(|&ring| self.shared.ring(ring).base.load(Acquire) != 0)
+    }
+
+    /// Lets the rings of threads that are over have new owners, once everything is taken.
+    fn free_ended(&mut self) {
+        for ring in 0..self.claimed_rings().count() as u32 {
+            let state = self.shared.ring(ring);
+            // A thread closes its last chunk before it ends its ring.
+            let is_over = state.state.load(Acquire) == RING_ENDED
+                && state.tail.load(Relaxed) == state.closed.load(Acquire);
+            let reader = self.readers.get_mut(ring as usize);
+            if !is_over || reader.as_ref().is_some_and(|reader| reader.is_whole()) {
+                continue;
+            }
+            if let Some(reader) = reader {
+                reader.reset();
+            }
+            state.state.store(RING_FREE, Release);
+        }
     }
 
     fn oldest_closed(&self) -> Option<u32> {
         self.claimed_rings()
             .filter(|&index| {
                 let ring = self.shared.ring(index);
-                if ring.tail.load(Relaxed) < ring.closed.load(Acquire) {
-                    return true;
-                }
-                if ring.state.load(Acquire) == RING_ENDED {
-                    // The thread closed its last chunk before it ended the ring: look again, then free it.
-                    if ring.tail.load(Relaxed) < ring.closed.load(Acquire) {
-                        return true;
-                    }
-                    ring.state.store(RING_FREE, Release);
-                }
-                false
+                ring.tail.load(Relaxed) < ring.closed.load(Acquire)
             })
-            .min_by_key(|&ring| self.order(ring))
+            .min_by_key(|&ring| {
+                let mut order = [0];
+                let tail = self.shared.ring(ring).tail.load(Relaxed);
+                self.shared.copy_chunk(ring, tail, 0, &mut order);
+                order[0]
+            })
     }
 
-    /// `order` of the ring's next chunk.
-    fn order(&self, ring: u32) -> u64 {
-        let mut order = [0];
-        self.shared
-            .copy_chunk(ring, self.shared.ring(ring).tail.load(Relaxed), &mut order);
-        order[0]
-    }
-
-    fn take_closed(&mut self, ring: u32, sink: &mut impl Sink) -> Result<(), StreamError> {
-        let tail = self.shared.ring(ring).tail.load(Relaxed);
-        let mut chunk_header = [0u64; 2];
-        self.shared.copy_chunk(ring, tail, &mut chunk_header);
-        let decoded = self.decode_chunk(ring, tail, chunk_header[1] as u32 as usize, sink);
-        let state = self.shared.ring(ring);
-        state.tail.store(tail + 1, SeqCst);
-        if state.producer_waiting.load(SeqCst) != 0 {
-            wake(low_half(&state.tail));
+    /// How far a ring goes; a free one holds nothing.
+    fn published(&self, index: u32) -> Position {
+        let ring = self.shared.ring(index);
+        loop {
+            if ring.state.load(Acquire) == RING_FREE {
+                return Position::default();
+            }
+            let (chunk, base) = (ring.closed.load(Acquire), ring.base.load(Acquire));
+            let words = self
+                .open_bytes(index, chunk, base)
+                .map_or(HEADER_WORDS, |bytes| bytes / 8);
+            // Otherwise `head` may have been another chunk's, or that of the image before `exec`.
+            if ring.closed.load(Acquire) == chunk && ring.base.load(Acquire) == base {
+                return Position { chunk, words };
+            }
         }
-        decoded
     }
 
     /// Bytes of complete records in a ring's open chunk, chunk header included.
-    fn open_bytes(&self, index: u32) -> Option<usize> {
+    fn open_bytes(&self, index: u32, chunk: u64, base: u64) -> Option<usize> {
         let header = self.shared.header();
         let ring = self.shared.ring(index);
-        if ring.state.load(Acquire) == RING_FREE {
-            return None;
-        }
         let head = if header.active_ring.load(Acquire) == index {
             header.active_head.load(Acquire)
         } else {
             ring.head.load(Acquire)
         };
-        let place = ring.closed.load(Acquire) % u64::from(header.chunk_count);
-        let chunk_start =
-            ring.base.load(Acquire) + RING_HEADER_BYTES as u64 + place * u64::from(header.chunk_bytes);
+        let place = chunk % u64::from(header.chunk_count);
+        let chunk_start = base + RING_HEADER_BYTES as u64 + place * u64::from(header.chunk_bytes);
         let used = head.checked_sub(chunk_start)?;
         (CHUNK_HEADER_BYTES as u64 + 1..=u64::from(header.chunk_bytes))
             .contains(&used)
             .then_some(used as usize)
-    }
-
-    fn decode_chunk(
-        &mut self,
-        ring: u32,
-        chunk: u64,
-        used_bytes: usize,
-        sink: &mut impl Sink,
-    ) -> Result<(), StreamError> {
-        let thread = self.shared.ring(ring).thread.load(Acquire);
-        if used_bytes < CHUNK_HEADER_BYTES
-            || used_bytes > self.words.len() * 8
-            || !used_bytes.is_multiple_of(8)
-        {
-            let what = format!("a chunk claims {used_bytes} bytes of {}", self.words.len() * 8);
-            return Err(StreamError::Corrupt {
-                thread,
-                offset: 8,
-                what,
-            });
-        }
-        let words = used_bytes / 8;
-        self.shared.copy_chunk(ring, chunk, &mut self.words[..words]);
-        self.bytes_consumed += used_bytes as u64;
-        self.threads = self.threads.max(thread + 1);
-        // Blocks are published before their first record, so all that this chunk names are there now.
-        self.sites
-            .extend(self.shared.sites_from(self.sites.parsed_bytes()))
-            .map_err(|what| StreamError::Corrupt {
-                thread,
-                offset: 0,
-                what,
-            })?;
-        let records = &self.words[CHUNK_HEADER_BYTES / 8..words];
-        if let Some(number) = self.decoder.decode(thread, records, &self.sites, sink)? {
-            self.answer(number, sink)?;
-        }
-        Ok(())
     }
 
     /// Lets a producer that waits at a SYNC go on, with the probes for what it has mapped.

@@ -1,10 +1,12 @@
 //! The decoder: a chunk's words back into what the program did.
 
+use std::ops::Range;
+
 use crate::event::Event;
-use crate::repeat::{self, LoopRecord, execution};
+use crate::layout;
+use crate::repeat::{self, Cycle, LoopRecord, execution};
 use crate::run::RunBatch;
 use crate::site::{Role, SiteTable};
-use crate::{StreamError, layout};
 
 /// What receives a decoded stream. Calls for one thread come in program order.
 pub trait Sink {
@@ -23,9 +25,39 @@ pub trait Sink {
 /// Runs in a batch before it is handed on, so that a batch and what it touches stay in the consumer's caches.
 pub(crate) const BATCH_RUNS: usize = 1024;
 
+/// First word of an ORDER event.
+const ORDER_HEAD: u64 =
+    layout::RECORD_EVENT << layout::RECORD_SHIFT | 1 << 8 | layout::EventCode::Order as u64;
+/// Words of an ORDER event.
+pub(crate) const ORDER_WORDS: usize = 2;
+
+/// How far decoding may go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    /// What comes behind an ORDER event later than this is left for another call.
+    pub(crate) last_order: u64,
+    /// So is what comes behind an ORDER event that ends further on in the words.
+    pub(crate) known_words: usize,
+    /// More may come behind the words: a block record at their end is left alone, its producer may take it back.
+    pub(crate) is_open: bool,
+}
+
+/// How far decoding came, and why it stopped there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Decoded {
+    /// Words that are done with.
+    pub(crate) words: usize,
+    /// The last ORDER event among them.
+    pub(crate) order: Option<u64>,
+    /// The number of the SYNC event at their end: its producer waits.
+    pub(crate) sync: Option<u64>,
+    /// The block record behind them, the last one of an open chunk, is left alone.
+    pub(crate) leaves_last: bool,
+}
+
 /// Turns records into runs and events.
 #[derive(Debug, Default)]
-pub struct Decoder {
+pub(crate) struct Decoder {
     batch: RunBatch,
     /// A loop's header and the words of one of its iterations.
     slots: Vec<u64>,
@@ -34,54 +66,75 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Decodes whole records. Returns the number of a [`Event::Sync`] if one was among them: it is the last thing its
-    /// producer sent, for it waits.
+    /// Decodes whole records.
     ///
     /// # Errors
-    /// [`StreamError::Corrupt`] where the words break the protocol; what came before has been handed on.
-    pub fn decode(
+    /// What breaks the protocol, and the word where; what came before has been handed on.
+    pub(crate) fn decode(
         &mut self,
         thread: u32,
         words: &[u64],
+        extent: Extent,
         sites: &SiteTable,
         sink: &mut impl Sink,
-    ) -> Result<Option<u64>, StreamError> {
+    ) -> Result<Decoded, (usize, String)> {
         self.batch.clear();
-        let mut sync = None;
+        let mut done = Decoded::default();
         let mut fs_base = self.fs_bases.get(thread as usize).copied().unwrap_or(0);
+        // Behind the last ORDER event.
+        let mut segment = 0;
         let mut at = 0;
-        while at < words.len() {
-            let head = words[at];
-            let step = match head >> layout::RECORD_SHIFT {
-                layout::RECORD_BLOCK => {
-                    let record = &words[at..];
-                    self.block(record, sites, fs_base, |batch| {
-                        sink.runs(thread, sites, batch);
-                        batch.clear();
-                    })
+        while at < words.len() && done.sync.is_none() {
+            let record = &words[at..];
+            if record[0] == ORDER_HEAD && record.len() >= ORDER_WORDS {
+                done.order = Some(record[1]);
+                if !extent.admits(at, record[1]) {
+                    at += ORDER_WORDS;
+                    break;
                 }
+                let cycle = segment..at;
+                at += ORDER_WORDS;
+                if let Some((rounds, last)) = extent.rounds(words, cycle.clone())
+                    && let Some(cycle) = Cycle::parse(&words[cycle], sites)
+                {
+                    at += rounds * (at - segment);
+                    done.order = Some(last);
+                    cycle.push(&mut self.batch, rounds as u64, sites, fs_base);
+                }
+                segment = at;
+                continue;
+            }
+            let flush = |batch: &mut RunBatch| {
+                sink.runs(thread, sites, batch);
+                batch.clear();
+            };
+            let step = match record[0] >> layout::RECORD_SHIFT {
+                layout::RECORD_BLOCK => self.block(record, extent.is_open, sites, fs_base, flush),
                 layout::RECORD_EVENT => {
                     self.flush(thread, sites, sink);
-                    Self::event(head as u32, &words[at + 1..]).map(|(event, length)| {
+                    Self::event(record[0] as u32, &record[1..]).map(|(event, length)| {
                         match event {
-                            Event::Sync { number } => sync = Some(number),
+                            Event::Sync { number } => done.sync = Some(number),
                             Event::SegmentBase { fs } => {
                                 fs_base = fs;
                                 self.keep_fs_base(thread, fs);
                             }
                             event => sink.event(thread, event),
                         }
-                        length
+                        Some(length)
                     })
                 }
                 other => Err(format!("record of unknown type {other:#x}")),
             };
             match step {
-                Ok(length) => at += 1 + length,
+                Ok(Some(length)) => at += 1 + length,
+                Ok(None) => {
+                    done.leaves_last = true;
+                    break;
+                }
                 Err(what) => {
                     self.flush(thread, sites, sink);
-                    let offset = layout::CHUNK_HEADER_BYTES + at * 8;
-                    return Err(StreamError::Corrupt { thread, offset, what });
+                    return Err((at, what));
                 }
             }
             if self.batch.len() >= BATCH_RUNS {
@@ -89,33 +142,43 @@ impl Decoder {
             }
         }
         self.flush(thread, sites, sink);
-        Ok(sync)
+        done.words = at;
+        Ok(done)
     }
 
-    /// Decodes a block record; returns its words behind the first. `flush` empties a full batch.
+    /// Decodes a block record; returns its words behind the first. `None` if it is to be left: it is the last one of an open
+    /// chunk. `flush` empties a full batch.
     #[inline]
     fn block(
         &mut self,
         record: &[u64],
+        is_open: bool,
         sites: &SiteTable,
         fs_base: u64,
         flush: impl FnMut(&mut RunBatch),
-    ) -> Result<usize, String> {
+    ) -> Result<Option<usize>, String> {
         let id = record[0] as u32;
         let block = sites
             .block(id)
             .ok_or_else(|| format!("block {id} is not in the site table"))?;
+        let is_left = |length: usize| is_open && 1 + length == record.len();
         match block.role {
             Role::Straight => {
                 let length = block.slots as usize;
                 let slots = record.get(1..=length).ok_or_else(|| short(id, length))?;
+                if is_left(length) {
+                    return Ok(None);
+                }
                 execution(&mut self.batch, id, block, sites, slots, fs_base, 0);
-                Ok(length)
+                Ok(Some(length))
             }
             Role::Loop => {
-                let (record, length) = LoopRecord::parse(record, block, sites)?;
-                repeat::expand(&mut self.batch, &mut self.slots, &record, sites, fs_base, flush);
-                Ok(length)
+                let (parsed, length) = LoopRecord::parse(record, block, sites)?;
+                if is_left(length) {
+                    return Ok(None);
+                }
+                repeat::expand(&mut self.batch, &mut self.slots, &parsed, sites, fs_base, flush);
+                Ok(Some(length))
             }
             Role::PartOfLoop(whole) => {
                 Err(format!("block {id} is a part of loop {whole}: it has no records"))
@@ -144,6 +207,29 @@ impl Decoder {
             sink.runs(thread, sites, &self.batch);
             self.batch.clear();
         }
+    }
+}
+
+impl Extent {
+    /// Whether what follows an ORDER event at word `at` may be decoded.
+    fn admits(self, at: usize, order: u64) -> bool {
+        order <= self.last_order && at + ORDER_WORDS <= self.known_words
+    }
+
+    /// How often the words in `cycle` and the ORDER event behind them come again, and the clock of the last one. That is
+    /// what a spinning thread leaves: round after round of the same blocks with the same addresses.
+    fn rounds(self, words: &[u64], cycle: Range<usize>) -> Option<(usize, u64)> {
+        let step = cycle.len() + ORDER_WORDS;
+        let first = cycle.end + ORDER_WORDS;
+        // The round's records and the event's first word; its clock differs.
+        let round = &words[cycle.start..=cycle.end];
+        let is_again = |start: usize| {
+            let mark = start + cycle.len();
+            words.get(start..=mark) == Some(round)
+                && words.get(mark + 1).is_some_and(|&clock| self.admits(mark, clock))
+        };
+        let rounds = (0..).take_while(|round| is_again(first + round * step)).count();
+        (rounds > 0 && !cycle.is_empty()).then(|| (rounds, words[first + rounds * step - 1]))
     }
 }
 

@@ -154,6 +154,11 @@ pub enum Event {
         /// The base.
         fs: u64,
     },
+    /// What follows in this ring comes at this place in the order of all rings. The decoder keeps it to itself.
+    Order {
+        /// As a chunk's.
+        clock: u64,
+    },
 }
 
 impl Event {
@@ -235,6 +240,7 @@ impl Event {
                 cause: words.text()?,
             },
             EventCode::SegmentBase => Self::SegmentBase { fs: words.u64()? },
+            EventCode::Order => Self::Order { clock: words.u64()? },
         };
         Ok(event)
     }

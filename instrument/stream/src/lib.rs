@@ -19,6 +19,7 @@ mod engine;
 mod event;
 mod form;
 mod probe;
+mod reader;
 mod repeat;
 mod run;
 mod shared;
@@ -26,7 +27,7 @@ mod site;
 
 pub use checker::{Checker, Violation};
 pub use consumer::{Consumer, Progress};
-pub use decode::{Decoder, Sink};
+pub use decode::Sink;
 pub use engine::Engine;
 pub use event::{Event, MapKind, PROTECTION_EXECUTE};
 pub use layout::{FD_VARIABLE, MAX_RECORD_BYTES, VERSION};

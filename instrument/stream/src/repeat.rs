@@ -149,6 +149,36 @@ pub(crate) fn expand(
     }
 }
 
+/// Records of plain blocks that came once and come again, round after round, with the same words.
+pub(crate) struct Cycle<'a>(Vec<(BlockId, &'a Block, &'a [u64])>);
+
+impl<'a> Cycle<'a> {
+    /// Parses the records of one round; `None` if there is any that can't be repeated as a run.
+    pub(crate) fn parse(mut words: &'a [u64], sites: &'a SiteTable) -> Option<Self> {
+        let mut records = Vec::new();
+        while let Some((&head, rest)) = words.split_first() {
+            if head >> layout::RECORD_SHIFT != layout::RECORD_BLOCK {
+                return None;
+            }
+            let id = head as BlockId;
+            let block = sites
+                .block(id)
+                .filter(|block| block.role == Role::Straight && block.is_plain)?;
+            let (slots, behind) = rest.split_at_checked(block.slots as usize)?;
+            records.push((id, block, slots));
+            words = behind;
+        }
+        Some(Self(records))
+    }
+
+    /// Pushes `rounds` rounds as one run of each record: first all executions of the first, then those of the next.
+    pub(crate) fn push(&self, batch: &mut RunBatch, rounds: u64, sites: &SiteTable, fs_base: u64) {
+        for &(id, block, slots) in &self.0 {
+            push_run(batch, id, block, sites, slots, &[], fs_base, 0, rounds);
+        }
+    }
+}
+
 /// How many iterations, from the first of `words` on, grow by the same amounts.
 fn evenly(words: &[u64], step: usize) -> usize {
     let grown = words.len() / step;

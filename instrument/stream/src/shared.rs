@@ -154,15 +154,18 @@ impl Shared {
         unsafe { self.base.add(offset as usize).cast::<Ring>().as_ref() }
     }
 
-    /// Copies `out.len()` words of a chunk's content, from its header on.
-    pub(crate) fn copy_chunk(&self, ring: u32, chunk: u64, out: &mut [u64]) {
+    /// Copies `out.len()` words of a chunk's content, from word `first` on; its header are the first eight.
+    pub(crate) fn copy_chunk(&self, ring: u32, chunk: u64, first: usize, out: &mut [u64]) {
         let header = self.header();
         let place = chunk % u64::from(header.chunk_count);
         let offset = header.rings_offset
             + u64::from(ring) * header.ring_bytes
             + layout::RING_HEADER_BYTES as u64
-            + place * u64::from(header.chunk_bytes);
-        let words = out.len().min(header.chunk_bytes as usize / 8);
+            + place * u64::from(header.chunk_bytes)
+            + first as u64 * 8;
+        let words = out
+            .len()
+            .min((header.chunk_bytes as usize / 8).saturating_sub(first));
         // SAFETY: the range is one chunk inside the mapping; the protocol keeps the producer from writing the part
         // of a chunk that lies before its published end.
         unsafe {

@@ -148,6 +148,176 @@ fn chunks_of_threads_come_in_order_and_a_full_ring_holds_the_producer_back() {
 }
 
 #[test]
+fn segments_of_closed_and_open_chunks_come_in_order() {
+    let mut consumer = Consumer::create(&SMALL).expect("create");
+    let mut producer = Producer::attach(consumer.descriptor());
+    let block = u64::from(producer.add_block(0x1000, 4, 1, &[load(0, 0, false)]));
+    let (mut first, mut second) = (producer.claim(0, 0), producer.claim(1, 1));
+    producer.record(&mut first, &[block, 1]);
+    producer.record(&mut second, &[block, 2]);
+    producer.mark(&mut first);
+    producer.record(&mut first, &[block, 3]);
+    producer.mark(&mut second);
+    producer.record(&mut second, &[block, 4]);
+    producer.mark(&mut first);
+    producer.record(&mut first, &[block, 5]);
+    // The second ring's chunk is closed: whatever comes before its last segment is in the first one's open chunk.
+    producer.close(&mut second);
+    let mut sink = Collect::default();
+    while consumer.poll(&mut sink, Duration::ZERO).expect("sound stream") != Progress::Idle {}
+    let addresses = |sink: &Collect| sink.accesses.iter().map(|access| access.1).collect::<Vec<_>>();
+    assert_eq!(addresses(&sink), [1, 2, 3, 4]);
+    consumer.drain(&mut sink).expect("sound stream");
+    assert_eq!(addresses(&sink), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn the_last_block_of_an_open_chunk_can_be_taken_back() {
+    let mut consumer = Consumer::create(&SMALL).expect("create");
+    let mut producer = Producer::attach(consumer.descriptor());
+    let block = u64::from(producer.add_block(0x1000, 4, 1, &[load(0, 0, false)]));
+    let (mut first, mut second) = (producer.claim(0, 0), producer.claim(1, 1));
+    producer.record(&mut first, &[block, 1]);
+    producer.record(&mut first, &[block, 2]);
+    producer.close(&mut second);
+    let mut sink = Collect::default();
+    while consumer.poll(&mut sink, Duration::ZERO).expect("sound stream") != Progress::Idle {}
+    assert_eq!(sink.accesses, [(0, 1, 8, AccessKind::Load)]);
+    producer.take_back(&mut first, 2);
+    producer.record(&mut first, &[block, 3]);
+    producer.end(&first);
+    producer.end(&second);
+    producer.finish();
+    poll_to_end(&mut consumer, &mut sink);
+    assert_eq!(
+        sink.accesses,
+        [(0, 1, 8, AccessKind::Load), (0, 3, 8, AccessKind::Load)]
+    );
+}
+
+#[test]
+fn rounds_of_a_spinning_thread_are_counted_and_not_unrolled() {
+    const ROUNDS: u64 = 500;
+    #[derive(Default)]
+    struct Rounds {
+        runs: u64,
+        executions: u64,
+        /// Executions of a thread up to its first access of each address of the other.
+        before: Vec<u64>,
+    }
+    impl Sink for Rounds {
+        fn runs(&mut self, thread: u32, _: &SiteTable, batch: &RunBatch) {
+            for run in batch.runs() {
+                if thread == 0 {
+                    self.runs += 1;
+                    self.executions += run.executions();
+                } else {
+                    self.before.push(self.executions);
+                }
+            }
+        }
+        fn event(&mut self, _: u32, _: Event) {}
+    }
+    let mut consumer = Consumer::create(&SMALL).expect("create");
+    let mut producer = Producer::attach(consumer.descriptor());
+    let poll = u64::from(producer.add_block(0x1000, 4, 1, &[load(0, 0, false), load(0, 8, false)]));
+    let pause = u64::from(producer.add_block(0x1010, 4, 0, &[]));
+    let (mut spinner, mut worker) = (producer.claim(0, 0), producer.claim(1, 1));
+    for round in 0..ROUNDS {
+        producer.record(&mut spinner, &[poll, 0x100]);
+        producer.record(&mut spinner, &[pause]);
+        producer.mark(&mut spinner);
+        if round == 99 {
+            producer.mark(&mut worker);
+            producer.record(&mut worker, &[poll, 0x100]);
+        }
+    }
+    producer.record(&mut spinner, &[poll, 0x100]);
+    producer.end(&spinner);
+    producer.end(&worker);
+    producer.finish();
+    let mut sink = Rounds::default();
+    poll_to_end(&mut consumer, &mut sink);
+    assert_eq!(sink.executions, 2 * ROUNDS + 1);
+    assert!(sink.runs < 20, "{} runs", sink.runs);
+    // The worker's segment began behind 100 rounds. The round after them has a segment that began before it.
+    assert_eq!(sink.before, [2 * 101]);
+}
+
+/// What a thread does, or the consumer.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Event(usize),
+    Mark(usize),
+    Close(usize),
+    Poll,
+}
+
+proptest! {
+    /// What was recorded before a segment began is handed on before the segment's content, in whichever state the chunks
+    /// are and whenever the consumer looks; and in each ring, order is the program's.
+    #[test]
+    fn segments_come_behind_what_was_there_when_they_began(
+        steps in prop::collection::vec(
+            prop_oneof![
+                8 => (0usize..3).prop_map(Step::Event),
+                4 => (0usize..3).prop_map(Step::Mark),
+                1 => (0usize..3).prop_map(Step::Close),
+                1 => Just(Step::Poll),
+            ],
+            0..200,
+        ),
+    ) {
+        let mut consumer = Consumer::create(&Geometry { chunks: 64, ..SMALL }).expect("create");
+        let mut producer = Producer::attach(consumer.descriptor());
+        let mut writers = [producer.claim(0, 0), producer.claim(1, 1), producer.claim(2, 2)];
+        // By event: its thread, and how many events there were when its segment began.
+        let mut expected: Vec<(usize, usize)> = Vec::new();
+        let mut began = [0; 3];
+        let mut sink = Collect::default();
+        for step in steps {
+            match step {
+                Step::Event(thread) => {
+                    producer.event(&mut writers[thread], 7, &[expected.len() as u64]);
+                    expected.push((thread, began[thread]));
+                }
+                Step::Mark(thread) => {
+                    producer.mark(&mut writers[thread]);
+                    began[thread] = expected.len();
+                }
+                Step::Close(thread) => {
+                    producer.close(&mut writers[thread]);
+                    began[thread] = expected.len();
+                }
+                Step::Poll => { consumer.poll(&mut sink, Duration::ZERO).expect("sound"); }
+            }
+        }
+        for writer in &writers {
+            producer.end(writer);
+        }
+        producer.finish();
+        poll_to_end(&mut consumer, &mut sink);
+        let numbers = sink.events.iter().map(|event| match event {
+            Event::Free { address } => *address as usize,
+            other => panic!("{other:?}"),
+        });
+        let order: Vec<usize> = numbers.collect();
+        prop_assert_eq!(order.len(), expected.len());
+        let mut place = vec![0; order.len()];
+        for (at, &event) in order.iter().enumerate() {
+            place[event] = at;
+        }
+        for (event, &(thread, before)) in expected.iter().enumerate() {
+            for (earlier, &(other, _)) in expected.iter().enumerate().take(event) {
+                if other == thread || earlier < before {
+                    prop_assert!(place[earlier] < place[event], "{} behind {} in {:?}", earlier, event, order);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn what_a_killed_target_recorded_is_not_lost() {
     let mut consumer = Consumer::create(&SMALL).expect("create");
     let mut producer = Producer::attach(consumer.descriptor());

@@ -164,6 +164,17 @@ impl Assembler {
         self.dword(value);
     }
 
+    /// `mov dword ptr [base + displacement], reg`
+    pub(crate) fn store_dword(&mut self, base: Gpr, displacement: i32, reg: Gpr) {
+        self.bytes(&[0x40 | reg >> 3 << 2 | base >> 3, 0x89]);
+        self.memory(reg, base, displacement);
+    }
+
+    /// The time stamp counter, behind everything before it, into edx and eax.
+    pub(crate) fn read_clock(&mut self) {
+        self.bytes(&[0x0f, 0xae, 0xe8, 0x0f, 0x31]); // lfence; rdtsc
+    }
+
     /// `mov reg, [base + displacement]`
     pub(crate) fn load(&mut self, reg: Gpr, base: Gpr, displacement: i32) {
         self.bytes(&[0x48 | reg >> 3 << 2 | base >> 3, 0x8b]);

@@ -1,10 +1,10 @@
 //! Finding a block: contiguous instructions from an address on. A conditional jump forward does not end it: execution
 //! that goes on behind it goes on in the block, execution that jumps leaves by a side exit.
 
-use iced_x86::{Code as Opcode, FlowControl, Instruction, InstructionInfoFactory};
+use iced_x86::{Code as Opcode, FlowControl, Instruction, InstructionInfoFactory, Mnemonic};
 
 use super::code::Code;
-use super::operand::{Recording, is_repeated};
+use super::operand::{self, Recording, is_repeated};
 use crate::ring::RECORD_BYTES;
 
 /// Enough for the unrolled body of a kernel's inner loop: split, it could not be recorded as one affine loop.
@@ -38,6 +38,8 @@ pub(super) struct Block {
     pub(super) used: u16,
     pub(super) recording: Recording,
     pub(super) exits: Vec<SideExit>,
+    /// It may learn of what other threads have done: it has an atomic instruction, or waits in a loop.
+    pub(super) acquires: bool,
 }
 
 /// Whether a block can't contain it: privileged or obsolete control transfers.
@@ -85,7 +87,9 @@ pub(super) fn discover(
         used: 1 << crate::thread::register::RSP,
         recording: Recording::new(),
         exits: Vec::new(),
+        acquires: false,
     };
+    let mut is_atomic = false;
     while block.instructions.len() < limit.min(INSTRUCTIONS) {
         let first = block.instructions.is_empty();
         let at = block.end;
@@ -95,7 +99,10 @@ pub(super) fn discover(
             }
             break;
         };
-        if !first && (is_entry(at) || is_repeated(&instruction)) {
+        // What follows an atomic instruction belongs to another segment of the stream; the jump that asks whether it has
+        // succeeded accesses nothing.
+        let is_behind_atomic = is_atomic && !instruction.is_jcc_short_or_near();
+        if !first && (is_entry(at) || is_repeated(&instruction) || is_behind_atomic) {
             break;
         }
         let info = factory.info(&instruction);
@@ -118,7 +125,10 @@ pub(super) fn discover(
         block.used = used;
         block.instructions.push(instruction);
         block.end = instruction.next_ip();
+        is_atomic |= operand::is_atomic(&instruction);
+        block.acquires |= is_atomic || instruction.mnemonic() == Mnemonic::Pause;
         let may_go_on = !code.is_rewritable
+            && !is_atomic
             && instruction.is_jcc_short_or_near()
             && instruction.near_branch_target() > at
             && block.exits.len() < EXITS;

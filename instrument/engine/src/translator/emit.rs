@@ -25,7 +25,7 @@
 
 use iced_x86::{Code as Opcode, Instruction, MemoryOperand, Register};
 
-use super::assembler::{Assembler, Gpr, RAX, RCX, Rel32};
+use super::assembler::{Assembler, Gpr, RAX, RCX, RDX, Rel32};
 use super::block::Block;
 use super::code::Code;
 use super::layout::{self, Layout, Snapshot};
@@ -35,6 +35,7 @@ use super::{control, flags};
 use crate::cache::{Cause, Exit};
 use crate::dispatch::{EXIT_CHUNK_FULL, Engine};
 use crate::place::{Body, Shape, State};
+use crate::ring::{MARK_BYTES, MARK_HEAD};
 use crate::system;
 use crate::thread::offset;
 
@@ -142,6 +143,7 @@ pub(super) fn emit(
         },
         header_words: plan.layout.header_words,
         iteration_words: plan.layout.iteration_words,
+        is_marked: block.acquires,
     });
     emitter.record(block, plan, published.block, entry, is_checked);
     let Emitter {
@@ -229,10 +231,16 @@ impl Emitter<'_> {
                 .lea(pointer, pointer, slot_bytes(layout.header_words));
             self.assembler.store_state(offset::HEAD, pointer);
         }
+        if block.acquires {
+            self.mark(pointer);
+        }
         control::emit(self.engine, &mut self.assembler, block, pointer);
         for (number, (exit, branch)) in block.exits.iter().zip(side_exits).enumerate() {
             self.assembler.lead_here(branch);
             self.side_exit(plan, id, number);
+            if block.acquires {
+                self.mark(pointer);
+            }
             let target = block.instructions[exit.index].near_branch_target();
             control::leave_for(self.engine, &mut self.assembler, target, pointer);
         }
@@ -342,6 +350,34 @@ impl Emitter<'_> {
         }
         self.assembler.copy(pointer, other);
         self.assembler.load_state(other, offset::SCRATCH_1);
+    }
+
+    /// Begins a segment of the stream behind the record (`Thread::mark`): flags and all registers but the pointer's stay.
+    fn mark(&mut self, pointer: Gpr) {
+        let assembler = &mut self.assembler;
+        let base = if matches!(pointer, RAX | RDX) {
+            RCX
+        } else {
+            pointer
+        };
+        if base != pointer {
+            assembler.store_state(offset::RCX, RCX);
+            assembler.copy(base, pointer);
+        }
+        assembler.store_state(offset::RAX, RAX);
+        assembler.store_state(offset::RDX, RDX);
+        assembler.read_clock();
+        assembler.store_immediate_dword(base, 0, MARK_HEAD as u32);
+        assembler.store_immediate_dword(base, 4, (MARK_HEAD >> 32) as u32);
+        assembler.store_dword(base, 8, RAX);
+        assembler.store_dword(base, 12, RDX);
+        assembler.load_state(RAX, offset::RAX);
+        assembler.load_state(RDX, offset::RDX);
+        if base != pointer {
+            assembler.load_state(RCX, offset::RCX);
+        }
+        assembler.lea(pointer, pointer, MARK_BYTES as i32);
+        assembler.store_state(offset::HEAD, pointer);
     }
 
     /// Looks whether a record has room at the pointer. Changes flags.
@@ -469,9 +505,9 @@ impl Emitter<'_> {
         });
         self.assembler.store_state(offset::RAX, RAX);
         self.assembler.store_state(offset::RCX, RCX);
-        self.assembler.store_state(offset::RDX, super::assembler::RDX);
+        self.assembler.store_state(offset::RDX, RDX);
         self.assembler.save_flags();
-        self.assembler.constant(super::assembler::RDX, block.start);
+        self.assembler.constant(RDX, block.start);
         let bytes = code.bytes(block.start, block.end - block.start);
         let mut stale = Vec::new();
         for (place, part) in bytes.chunks(8).enumerate() {
@@ -506,7 +542,7 @@ impl Emitter<'_> {
         self.assembler.restore_flags();
         self.assembler.load_state(RAX, offset::RAX);
         self.assembler.load_state(RCX, offset::RCX);
-        self.assembler.load_state(super::assembler::RDX, offset::RDX);
+        self.assembler.load_state(RDX, offset::RDX);
     }
 
     /// Tells the engine that a probed function is entered.

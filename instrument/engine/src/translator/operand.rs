@@ -429,6 +429,13 @@ pub(super) fn is_repeated(instruction: &Instruction) -> bool {
     instruction.is_string_instruction() && (instruction.has_rep_prefix() || instruction.has_repne_prefix())
 }
 
+/// Whether other threads see the instruction's load and store as one.
+pub(super) fn is_atomic(instruction: &Instruction) -> bool {
+    let is_exchange =
+        instruction.mnemonic() == Mnemonic::Xchg && instruction.op_kinds().any(|kind| kind == OpKind::Memory);
+    instruction.has_lock_prefix() || is_exchange
+}
+
 /// A pointer that a string instruction advances.
 pub(super) fn string_pointer(instruction: &Instruction) -> Register {
     match instruction.mnemonic() {

@@ -59,7 +59,7 @@ impl Producer {
             blocks: 0,
         };
         assert_eq!(producer.read::<[u8; 8]>(0), *b"STREAM01");
-        assert_eq!(producer.read::<u32>(8), 3, "version");
+        assert_eq!(producer.read::<u32>(8), 4, "version");
         producer.write(196, std::process::id());
         producer.write(200, 2u32);
         producer
@@ -203,6 +203,18 @@ impl Producer {
         let mut words = vec![1 << 56 | code | (payload.len() as u64) << 8];
         words.extend_from_slice(payload);
         self.record(writer, &words);
+    }
+
+    /// Begins a segment: what follows comes behind everything that any ring holds by now.
+    pub(crate) fn mark(&mut self, writer: &mut Writer) {
+        self.next_order += 1;
+        self.event(writer, 18, &[self.next_order - 1]);
+    }
+
+    /// Takes the last `words` words back, which are one block record.
+    pub(crate) fn take_back(&mut self, writer: &mut Writer, words: usize) {
+        writer.cursor -= words * 8;
+        self.write(writer.ring + 64, self.base as u64 + writer.cursor as u64);
     }
 
     pub(crate) fn end(&mut self, writer: &Writer) {
