@@ -103,7 +103,7 @@ enum ml_ring_state {
 
 /* A chunk starts with this header; records follow, 8-byte aligned, none crosses a chunk's end. */
 struct ml_chunk {
-    uint64_t order;      /* increases with time over all rings; see PROTOCOL.md, "Order" */
+    uint64_t order;      /* of the segment that it begins with; see PROTOCOL.md, "Order" */
     uint32_t used_bytes; /* this header included; written when the chunk is closed */
     uint32_t reserved[13];
 };
