@@ -5,7 +5,7 @@ mod recording;
 use memloupe_stream::AccessKind::{Load, Store};
 use recording::{Recording, compile};
 
-const ROUNDS: u64 = 400;
+const ROUNDS: u64 = 100;
 
 /// Runs the program with one way of synchronisation.
 fn check(way: &str) {

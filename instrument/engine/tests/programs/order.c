@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ROUNDS 400
-#define PATIENCE 200
+#define ROUNDS 100
+#define PATIENCE 30
 
 static long there[ROUNDS], back[ROUNDS];
 
