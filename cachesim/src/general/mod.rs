@@ -11,12 +11,18 @@
 //! inclusive level has the line before an inner one does, and a victim finds the levels as the miss left them.
 
 mod array;
+mod ask;
 mod classifier;
+mod eviction;
+mod fill;
 mod in_flight;
 mod instance;
+mod non_temporal;
 mod prefetching;
 mod request;
+mod run;
 mod slices;
+mod store;
 mod victim_cache;
 mod write_buffer;
 

@@ -5,8 +5,13 @@
 //! prefetches replaced (Srinath, Mutlu, Kim, Patt: Feedback directed prefetching, HPCA 2007), direct mapped with 4096
 //! entries: a demand miss on one of them counts, and a few are forgotten.
 
+use super::ask::{Ask, Why};
+use super::request::Hierarchy;
+use crate::config::Inclusion;
 use crate::line_map::LineMap;
+use crate::memory::Memory;
 use crate::prefetch::{Access, Builtin, Engine, Geometry, Requests};
+use crate::replacement::Purpose;
 
 const REPLACED_ENTRIES: usize = 4096;
 
@@ -84,5 +89,74 @@ impl Prefetching {
             *entry = 0;
         }
         was
+    }
+}
+
+impl<M: Memory> Hierarchy<'_, M> {
+    /// Shows an access to the prefetcher of `at`; what it asks for waits until the access is over.
+    pub(super) fn train(&mut self, at: usize, ask: &Ask, hit: bool, first_use: bool) {
+        let access = Access {
+            line: ask.line,
+            site: self.site(ask.owner),
+            hit,
+            first_use,
+        };
+        let general = &mut *self.general;
+        if let Some(prefetching) = &mut general.instances[at].prefetching {
+            prefetching.access(&access, |line| general.queue.push((at, line, ask.owner)));
+        }
+    }
+
+    /// Fetches what prefetchers asked for during the access before.
+    #[cold]
+    pub(super) fn prefetch(&mut self) {
+        for next in 0..self.general.queue.len() {
+            let (at, line, owner) = self.general.queue[next];
+            let instance = &self.general.instances[at];
+            let (level, outer, takes_dirty) = (instance.level, instance.outer, instance.takes_dirty);
+            let present = instance.find(line).is_some()
+                || instance.inclusion == Inclusion::Exclusive && self.is_held_inside(at, line);
+            let detail = self.general.details.level_mut(owner, level);
+            if present {
+                detail.prefetches_redundant += 1;
+                continue;
+            }
+            detail.prefetches_issued += 1;
+            self.drain_store_to(at, line);
+            let ask = Ask {
+                line,
+                owner,
+                core: self.core,
+                why: Why::Prefetcher,
+                purpose: Purpose::Prefetch,
+                write: false,
+                takes_dirty,
+            };
+            let writer = self.access(outer, &ask);
+            let request = ask.request(self.site(owner));
+            if let Some(writer) = self.fill(at, writer, &ask, &request) {
+                self.write_back(at, line, writer, &ask, false);
+            }
+            let instance = &mut self.general.instances[at];
+            if instance.array.mark_prefetched(line)
+                && let Some(prefetching) = &mut instance.prefetching
+            {
+                prefetching.arrived(line, owner);
+            }
+        }
+        self.general.queue.clear();
+    }
+
+    pub(super) fn prefetch_used(&mut self, at: usize, ask: &Ask) {
+        let instance = &mut self.general.instances[at];
+        let level = instance.level;
+        let settled = instance.prefetching.as_mut().and_then(|p| p.settle(ask.line));
+        if let Some((issuer, after, late)) = settled {
+            let detail = self.general.details.level_mut(issuer, level);
+            detail.prefetches_useful += 1;
+            detail.prefetch_lead_accesses += after;
+            detail.prefetches_late += u64::from(late);
+            self.general.details.level_mut(ask.owner, level).prefetch_hits += 1;
+        }
     }
 }

@@ -1,0 +1,133 @@
+//! From the accesses of a run to requests for lines.
+
+use super::ask::{Ask, Why};
+use super::request::Hierarchy;
+use crate::memory::Memory;
+use crate::replacement::Purpose;
+use crate::run::{AccessKind, Operand, Run};
+
+impl<M: Memory> Hierarchy<'_, M> {
+    pub(super) fn run(&mut self, run: Run<'_>) {
+        if run.iterations > 1 && self.may_dwell(run.operands) {
+            return self.run_dwelling(run);
+        }
+        for i in 0..run.iterations {
+            for operand in run.operands {
+                self.operand(operand, i);
+            }
+        }
+    }
+
+    /// Whether hits in the first level may be counted without being simulated one by one, and are worth it.
+    fn may_dwell(&self, operands: &[Operand]) -> bool {
+        let core = &self.general.cores[self.core];
+        let longest_stride = (1u64 << self.general.line_shift) / 2;
+        let idle = |at: Option<usize>| {
+            at.is_none_or(|at| {
+                let instance = &self.general.instances[at];
+                !instance.observed && !instance.write_through && instance.array.repeated_hits_are_idle()
+            })
+        };
+        idle(core.data)
+            && idle(core.fetch)
+            && operands.iter().all(|operand| {
+                operand.stride.unsigned_abs() <= longest_stride && !operand.kind.is_non_temporal()
+            })
+    }
+
+    /// Simulates iterations until one hits throughout, and counts those after it that stay in the same lines: each is
+    /// the same hits in the same order, which the policy takes no notice of.
+    fn run_dwelling(&mut self, run: Run<'_>) {
+        let mut i = 0;
+        while i < run.iterations {
+            let before = self.first_level_misses();
+            let mut dwell = run.iterations - i;
+            for operand in run.operands {
+                self.operand(operand, i);
+                dwell = dwell.min(operand.dwell(i, self.general.line_shift));
+            }
+            i += 1;
+            if dwell > 1 && self.first_level_misses() == before {
+                for operand in run.operands {
+                    self.count_hits(operand, i, dwell - 1);
+                }
+                i += dwell - 1;
+            }
+        }
+    }
+
+    fn first_level_misses(&self) -> u64 {
+        let core = &self.general.cores[self.core];
+        let misses = |at: Option<usize>| {
+            at.map_or(0, |at| {
+                self.general.ledger.total_misses(self.general.instances[at].level)
+            })
+        };
+        misses(core.data) + misses(core.fetch)
+    }
+
+    fn count_hits(&mut self, operand: &Operand, i: u64, times: u64) {
+        let core = &self.general.cores[self.core];
+        let first_level = match operand.kind {
+            AccessKind::Fetch => core.fetch,
+            _ => core.data,
+        };
+        let Some(at) = first_level else { return };
+        let (first, last) = operand.lines(i, self.general.line_shift);
+        let level = self.general.instances[at].level;
+        let counters = self.general.ledger.level_mut(operand.owner, level);
+        counters.accesses[operand.kind.cause() as usize] += times * (last - first + 1);
+        if first != last {
+            self.general.ledger.owner_mut(operand.owner).straddles += times;
+        }
+    }
+
+    #[inline(always)]
+    fn operand(&mut self, operand: &Operand, i: u64) {
+        let core = &self.general.cores[self.core];
+        let first_level = match operand.kind {
+            AccessKind::Fetch => core.fetch,
+            _ => core.data,
+        };
+        let Some(first_level) = first_level else {
+            return;
+        };
+        let (first, last) = operand.lines(i, self.general.line_shift);
+        if first != last {
+            self.general.ledger.owner_mut(operand.owner).straddles += 1;
+        }
+        for line in first..=last {
+            let line = line & self.general.line_mask;
+            match operand.kind {
+                AccessKind::NonTemporalStore => self.non_temporal_store(line, operand.owner),
+                AccessKind::NonTemporalLoad => self.non_temporal_load(line, operand.owner),
+                kind => self.demand(first_level, line, kind, operand.owner),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn demand(&mut self, first_level: usize, line: u64, kind: AccessKind, owner: u32) {
+        let purpose = match kind {
+            AccessKind::Fetch => Purpose::Fetch,
+            AccessKind::Prefetch => Purpose::Prefetch,
+            AccessKind::Store => Purpose::Store,
+            _ => Purpose::Load,
+        };
+        self.access(
+            Some(first_level),
+            &Ask {
+                line,
+                owner,
+                core: self.core,
+                why: Why::Program(kind.cause()),
+                purpose,
+                write: kind.writes(),
+                takes_dirty: false,
+            },
+        );
+        if !self.general.queue.is_empty() {
+            self.prefetch();
+        }
+    }
+}
