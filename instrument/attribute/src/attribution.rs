@@ -3,9 +3,12 @@
 use std::path::Path;
 
 use memloupe_cachesim as cachesim;
-use memloupe_stream::{AccessKind, Event, MapKind, Probe, Run, RunBatch, RunOperand, SiteId, SiteTable};
+use memloupe_stream::{
+    AccessKind, Ending, Event, MapKind, Probe, Run, RunBatch, RunOperand, SiteId, SiteTable,
+};
 
 use crate::batch::AttributedBatch;
+use crate::calls::{CallPaths, CallStack, PathId, ROOT};
 use crate::class::Class;
 use crate::context::{Context, ContextId, Contexts, LOAD_PHASE, OTHER_PHASE, PhaseId};
 use crate::ledger::{Ledger, RowId, RowKey};
@@ -66,6 +69,7 @@ struct Thread {
     marked: u32,
     /// Times that the user's region was entered; without one, operators.
     instances: u64,
+    calls: CallStack,
 }
 
 impl Thread {
@@ -203,6 +207,8 @@ pub struct Attribution {
     tokens: u64,
     /// If not every instance of an operator is simulated.
     sampler: Option<Sampler>,
+    /// If calls are followed.
+    paths: Option<CallPaths>,
     /// By site: the hot path's memory.
     answers: Vec<Answer>,
     /// By block: which module its code belongs to, noted while that module is loaded.
@@ -237,6 +243,7 @@ impl Attribution {
             has_region: false,
             tokens: 0,
             sampler: None,
+            paths: None,
             answers: Vec::new(),
             code: Vec::new(),
             unresolved: Vec::new(),
@@ -258,6 +265,15 @@ impl Attribution {
     pub fn sampled(self, rule: SampleRule) -> Self {
         Self {
             sampler: Some(Sampler::new(rule)),
+            ..self
+        }
+    }
+
+    /// Every call and return is followed: contexts know the path of calls that led to them.
+    #[must_use]
+    pub fn with_call_paths(self) -> Self {
+        Self {
+            paths: Some(CallPaths::default()),
             ..self
         }
     }
@@ -343,6 +359,7 @@ impl Attribution {
             probes: self.probes,
             contexts: self.contexts,
             sample: self.sampler.map(Sampler::finish),
+            paths: self.paths,
             ledger: self.ledger,
             code: self.code,
         }
@@ -355,7 +372,7 @@ impl Attribution {
             self.answers.resize(sites.sites().len(), Answer::NONE);
             self.code.resize(sites.blocks().len(), None);
         }
-        let context = self.context(thread);
+        let mut context = self.context(thread);
         for run in batch.runs() {
             if run.iterations == 1 {
                 for operand in run.operands {
@@ -366,13 +383,41 @@ impl Attribution {
                 }
                 out.end_run(1);
             } else {
-                self.long_run(context, run, sites, out);
+                self.long_run(context, &run, sites, out);
+            }
+            if self.paths.is_some() && self.follow(thread, &run, sites) {
+                context = self.context(thread);
             }
         }
     }
 
+    /// Follows the calls of runs that are not attributed.
+    pub fn pass_over(&mut self, thread: u32, sites: &SiteTable, batch: &RunBatch) {
+        if self.paths.is_some() {
+            for run in batch.runs() {
+                self.follow(thread, &run, sites);
+            }
+        }
+    }
+
+    /// Returns whether the thread's path may be another one behind a run.
+    fn follow(&mut self, thread: u32, run: &Run<'_>, sites: &SiteTable) -> bool {
+        let Some(block) = sites
+            .block(run.block)
+            .filter(|block| block.ending != Ending::Plain)
+        else {
+            return false;
+        };
+        match &mut self.paths {
+            Some(paths) => thread_of(&mut self.threads, thread)
+                .calls
+                .after(run, block, paths),
+            None => false,
+        }
+    }
+
     /// A run of several iterations: cut where an operand passes from one object to another.
-    fn long_run(&mut self, context: ContextId, run: Run<'_>, sites: &SiteTable, out: &mut AttributedBatch) {
+    fn long_run(&mut self, context: ContextId, run: &Run<'_>, sites: &SiteTable, out: &mut AttributedBatch) {
         let mut done = 0;
         while done < run.iterations {
             let mut piece = run.iterations - done;
@@ -442,15 +487,18 @@ impl Attribution {
             phase: self.phase.id,
             operator: instance.map(|instance| instance.operator),
             sample,
+            path: self.paths.as_ref().map(|_| self.path(thread)),
         })
     }
 
+    fn path(&self, thread: u32) -> PathId {
+        self.threads
+            .get(thread as usize)
+            .map_or(ROOT, |thread| thread.calls.path())
+    }
+
     fn thread(&mut self, thread: u32) -> &mut Thread {
-        let index = thread as usize;
-        if self.threads.len() <= index {
-            self.threads.resize_with(index + 1, Thread::default);
-        }
-        &mut self.threads[index]
+        thread_of(&mut self.threads, thread)
     }
 
     /// Takes in an event of `thread`.
@@ -613,6 +661,14 @@ impl Attribution {
     }
 }
 
+fn thread_of(threads: &mut Vec<Thread>, thread: u32) -> &mut Thread {
+    let index = thread as usize;
+    if threads.len() <= index {
+        threads.resize_with(index + 1, Thread::default);
+    }
+    &mut threads[index]
+}
+
 /// What is left of an attribution when its stream is over.
 pub struct Parts {
     /// Every module that was loaded.
@@ -625,6 +681,8 @@ pub struct Parts {
     pub contexts: Contexts,
     /// What was simulated, if only some instances of operators were.
     pub sample: Option<Sample>,
+    /// The paths of calls, if these were followed.
+    pub paths: Option<CallPaths>,
     /// The rows.
     pub ledger: Ledger,
     /// By block: where its code is.

@@ -1,4 +1,4 @@
-//! Contexts: who is executing. A context is a thread, a phase and an operator; each is interned once. In a sampled run,
+//! Contexts: who is executing. A context is a thread, a phase and an operator, and the path of calls if these are followed; each is interned once. In a sampled run,
 //! each simulated instance of an operator has a context of its own, so that what it leaves to others (lines that are
 //! written back later) is still its own.
 
@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 use rustc_hash::FxHashMap;
 
+use crate::calls::PathId;
 use crate::probe::{OperatorId, Phase};
 use crate::sample::SampleId;
 
@@ -44,6 +45,8 @@ pub struct Context {
     pub operator: Option<OperatorId>,
     /// Which simulated instance of the operator, in a sampled run.
     pub sample: Option<SampleId>,
+    /// The calls that led there, if these are followed.
+    pub path: Option<PathId>,
 }
 
 /// All contexts and phases that occurred.

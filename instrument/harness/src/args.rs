@@ -73,6 +73,9 @@ pub struct Run {
     #[arg(long, value_name = "ops:K",
           conflicts_with_all = ["discard", "region", "after", "length", "analyses", "line_sample", "line_limit"])]
     pub sample: Option<SampleRule>,
+    /// Follow every call and return, so that reports can group by `callpath`: more rows, and slower where calls are frequent
+    #[arg(long, conflicts_with = "discard")]
+    pub call_paths: bool,
     /// Folder for the profile; an older profile there is kept as FOLDER.old
     #[arg(short, long, value_name = "FOLDER", default_value = "memloupe.profile")]
     pub output: PathBuf,
@@ -157,6 +160,10 @@ pub enum Format {
     Csv,
     /// The self-contained page
     Html,
+    /// The keys as frames of a flame graph (SVG), the column sorted by as their width
+    Flamegraph,
+    /// The same as text: frames separated by semicolons, and the width
+    Folded,
 }
 
 /// `memloupe dram`.

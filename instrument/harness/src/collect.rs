@@ -1,13 +1,17 @@
 //! From what a run left behind to its profile: rows get their names and the models' counts.
 
+mod call_paths;
+
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use memloupe_attribute::{CodeAddress, Contexts, Objects, Probes, Row, RowKey, Sample, Symbolizer};
+use memloupe_attribute::{CodeAddress, Contexts, Location, Objects, Probes, Row, RowKey, Sample, Symbolizer};
 use memloupe_cachesim::LevelDetail;
 use memloupe_hierarchy::{Counters, Machine, System};
 use memloupe_stream::{AccessKind, Consumer, Engine, SiteId, SiteTable};
+
+use call_paths::NamedPaths;
 
 use crate::analyses::Found;
 use crate::launch::Ending;
@@ -80,6 +84,7 @@ pub fn profile(capture: Capture<'_>) -> Profile {
         probes,
         contexts,
         sample,
+        paths,
         ledger,
         code,
     } = attribution;
@@ -113,11 +118,19 @@ pub fn profile(capture: Capture<'_>) -> Profile {
         .used
         .iter()
         .map(|id| {
-            describe_site(consumer.sites(), *id, &code, |at| {
-                symbolizer.locate(at, &modules).clone()
-            })
+            let location = code_address(consumer.sites(), *id, &code)
+                .map(|at| (at.offset, symbolizer.locate(at, &modules)));
+            describe_site(consumer.sites(), *id, location)
         })
         .collect();
+    let named_paths = paths.map_or_else(NamedPaths::default, |paths| {
+        summary.call_paths = true;
+        summary.notes.extend(call_paths::note(&paths));
+        NamedPaths::of(&paths, |site| {
+            let at = code_address(consumer.sites(), site, &code)?;
+            Some(symbolizer.locate(at, &modules).clone())
+        })
+    });
     summary.notes.extend(notes);
     summary.notes.extend(probes.notes().iter().cloned());
     summary.notes.extend(modules.notes().map(str::to_owned));
@@ -129,7 +142,8 @@ pub fn profile(capture: Capture<'_>) -> Profile {
         ..Sampling::default()
     });
     Profile {
-        contexts: describe_contexts(&contexts, &probes, sample.as_ref()),
+        contexts: describe_contexts(&contexts, &probes, sample.as_ref(), &named_paths),
+        paths: named_paths.paths,
         strata: sample.as_ref().map_or_else(Vec::new, describe_strata),
         sites,
         objects: describe_objects(&objects, |ip| modules.function_name(ip).map(str::to_owned)),
@@ -287,25 +301,26 @@ fn add_counters(measures: &mut Measures, counters: &Counters) {
     measures.row_conflicts = dram.row_conflicts;
 }
 
-fn describe_site(
-    sites: &SiteTable,
-    id: SiteId,
-    code: &[Option<CodeAddress>],
-    locate: impl FnOnce(CodeAddress) -> memloupe_attribute::Location,
-) -> Site {
+/// Where the instruction of a site is.
+fn code_address(sites: &SiteTable, id: SiteId, code: &[Option<CodeAddress>]) -> Option<CodeAddress> {
     let site = sites.site(id);
     let block = sites.block(site.block).expect("a site's block");
+    let mut at = code.get(site.block as usize).copied()??;
+    at.offset = at.offset.wrapping_add(site.ip.wrapping_sub(block.address));
+    Some(at)
+}
+
+fn describe_site(sites: &SiteTable, id: SiteId, location: Option<(u64, &Location)>) -> Site {
+    let site = sites.site(id);
     let described = Site {
         ip: site.ip,
         kind: site.kind.name().to_owned(),
         bytes: site.bytes,
         ..Site::default()
     };
-    let Some(Some(mut at)) = code.get(site.block as usize).copied() else {
+    let Some((offset, location)) = location else {
         return described;
     };
-    at.offset = at.offset.wrapping_add(site.ip.wrapping_sub(block.address));
-    let location = locate(at);
     let callers = location.inlined.iter().map(|frame| frame.function.as_ref());
     let inlined = if location.inlined.is_empty() {
         String::new()
@@ -321,12 +336,17 @@ fn describe_site(
         file: location.file.as_deref().unwrap_or_default().to_owned(),
         line: location.line.unwrap_or(0),
         inlined,
-        ip: at.offset,
+        ip: offset,
         ..described
     }
 }
 
-fn describe_contexts(contexts: &Contexts, probes: &Probes, sample: Option<&Sample>) -> Vec<Context> {
+fn describe_contexts(
+    contexts: &Contexts,
+    probes: &Probes,
+    sample: Option<&Sample>,
+    paths: &NamedPaths,
+) -> Vec<Context> {
     contexts
         .iter()
         .map(|(context, calls)| {
@@ -336,6 +356,7 @@ fn describe_contexts(contexts: &Contexts, probes: &Probes, sample: Option<&Sampl
                 phase: phase.name.clone(),
                 phase_index: phase.index,
                 calls,
+                path: context.path.and_then(|path| paths.place(path)),
                 ..Context::default()
             };
             if let (Some(sample), Some(id)) = (sample, context.sample) {

@@ -49,6 +49,12 @@ fn show(arguments: &Report) -> Result<ExitCode, Failure> {
                 return print(&match format {
                     Format::Json => report.json(),
                     Format::Csv => report.csv(),
+                    Format::Flamegraph | Format::Folded => {
+                        return Err(Failure::new(
+                            Kind::Profile,
+                            format!("the table \"{table}\" is no flame graph: leave out --table"),
+                        ));
+                    }
                     Format::Table | Format::Html => report.table(&profile.summary, arguments.limit),
                 });
             }
@@ -56,6 +62,10 @@ fn show(arguments: &Report) -> Result<ExitCode, Failure> {
             match format {
                 Format::Json => report.json(),
                 Format::Csv => report.csv(),
+                Format::Folded => report.folded(),
+                Format::Flamegraph => report
+                    .flame_graph(&profile.summary.command.join(" "))
+                    .map_err(Failure::of(Kind::Profile))?,
                 Format::Table | Format::Html => {
                     report.table(&profile.summary, arguments.limit, terminal_columns())
                 }

@@ -170,6 +170,7 @@ impl Sink for Pipeline {
     fn runs(&mut self, thread: u32, sites: &SiteTable, batch: &RunBatch) {
         self.last_thread = thread;
         if !self.attribution.is_inside(thread) {
+            self.attribution.pass_over(thread, sites, batch);
             return;
         }
         let is_in_window = self.is_in_window(thread);
@@ -182,6 +183,7 @@ impl Sink for Pipeline {
             .sum();
         self.instructions += instructions;
         if !is_in_window || self.attribution.fate(thread) == Fate::Skipped {
+            self.attribution.pass_over(thread, sites, batch);
             return;
         }
         self.attribution.runs(thread, sites, batch, &mut self.batch);

@@ -60,10 +60,23 @@ pub struct Context {
     pub element_type: String,
     /// Times that the thread entered the operator.
     pub calls: u64,
+    /// Place in [`Profile::paths`] of the calls that led there, if these were followed.
+    pub path: Option<u32>,
     /// In a sampled run, for an observed instance: its place in [`Profile::strata`].
     pub stratum: Option<u32>,
     /// And its number in the series that the stratum is a stretch of.
     pub instance: Option<u32>,
+}
+
+/// A call that has not returned: the last one of a path. Calls that one function makes of the same path are one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct CallPath {
+    /// Place of the path that led to the calling function, which comes earlier; none at a thread's beginning.
+    pub before: Option<u32>,
+    /// The calling function; with what was inlined into it on the way to the call: "outer;inner".
+    pub function: String,
+    /// Its executable or library.
+    pub module: String,
 }
 
 /// Like instances of an operator in one stretch of a sampled run: those that were observed stand for all.
@@ -186,6 +199,8 @@ pub struct Profile {
     pub summary: Summary,
     /// Who executed.
     pub contexts: Vec<Context>,
+    /// Calls that led to contexts, each behind the one before it; empty if calls were not followed.
+    pub paths: Vec<CallPath>,
     /// Static memory operands.
     pub sites: Vec<Site>,
     /// Data objects.

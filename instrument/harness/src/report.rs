@@ -8,6 +8,7 @@
 //! Of a sampled run, figures are estimates and each has a margin: half the width of its 95% confidence interval.
 
 mod filter;
+mod flame;
 mod group;
 mod interchange;
 mod key;

@@ -92,6 +92,11 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         Some(region) => attribution.within(region.clone()),
         None => attribution,
     };
+    let attribution = if arguments.call_paths {
+        attribution.with_call_paths()
+    } else {
+        attribution
+    };
     let attribution = match arguments.sample {
         Some(rule) => attribution.sampled(rule),
         None => attribution,

@@ -38,6 +38,8 @@ pub const OPERAND_VECTOR_MASK: u8 = 8;
 pub const NO_SLOT: u16 = u16::MAX;
 pub const BLOCK_LOOP: u16 = 1;
 pub const BLOCK_PART: u16 = 2;
+pub const BLOCK_CALL: u16 = 4;
+pub const BLOCK_RETURN: u16 = 8;
 /// Where a loop's record says which part its last iteration was.
 pub const PART_SHIFT: u32 = 32;
 pub const PART_BITS: u32 = 24;

@@ -133,6 +133,10 @@ struct ml_block {
 #define ML_BLOCK_LOOP 1u
 /* The beginning of its parent, which was left early: its operands are the parent's first ones. */
 #define ML_BLOCK_PART 2u
+/* Its last instruction is a call: its last operand is the return address that this pushes. */
+#define ML_BLOCK_CALL 4u
+/* Its last instruction is a return: its last operand is the return address that this pops. */
+#define ML_BLOCK_RETURN 8u
 
 /* One memory operand: address = slot value (none: 0) + index slot value * scale + displacement; in a loop, + stride *
  * number of the iteration. Slot numbers beyond `slots` are the iteration's words. */

@@ -34,7 +34,7 @@ pub use layout::{FD_VARIABLE, MAX_RECORD_BYTES, VERSION};
 pub use probe::{FETCH_BYTES_MAX, Fetch, Probe, ProbeError, Source};
 pub use run::{Run, RunBatch, RunOperand};
 pub use shared::{Counters, Geometry};
-pub use site::{AccessKind, Block, BlockId, Site, SiteId, SiteTable};
+pub use site::{AccessKind, Block, BlockId, Ending, Site, SiteId, SiteTable};
 
 /// What can be wrong with a stream.
 #[derive(Debug)]

@@ -189,6 +189,18 @@ impl Operand {
     }
 }
 
+/// What a block's last instruction does to the stack of calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing.
+    #[default]
+    Plain,
+    /// It calls: the last access of an execution is the push of the return address.
+    Call,
+    /// It returns: the last access of an execution is the pop of the return address.
+    Return,
+}
+
 /// Contiguous code that executes as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
@@ -207,6 +219,8 @@ pub struct Block {
     pub first_operand: SiteId,
     /// Number of memory operands, the fetch not included.
     pub operands: u32,
+    /// What its last instruction does to the stack of calls.
+    pub ending: Ending,
     /// Words of a record behind its first; of a loop's, of its header.
     pub(crate) slots: u32,
     /// Words of each iteration of a loop.
@@ -325,6 +339,11 @@ impl SiteTable {
                 Role::Straight
             } else {
                 Role::Loop
+            },
+            ending: match flags & (layout::BLOCK_CALL | layout::BLOCK_RETURN) {
+                layout::BLOCK_CALL => Ending::Call,
+                layout::BLOCK_RETURN => Ending::Return,
+                _ => Ending::Plain,
             },
             is_plain: true,
             fetch_site,

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use memloupe_layout::{BLOCK_BYTES, BLOCK_LOOP, BLOCK_PART, OPERAND_BYTES};
+use iced_x86::{FlowControl, Instruction};
+use memloupe_layout::{BLOCK_BYTES, BLOCK_CALL, BLOCK_LOOP, BLOCK_PART, BLOCK_RETURN, OPERAND_BYTES};
 
 use super::block::Block;
 use super::flops;
@@ -35,7 +36,7 @@ pub(super) fn publish(block: &Block, layout: &Layout) -> Published {
         operands: operands.len(),
         slots: layout.header_words,
         iteration_slots: layout.iteration_words,
-        flags: if layout.is_loop { BLOCK_LOOP } else { 0 },
+        flags: ending(block) | if layout.is_loop { BLOCK_LOOP } else { 0 },
     };
     whole.write(block, &mut entries);
     for operand in operands {
@@ -81,6 +82,15 @@ pub(super) fn publish(block: &Block, layout: &Layout) -> Published {
     Published {
         block: id,
         offset: stream::publish_site(&entries),
+    }
+}
+
+/// The flag that says whether a block ends with a call or a return.
+fn ending(block: &Block) -> u16 {
+    match block.instructions.last().map(Instruction::flow_control) {
+        Some(FlowControl::Call | FlowControl::IndirectCall) => BLOCK_CALL,
+        Some(FlowControl::Return) => BLOCK_RETURN,
+        _ => 0,
     }
 }
 

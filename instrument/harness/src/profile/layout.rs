@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::parquet::{Cell, Field, Kind, read as read_table, write as write_table};
 use super::{
-    Context, LocalityCount, Measures, Object, Profile, ProfileError, Quantity, SCHEMA_VERSION, SUMMARY_FILE,
-    Site, Stratum, Summary, TimelineBin, Traffic,
+    CallPath, Context, LocalityCount, Measures, Object, Profile, ProfileError, Quantity, SCHEMA_VERSION,
+    SUMMARY_FILE, Site, Stratum, Summary, TimelineBin, Traffic,
 };
 
 const CONTEXTS_FILE: &str = "contexts.parquet";
@@ -15,6 +15,7 @@ const SITES_FILE: &str = "sites.parquet";
 const OBJECTS_FILE: &str = "objects.parquet";
 const TRAFFIC_FILE: &str = "traffic.parquet";
 const TIMELINE_FILE: &str = "timeline.parquet";
+const PATHS_FILE: &str = "paths.parquet";
 const STRATA_FILE: &str = "strata.parquet";
 const LOCALITY_FILE: &str = "locality.parquet";
 
@@ -37,12 +38,21 @@ fn id<R>(name: &str) -> Field<R> {
     }
 }
 
-fn contexts() -> Vec<Field<Context>> {
+fn contexts(summary: &Summary) -> Vec<Field<Context>> {
     let mut fields = vec![id("context")];
     fields.extend(fields!(Context {
         U32 thread, Text phase, OptionalU32 phase_index, Text kind, Text operator, Text layer, Text shape,
         Text element_type, U64 calls, OptionalU32 stratum, OptionalU32 instance,
     }));
+    if summary.call_paths {
+        fields.extend(fields!(Context { OptionalU32 path }));
+    }
+    fields
+}
+
+fn paths() -> Vec<Field<CallPath>> {
+    let mut fields = vec![id("path")];
+    fields.extend(fields!(CallPath { OptionalU32 before, Text function, Text module }));
     fields
 }
 
@@ -149,7 +159,8 @@ pub(super) fn write(folder: &Path, profile: &Profile) -> Result<(), ProfileError
 }
 
 fn write_tables(folder: &Path, profile: &Profile) -> Result<(), ProfileError> {
-    write_table(&folder.join(CONTEXTS_FILE), &contexts(), &profile.contexts)?;
+    let summary = &profile.summary;
+    write_table(&folder.join(CONTEXTS_FILE), &contexts(summary), &profile.contexts)?;
     write_table(&folder.join(SITES_FILE), &sites(), &profile.sites)?;
     write_table(&folder.join(OBJECTS_FILE), &objects(), &profile.objects)?;
     write_table(
@@ -162,6 +173,9 @@ fn write_tables(folder: &Path, profile: &Profile) -> Result<(), ProfileError> {
         &timeline(&profile.summary),
         &profile.timeline,
     )?;
+    if summary.call_paths {
+        write_table(&folder.join(PATHS_FILE), &paths(), &profile.paths)?;
+    }
     if profile.summary.sampling.is_some() {
         write_table(&folder.join(STRATA_FILE), &strata(), &profile.strata)?;
     }
@@ -180,7 +194,7 @@ pub(super) fn read(folder: &Path) -> Result<Profile, ProfileError> {
     let levels = summary.levels.len();
     let traffic_file = folder.join(TRAFFIC_FILE);
     let profile = Profile {
-        contexts: read_table(&folder.join(CONTEXTS_FILE), &contexts(), Context::default)?,
+        contexts: read_table(&folder.join(CONTEXTS_FILE), &contexts(&summary), Context::default)?,
         sites: read_table(&folder.join(SITES_FILE), &sites(), Site::default)?,
         objects: read_table(&folder.join(OBJECTS_FILE), &objects(), Object::default)?,
         traffic: read_table(&traffic_file, &traffic(&summary), || Traffic {
@@ -191,6 +205,11 @@ pub(super) fn read(folder: &Path) -> Result<Profile, ProfileError> {
             misses: vec![0; levels],
             ..TimelineBin::default()
         })?,
+        paths: if summary.call_paths {
+            read_table(&folder.join(PATHS_FILE), &paths(), CallPath::default)?
+        } else {
+            Vec::new()
+        },
         strata: match summary.sampling {
             Some(_) => read_table(&folder.join(STRATA_FILE), &strata(), Stratum::default)?,
             None => Vec::new(),
@@ -229,6 +248,14 @@ pub(super) fn read(folder: &Path) -> Result<Profile, ProfileError> {
         return Err(ProfileError::Damaged {
             file: folder.join(CONTEXTS_FILE),
             what: "a row names a stratum that strata.parquet lacks".to_owned(),
+        });
+    }
+    let of_paths = |context: &Context| context.path.is_none_or(|path| known(path, profile.paths.len()));
+    let in_order = |(path, index): (&CallPath, u32)| path.before.is_none_or(|before| before < index);
+    if !profile.contexts.iter().all(of_paths) || !profile.paths.iter().zip(0..).all(in_order) {
+        return Err(ProfileError::Damaged {
+            file: folder.join(PATHS_FILE),
+            what: "a path is named before it is there".to_owned(),
         });
     }
     let damaged = |what: &str| {

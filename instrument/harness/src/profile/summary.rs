@@ -75,6 +75,8 @@ pub struct Summary {
     pub stream_bytes: u64,
     /// Bytes of code that the engine has made of the program's; 0 if it does not tell.
     pub translated_bytes: u64,
+    /// Whether calls were followed: contexts have paths.
+    pub call_paths: bool,
     /// What was measured of locality; null if nothing was.
     pub locality: Option<LocalitySummary>,
     /// The part of the run that was looked at; none if it was all of it.
@@ -119,6 +121,7 @@ impl Default for Summary {
             discarded: false,
             stream_bytes: 0,
             translated_bytes: 0,
+            call_paths: false,
             locality: None,
             region: None,
             sampling: None,

@@ -34,6 +34,8 @@ pub enum Key {
     ElementType,
     /// Thread.
     Thread,
+    /// The calls that led there, outermost first.
+    CallPath,
     /// Data object.
     Object,
     /// Class of data object: weight, kv-cache…
@@ -56,7 +58,7 @@ pub enum Key {
 
 impl Key {
     /// Every key with its word and its meaning.
-    pub const ALL: [(Self, &'static str, &'static str); 17] = [
+    pub const ALL: [(Self, &'static str, &'static str); 18] = [
         (Self::Kind, "kind", "operator kind"),
         (Self::Operator, "operator", "operator by its own name"),
         (Self::Layer, "layer", "layer"),
@@ -65,6 +67,11 @@ impl Key {
         (Self::Shape, "shape", "shapes of the operator"),
         (Self::ElementType, "element-type", "element type of the operator"),
         (Self::Thread, "thread", "thread"),
+        (
+            Self::CallPath,
+            "callpath",
+            "calls that led there (of run --call-paths), outermost first",
+        ),
         (Self::Object, "object", "data object"),
         (Self::Class, "class", "class of data object"),
         (Self::Origin, "origin", "where the object comes from"),
@@ -113,7 +120,8 @@ impl Key {
             | Self::PhaseKind
             | Self::Shape
             | Self::ElementType
-            | Self::Thread => Dimension::Context,
+            | Self::Thread
+            | Self::CallPath => Dimension::Context,
             Self::Module | Self::Function | Self::Symbol | Self::Line | Self::Access | Self::Site => {
                 Dimension::Site
             }
@@ -128,11 +136,14 @@ impl Key {
 
     /// Whether the end of a long value tells more than its beginning.
     pub(super) fn keeps_end(self) -> bool {
-        matches!(self, Self::Line | Self::Module)
+        matches!(self, Self::Line | Self::Module | Self::CallPath)
     }
 
     /// Its value for every row of its table.
     pub(super) fn values(self, profile: &Profile) -> Vec<String> {
+        if self == Self::CallPath {
+            return call_paths(profile);
+        }
         match self.dimension() {
             Dimension::Context => profile
                 .contexts
@@ -193,6 +204,24 @@ impl Key {
             _ => or(&object.name, "(unnamed)"),
         }
     }
+}
+
+/// By context: functions from the outermost to the one that called, separated by semicolons.
+fn call_paths(profile: &Profile) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for path in &profile.paths {
+        let name = match path.before {
+            Some(before) => format!("{};{}", names[before as usize], path.function),
+            None => path.function.clone(),
+        };
+        names.push(name);
+    }
+    let of_context = |context: &Context| {
+        context
+            .path
+            .map_or_else(|| "(no caller)".to_owned(), |path| names[path as usize].clone())
+    };
+    profile.contexts.iter().map(of_context).collect()
 }
 
 fn or(value: &str, otherwise: &str) -> String {

@@ -28,6 +28,8 @@ pub enum QueryError {
         /// The analysis.
         analysis: &'static str,
     },
+    /// Paths of calls of a profile without them.
+    NoCallPaths,
     /// A key that a table does not know.
     TableKey {
         /// The table.
@@ -62,6 +64,10 @@ impl fmt::Display for QueryError {
             Self::NotMeasured { table, analysis } => write!(
                 f,
                 "the profile has no table \"{table}\": run the program with --analyses {analysis}"
+            ),
+            Self::NoCallPaths => write!(
+                f,
+                "the profile has no call paths: run the program with --call-paths"
             ),
             Self::TableKey { table, key, known } => write!(
                 f,
@@ -163,6 +169,7 @@ impl Query {
     ///
     /// If the profile has no column of the name to sort by.
     pub fn run(&self, profile: &Profile) -> Result<Report, QueryError> {
+        self.check_keys(profile)?;
         let order = self.order(profile)?;
         Ok(group::group(
             profile,
@@ -179,12 +186,21 @@ impl Query {
     ///
     /// If the table does not exist, was not measured, or lacks a key or column.
     pub fn run_table(&self, profile: &Profile, table: &str) -> Result<LocalityReport, QueryError> {
+        self.check_keys(profile)?;
         let sort = match &self.sort {
             Some(Sort::Name(name)) => Some(name.clone()),
             Some(Sort::Measure(measure)) => Some(measure.name(&profile.summary.levels)),
             None => None,
         };
         locality::report(profile, table, &self.by, &self.filters, sort.as_deref())
+    }
+
+    fn check_keys(&self, profile: &Profile) -> Result<(), QueryError> {
+        let filtered = self.filters.iter().map(|filter| &filter.key);
+        if !profile.summary.call_paths && self.by.iter().chain(filtered).any(|key| *key == Key::CallPath) {
+            return Err(QueryError::NoCallPaths);
+        }
+        Ok(())
     }
 
     fn order(&self, profile: &Profile) -> Result<Order, QueryError> {

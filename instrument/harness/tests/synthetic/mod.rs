@@ -1,8 +1,8 @@
 //! Profiles made up for tests: deterministic by seed, consistent as a real one is.
 
 use memloupe::profile::{
-    Context, LevelCounts, LocalityCount, LocalitySummary, Measures, Object, Profile, Quantity, Site, Summary,
-    TimelineBin, Traffic,
+    CallPath, Context, LevelCounts, LocalityCount, LocalitySummary, Measures, Object, Profile, Quantity,
+    Site, Summary, TimelineBin, Traffic,
 };
 use memloupe_attribute::LineSet;
 
@@ -157,6 +157,7 @@ pub(crate) fn random(seed: u64) -> Profile {
             shape: random.pick(&["", "[64, 32]"]).to_owned(),
             element_type: random.pick(&["", "q4_0"]).to_owned(),
             calls: random.below(1000),
+            path: (random.below(2) == 0).then(|| random.below(3) as u32),
             ..Context::default()
         })
         .collect();
@@ -227,6 +228,7 @@ pub(crate) fn random(seed: u64) -> Profile {
         },
         levels: levels.iter().map(|level| (*level).to_owned()).collect(),
         dram,
+        call_paths: true,
         lost_accesses: random.below(2) * 7,
         wall_seconds: 1.25,
         locality: (!locality.is_empty()).then(|| LocalitySummary {
@@ -249,8 +251,23 @@ pub(crate) fn random(seed: u64) -> Profile {
         timeline,
         locality,
         strata: Vec::new(),
+        paths: call_paths(),
     }
     .seal()
+}
+
+/// main, and two functions that it calls.
+fn call_paths() -> Vec<CallPath> {
+    let call = |before, function: &str| CallPath {
+        before,
+        function: function.to_owned(),
+        module: "program".to_owned(),
+    };
+    vec![
+        call(None, "main"),
+        call(Some(0), "outer;inner"),
+        call(Some(0), HOSTILE[0]),
+    ]
 }
 
 struct Kernel {

@@ -131,6 +131,7 @@ struct block {
     UInt first_operand;
     UInt operands;
     UInt slots;
+    UInt flags; /* ML_BLOCK_... */
     UInt id; /* SITE_NONE: not observed */
 };
 

@@ -163,6 +163,27 @@ static void assign_slots(struct block *block)
     }
 }
 
+static Bool is_prefix(UChar byte)
+{
+    switch (byte) {
+    case 0x26: case 0x2e: case 0x36: case 0x3e: case 0x64: case 0x65: case 0x66: case 0x67: case 0xf2: case 0xf3:
+        return True;
+    default:
+        return byte >> 4 == 4; /* REX */
+    }
+}
+
+/* The flag of a block whose last instruction this is, from its opcode. */
+static UInt ending(Addr start, Addr end)
+{
+    const UChar *byte = (const UChar *)start, *last = (const UChar *)end - 1;
+    while (byte < last && is_prefix(*byte))
+        byte++;
+    if (*byte == 0xe8 || (*byte == 0xff && byte < last && (byte[1] >> 3 & 7) == 2))
+        return ML_BLOCK_CALL;
+    return *byte == 0xc3 || *byte == 0xc2 ? ML_BLOCK_RETURN : 0;
+}
+
 static void close_block(Int statement)
 {
     struct block *block = current_block();
@@ -173,6 +194,7 @@ static void close_block(Int statement)
         plan.block_count--;
         return;
     }
+    block->flags = block->instructions > 0 ? ending(instruction, instruction_end) : 0;
     assign_slots(block);
 }
 

@@ -84,6 +84,7 @@ UInt site_intern(const struct block *block, const struct operand *operands)
         .instructions = block->instructions,
         .operands = block->operands,
         .slots = block->slots,
+        .flags = block->flags,
     };
     struct ml_operand *out = (struct ml_operand *)(entry + 1);
     for (UInt i = 0; i < block->operands; i++) {
