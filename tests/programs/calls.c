@@ -30,7 +30,7 @@ APART static long right(long n)
 
 APART static long again(long n, long depth)
 {
-    return (depth == 0 ? leaf(n) : again(n, depth - 1)) + 1;
+    return (depth == 0 ? leaf(n) : again(n, depth - 1)) / 2; /* an addition would make it a loop */
 }
 
 APART static long through(long (*function)(long), long n)
@@ -44,13 +44,12 @@ APART static long tail(long n)
     return right(n);
 }
 
-APART static void deep(long n, long depth)
+APART static long deep(long n, long depth)
 {
-    if (depth > 0)
-        deep(n, depth - 1);
-    else
-        leaf(n);
-    longjmp(landing, 1);
+    long sum = depth > 0 ? deep(n, depth - 1) : leaf(n);
+    if (sum == 0)
+        longjmp(landing, 1);
+    return sum + 1;
 }
 
 /* Leaves five functions at once, then calls. */

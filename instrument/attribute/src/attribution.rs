@@ -4,7 +4,7 @@ use std::path::Path;
 
 use memloupe_cachesim as cachesim;
 use memloupe_stream::{
-    AccessKind, Ending, Event, MapKind, Probe, Run, RunBatch, RunOperand, SiteId, SiteTable,
+    AccessKind, BlockId, Ending, Event, MapKind, Probe, Run, RunBatch, RunOperand, SiteId, SiteTable,
 };
 
 use crate::batch::AttributedBatch;
@@ -370,8 +370,8 @@ impl Attribution {
         out.clear();
         if self.answers.len() < sites.sites().len() {
             self.answers.resize(sites.sites().len(), Answer::NONE);
-            self.code.resize(sites.blocks().len(), None);
         }
+        self.code.resize(sites.blocks().len(), None);
         let mut context = self.context(thread);
         for run in batch.runs() {
             if run.iterations == 1 {
@@ -394,6 +394,7 @@ impl Attribution {
     /// Follows the calls of runs that are not attributed.
     pub fn pass_over(&mut self, thread: u32, sites: &SiteTable, batch: &RunBatch) {
         if self.paths.is_some() {
+            self.code.resize(sites.blocks().len(), None);
             for run in batch.runs() {
                 self.follow(thread, &run, sites);
             }
@@ -408,6 +409,7 @@ impl Attribution {
         else {
             return false;
         };
+        self.note_code(run.block, sites);
         match &mut self.paths {
             Some(paths) => thread_of(&mut self.threads, thread)
                 .calls
@@ -455,11 +457,7 @@ impl Attribution {
     }
 
     fn look_up(&mut self, context: ContextId, site: SiteId, address: u64, sites: &SiteTable) -> Answer {
-        let block = sites.site(site).block;
-        if self.code[block as usize].is_none() {
-            let address = sites.block(block).map_or(0, |block| block.address);
-            self.code[block as usize] = Some(self.modules.code_address(address));
-        }
+        self.note_code(sites.site(site).block, sites);
         let extent = self.objects.lookup(address, &self.modules);
         let answer = Answer {
             context,
@@ -474,6 +472,14 @@ impl Attribution {
         };
         self.answers[site as usize] = answer;
         answer
+    }
+
+    /// Notes where a block's code is.
+    fn note_code(&mut self, block: BlockId, sites: &SiteTable) {
+        if self.code[block as usize].is_none() {
+            let address = sites.block(block).map_or(0, |block| block.address);
+            self.code[block as usize] = Some(self.modules.code_address(address));
+        }
     }
 
     fn context(&mut self, thread: u32) -> ContextId {
