@@ -2,7 +2,8 @@
 //!
 //! A [`Machine`] is a TOML file: cores, caches and DRAM, every quantity with its unit. A [`System`] is that machine
 //! at work: it takes runs of accesses, simulates them through the caches of `memloupe-cachesim` into an open-row
-//! DRAM, and keeps every counter per owner.
+//! DRAM, and keeps every counter per owner. [`timed::TimedMemory`] is the memory of a machine alone, in time, driven
+//! request by request from outside.
 //!
 //! The crate knows no process and no capture engine. It reads machine files and, for the machine `host`, what the
 //! kernel says of this computer's caches; it writes nothing.
@@ -20,6 +21,7 @@ mod presets;
 mod quantity;
 mod resolve;
 mod system;
+pub mod timed;
 mod timing;
 
 pub use error::{MachineError, Place};

@@ -45,6 +45,7 @@ impl Channel {
                     write,
                     arrival: tick,
                     finish,
+                    outcome: None,
                 },
                 0,
             );

@@ -102,6 +102,7 @@ impl Channel {
             arrival,
             row,
             column,
+            outcome,
             ..
         } = self.queue[slot];
         let latency = if write {
@@ -157,6 +158,7 @@ impl Channel {
                 write,
                 arrival,
                 finish: tick + latency,
+                outcome,
             },
             1 + direction,
         );
@@ -182,7 +184,7 @@ impl Channel {
     /// What a request finds when its first command issues.
     fn count_outcome(&mut self, plan: &Plan, bank: usize, slot: u16) {
         let request = &mut self.queue[slot];
-        if std::mem::replace(&mut request.counted, true) {
+        if request.outcome.is_some() {
             return;
         }
         let (row, direction, source) = (request.row, usize::from(request.write), request.source);
@@ -192,6 +194,7 @@ impl Channel {
             open if open == row => RowOutcome::Hit,
             _ => RowOutcome::Conflict,
         };
+        request.outcome = Some(outcome);
         if plan.row_policy == RowPolicy::Adaptive {
             match outcome {
                 RowOutcome::Conflict => state.predictor = (state.predictor + 1).min(3),

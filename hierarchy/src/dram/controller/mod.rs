@@ -158,10 +158,32 @@ impl Channel {
         self.next_command(plan).min(end.unwrap_or(Tick::MAX))
     }
 
+    /// No data ends before this tick, unless a request comes that a queued write answers. `Tick::MAX` if nothing is under
+    /// way.
+    pub(crate) fn earliest_end(&mut self, plan: &Plan) -> Tick {
+        let ends = self.ends.iter().filter_map(|ends| ends.front());
+        let end = ends.map(|end| end.finish).min().unwrap_or(Tick::MAX);
+        if !self.has_queued() {
+            return end;
+        }
+        let shortest = plan.device.read_ticks.min(plan.device.write_ticks);
+        end.min(self.next_command(plan).saturating_add(shortest))
+    }
+
     /// Decides every tick up to `until`, and hands over the requests whose data ends by then, in the order of their
     /// ends.
-    pub fn advance(&mut self, plan: &Plan, until: Tick, mut completed: impl FnMut(Completion)) {
+    pub fn advance(&mut self, plan: &Plan, until: Tick, completed: impl FnMut(Completion)) {
         self.decide_until(plan, until);
+        self.take_ends(until, completed);
+    }
+
+    /// As [`advance`](Self::advance), but leaves `until` itself undecided: a request may still come at that tick.
+    pub(crate) fn advance_to(&mut self, plan: &Plan, until: Tick, completed: impl FnMut(Completion)) {
+        self.decide_until(plan, until.saturating_sub(1));
+        self.take_ends(until, completed);
+    }
+
+    fn take_ends(&mut self, until: Tick, mut completed: impl FnMut(Completion)) {
         loop {
             let next = (0..3)
                 .filter_map(|i| Some((self.ends[i].front()?.finish, i)))
@@ -212,7 +234,7 @@ impl Channel {
 
     /// The tick of the next command or of the next refresh that falls due.
     #[inline]
-    fn next_command(&mut self, plan: &Plan) -> Tick {
+    pub(crate) fn next_command(&mut self, plan: &Plan) -> Tick {
         if self.now >= self.next_due {
             self.fall_due(plan);
             self.chosen = false;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dram::statistics::RowOutcome;
 use crate::dram::timing::Tick;
 
 /// No slot.
@@ -23,8 +24,8 @@ pub(super) struct Slot {
     pub(super) bank: u16,
     pub(super) source: u16,
     pub(super) write: bool,
-    /// Its row outcome was counted.
-    pub(super) counted: bool,
+    /// What it found, once its first command has issued.
+    pub(super) outcome: Option<RowOutcome>,
     pub(super) next: u16,
     pub(super) previous: u16,
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::dram::command::Command;
+use crate::dram::statistics::RowOutcome;
 use crate::dram::timing::Tick;
 
 /// A burst to read or write.
@@ -31,6 +32,8 @@ pub struct Completion {
     pub arrival: Tick,
     /// The end of its data.
     pub finish: Tick,
+    /// What it found; none if a queued write answered it or took it in.
+    pub outcome: Option<RowOutcome>,
 }
 
 /// A command as a trace has it.
