@@ -6,6 +6,7 @@ use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use memloupe_hierarchy::MachineError;
+use memloupe_hierarchy::timed::{CheckpointError, RequestError};
 
 /// `memloupe_status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,27 @@ pub enum Status {
     BufferTooSmall = 4,
     /// A defect.
     InternalError = 5,
+    /// The handle is of another kind.
+    WrongHandle = 6,
+    /// A call on the handle is at work already.
+    Busy = 7,
+    /// A checkpoint is damaged or of something else.
+    BadCheckpoint = 8,
+}
+
+impl Status {
+    /// All of them, by number.
+    pub const ALL: [(Self, &str); 9] = [
+        (Self::Ok, "OK"),
+        (Self::NullArgument, "NULL_ARGUMENT"),
+        (Self::BadArgument, "BAD_ARGUMENT"),
+        (Self::BadMachine, "BAD_MACHINE"),
+        (Self::BufferTooSmall, "BUFFER_TOO_SMALL"),
+        (Self::InternalError, "INTERNAL_ERROR"),
+        (Self::WrongHandle, "WRONG_HANDLE"),
+        (Self::Busy, "BUSY"),
+        (Self::BadCheckpoint, "BAD_CHECKPOINT"),
+    ];
 }
 
 /// A status with its text.
@@ -47,6 +69,40 @@ impl Failure {
     }
 
     #[allow(clippy::needless_pass_by_value)] // for map_err
+    pub(crate) fn bad_request(error: RequestError) -> Self {
+        Self::bad(error.to_string())
+    }
+
+    pub(crate) fn memory(text: String) -> Self {
+        Self {
+            status: Status::BadMachine,
+            text,
+        }
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // for map_err
+    pub(crate) fn checkpoint(error: CheckpointError) -> Self {
+        Self {
+            status: Status::BadCheckpoint,
+            text: error.to_string(),
+        }
+    }
+
+    pub(crate) fn wrong_handle(argument: &str) -> Self {
+        Self {
+            status: Status::WrongHandle,
+            text: format!("{argument}: no memloupe_{argument}, or one that was destroyed"),
+        }
+    }
+
+    pub(crate) fn busy(argument: &str) -> Self {
+        Self {
+            status: Status::Busy,
+            text: format!("{argument}: a call on it is at work: this is its callback, or another thread"),
+        }
+    }
+
+    #[allow(clippy::needless_pass_by_value)] // for map_err
     pub(crate) fn machine(error: MachineError) -> Self {
         Self {
             status: Status::BadMachine,
@@ -62,8 +118,8 @@ impl Failure {
         }
     }
 
-    pub(crate) fn unusable() -> Self {
-        let text = "an earlier call failed inside memloupe: the system can only be destroyed".into();
+    pub(crate) fn unusable(argument: &str) -> Self {
+        let text = format!("{argument}: an earlier call failed inside memloupe: it can only be destroyed");
         Self {
             status: Status::InternalError,
             text,

@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod answer;
 mod cache_options;
 pub mod dram;
 mod error;
@@ -24,6 +25,7 @@ mod system;
 pub mod timed;
 mod timing;
 
+pub use answer::Answer;
 pub use error::{MachineError, Place};
 pub use machine::{Cache, Core, Machine, MemoryDevice};
 pub use presets::{PRESETS, Preset};

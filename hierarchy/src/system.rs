@@ -54,6 +54,16 @@ pub struct System {
     dram: Dram,
     // The same accesses simulated one by one, if the results are to be checked.
     oracle: Option<Caches>,
+    // By level, what an owner had missed before the access at hand.
+    misses: Vec<u64>,
+}
+
+/// What simulating one access takes.
+pub(crate) struct Parts<'a> {
+    pub(crate) machine: &'a Machine,
+    pub(crate) caches: &'a mut Caches,
+    pub(crate) dram: &'a mut Dram,
+    pub(crate) misses: &'a mut Vec<u64>,
 }
 
 /// Below the oracle's caches: its requests are those of the caches that it checks.
@@ -84,6 +94,7 @@ impl System {
             caches,
             dram,
             oracle: None,
+            misses: Vec::new(),
         })
     }
 
@@ -163,6 +174,22 @@ impl System {
             oracle.runs(core, runs.clone(), &mut Unheard);
         }
         self.caches.runs(core, runs, &mut self.dram);
+    }
+
+    pub(crate) fn parts(&mut self) -> Parts<'_> {
+        let Self {
+            machine,
+            caches,
+            dram,
+            misses,
+            ..
+        } = self;
+        Parts {
+            machine,
+            caches,
+            dram,
+            misses,
+        }
     }
 
     /// Writes everything dirty to DRAM, charged to the owners that wrote it.

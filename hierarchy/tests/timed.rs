@@ -314,3 +314,18 @@ fn what_can_not_be_is_refused() {
     let error = TimedConfig::from_toml("latency_ps = 1\n[controller]\nread_queue = \"x\"\n").unwrap_err();
     assert!(error.starts_with("line 3: "), "{error}");
 }
+
+#[test]
+fn the_last_byte_of_the_address_space_can_be_read() {
+    let mut memory = memory("DDR4-3200AA", 1, "");
+    for address in [u64::MAX, u64::MAX - 99] {
+        let bytes = (u64::MAX - address + 1) as u32;
+        assert!(
+            memory
+                .send(0, &request(0, address, bytes, RequestKind::Read))
+                .unwrap()
+        );
+    }
+    memory.drain(|_| {}).unwrap();
+    assert_eq!(memory.statistics().unwrap().requests, [3, 0]);
+}

@@ -359,7 +359,7 @@ impl State {
     ) -> bool {
         let burst_bytes = u64::from(plan.device.burst_bytes);
         let first = request.address / burst_bytes;
-        let last = (request.address + u64::from(request.bytes) - 1) / burst_bytes;
+        let last = (request.address + u64::from(request.bytes - 1)) / burst_bytes;
         let channel_of = |burst: u64| mapping.locate(burst * burst_bytes).channel as usize;
         if self.waiting_bursts > 0 && (first..=last).any(|burst| !self.waiting[channel_of(burst)].is_empty())
         {

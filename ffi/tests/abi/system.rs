@@ -1,67 +1,20 @@
-//! `client.c`, compiled against the header and each form of the library, counts what the same accesses count in
-//! process.
-
-use std::path::{Path, PathBuf};
-use std::process::Command;
+//! `misuse_system.c`, compiled against the header and each form of the library, misuses every function, then counts what
+//! the same accesses count in process.
 
 use memloupe_cachesim::{AccessKind, Cause, Operand, Run};
 use memloupe_hierarchy::{Counters, Machine, System};
 use serde_json::Value;
 
+use crate::client::Form;
+
 const MACHINE: &str = "embedded";
 
-/// Where cargo puts the libraries of the package under test: beside the test itself.
-fn library_folder() -> PathBuf {
-    std::env::current_exe().unwrap().parent().unwrap().to_owned()
-}
-
-/// Compiles and runs the client with these linker arguments; returns the version and the statistics.
-fn client(folder: &Path, link: &[String]) -> (String, Value) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let compiler = cc::Build::new()
-        .host(&target)
-        .target(&target)
-        .opt_level(1)
-        .cargo_metadata(false)
-        .get_compiler();
-    let program = folder.join("client");
-    let compiled = compiler
-        .to_command()
-        .args([
-            "-std=c11",
-            "-Wall",
-            "-Wextra",
-            "-Wundef",
-            "-Wconversion",
-            "-Werror",
-            "-I",
-        ])
-        .arg(source.join("include"))
-        .arg(source.join("tests/client.c"))
-        .arg("-o")
-        .arg(&program)
-        .args(link)
-        .output()
-        .unwrap();
-    assert!(
-        compiled.status.success(),
-        "{}",
-        String::from_utf8_lossy(&compiled.stderr)
-    );
-    let run = Command::new(&program).arg(MACHINE).output().unwrap();
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    let text = String::from_utf8(run.stdout).unwrap();
-    let (version, json) = text.split_once('\n').unwrap();
-    (version.into(), serde_json::from_str(json).unwrap())
-}
-
-/// The pattern of `client.c`.
-fn in_process() -> System {
+/// The pattern of `misuse_system.c`.
+fn in_process(accesses: u32) -> System {
     let mut system = System::new(&Machine::load(MACHINE).unwrap()).unwrap();
     system.reserve_owners(3);
     let mut random = 88172645463325252u64;
-    for _ in 0..200_000 {
+    for _ in 0..accesses {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
@@ -123,12 +76,17 @@ fn assert_counted(system: &System, counters: &Counters, json: &Value) {
     );
 }
 
-fn assert_client_counts(link: &[String]) {
-    let folder = tempfile::tempdir().unwrap();
-    let (version, json) = client(folder.path(), link);
+fn assert_client_counts(form: Form, accesses: u32) {
+    let text = crate::client::run(
+        "tests/abi/misuse_system.c",
+        form,
+        &[MACHINE, &accesses.to_string()],
+    );
+    let (version, json) = text.split_once('\n').unwrap();
+    let json: Value = serde_json::from_str(json).unwrap();
     assert_eq!(version, env!("CARGO_PKG_VERSION"));
     assert_eq!(json["machine"], MACHINE);
-    let system = in_process();
+    let system = in_process(accesses);
     let totals = system.totals();
     assert!(totals.dram.read_bytes > 0 && totals.dram.write_bytes > 0 && totals.accesses.straddles > 0);
     assert_counted(&system, &totals, &json["totals"]);
@@ -141,17 +99,20 @@ fn assert_client_counts(link: &[String]) {
 
 #[test]
 fn with_the_shared_library() {
-    let folder = library_folder().display().to_string();
-    assert_client_counts(&[
-        format!("-L{folder}"),
-        "-lmemloupe_ffi".into(),
-        format!("-Wl,-rpath,{folder}"),
-    ]);
+    assert_client_counts(Form::Shared, 200_000);
 }
 
 #[test]
 fn with_the_static_library() {
-    let library = library_folder().join("libmemloupe_ffi.a").display().to_string();
-    let system_libraries = ["-lpthread", "-ldl", "-lm"].map(String::from);
-    assert_client_counts(&[&[library], &system_libraries[..]].concat());
+    assert_client_counts(Form::Static, 200_000);
+}
+
+#[test]
+fn under_sanitizers() {
+    assert_client_counts(Form::Sanitized, 20_000);
+}
+
+#[test]
+fn under_valgrind() {
+    assert_client_counts(Form::Valgrind, 5_000);
 }

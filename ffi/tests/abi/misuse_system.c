@@ -9,19 +9,26 @@ static int failures;
 
 static void expect(int line, memloupe_status got, memloupe_status wanted, const char *text) {
     if (got != wanted || (wanted != MEMLOUPE_OK && !strstr(memloupe_last_error(), text))) {
-        fprintf(stderr, "client.c:%d: status %d, wanted %d (%s): %s\n", line, (int)got, (int)wanted, text,
+        fprintf(stderr, "misuse_system.c:%d: status %d, wanted %d (%s): %s\n", line, (int)got, (int)wanted, text,
                 memloupe_last_error());
         failures++;
     }
 }
 #define EXPECT(call, wanted, text) expect(__LINE__, (call), (wanted), (text))
 
+static memloupe_status access_of(memloupe_system *system, uint32_t core, uint64_t address, uint32_t size_bytes,
+                                 uint32_t kind, uint32_t owner) {
+    memloupe_access access = {
+        .address = address, .size_bytes = size_bytes, .kind = kind, .core = core, .owner = owner};
+    return memloupe_system_access(system, &access, NULL);
+}
+
 static void misuse(void) {
     memloupe_system *system = (memloupe_system *)&failures;
     EXPECT(memloupe_system_create("desktop", NULL), MEMLOUPE_NULL_ARGUMENT, "system: NULL");
     EXPECT(memloupe_system_create(NULL, &system), MEMLOUPE_NULL_ARGUMENT, "machine: NULL");
     if (system != NULL) {
-        fprintf(stderr, "client.c: a failed create must set the system to NULL\n");
+        fprintf(stderr, "misuse_system.c: a failed create must set the system to NULL\n");
         failures++;
     }
     EXPECT(memloupe_system_create("desktpo", &system), MEMLOUPE_BAD_MACHINE, "did you mean 'desktop'?");
@@ -31,7 +38,7 @@ static void misuse(void) {
     EXPECT(memloupe_system_create_from_toml("[", &system), MEMLOUPE_BAD_MACHINE, "toml:1: ");
     EXPECT(memloupe_system_flush(NULL), MEMLOUPE_NULL_ARGUMENT, "system: NULL");
     EXPECT(memloupe_system_reserve_owners(NULL, 1), MEMLOUPE_NULL_ARGUMENT, "system: NULL");
-    EXPECT(memloupe_system_access(NULL, 0, 0, 8, MEMLOUPE_LOAD, 0), MEMLOUPE_NULL_ARGUMENT, "system: NULL");
+    EXPECT(access_of(NULL, 0, 0, 8, MEMLOUPE_LOAD, 0), MEMLOUPE_NULL_ARGUMENT, "system: NULL");
     memloupe_system_destroy(NULL);
 
     uint32_t cores = 0;
@@ -40,13 +47,13 @@ static void misuse(void) {
     EXPECT(memloupe_system_create("desktop", &system), MEMLOUPE_OK, "");
     EXPECT(memloupe_system_core_count(system, NULL), MEMLOUPE_NULL_ARGUMENT, "core_count: NULL");
     EXPECT(memloupe_system_core_count(system, &cores), MEMLOUPE_OK, "");
-    EXPECT(memloupe_system_access(system, cores, 0, 8, MEMLOUPE_LOAD, 0), MEMLOUPE_BAD_ARGUMENT, "core: 8 of 8");
-    EXPECT(memloupe_system_access(system, 0, 0, 0, MEMLOUPE_LOAD, 0), MEMLOUPE_BAD_ARGUMENT, "size_bytes: 0");
-    EXPECT(memloupe_system_access(system, 0, 0, 65537, MEMLOUPE_LOAD, 0), MEMLOUPE_BAD_ARGUMENT, "size_bytes: 65537");
-    EXPECT(memloupe_system_access(system, 0, UINT64_MAX, 2, MEMLOUPE_LOAD, 0), MEMLOUPE_BAD_ARGUMENT, "wraps");
-    EXPECT(memloupe_system_access(system, 0, 0, 8, 7, 0), MEMLOUPE_BAD_ARGUMENT, "kind: 7");
-    EXPECT(memloupe_system_access(system, 0, 0, 8, 256, 0), MEMLOUPE_BAD_ARGUMENT, "kind: 256");
-    EXPECT(memloupe_system_access(system, 0, 0, 8, MEMLOUPE_LOAD, 1), MEMLOUPE_BAD_ARGUMENT, "owner: 1 of 1");
+    EXPECT(access_of(system, cores, 0, 8, MEMLOUPE_LOAD, 0), MEMLOUPE_BAD_ARGUMENT, "core: 8 of 8");
+    EXPECT(access_of(system, 0, 0, 0, MEMLOUPE_LOAD, 0), MEMLOUPE_BAD_ARGUMENT, "size_bytes: 0");
+    EXPECT(access_of(system, 0, 0, 65537, MEMLOUPE_LOAD, 0), MEMLOUPE_BAD_ARGUMENT, "size_bytes: 65537");
+    EXPECT(access_of(system, 0, UINT64_MAX, 2, MEMLOUPE_LOAD, 0), MEMLOUPE_BAD_ARGUMENT, "wraps");
+    EXPECT(access_of(system, 0, 0, 8, 7, 0), MEMLOUPE_BAD_ARGUMENT, "kind: 7");
+    EXPECT(access_of(system, 0, 0, 8, 256, 0), MEMLOUPE_BAD_ARGUMENT, "kind: 256");
+    EXPECT(access_of(system, 0, 0, 8, MEMLOUPE_LOAD, 1), MEMLOUPE_BAD_ARGUMENT, "owner: 1 of 1");
     EXPECT(memloupe_system_reserve_owners(system, UINT32_MAX), MEMLOUPE_BAD_ARGUMENT, "owner_count");
     EXPECT(memloupe_system_statistics_json(system, small, sizeof small, NULL), MEMLOUPE_NULL_ARGUMENT, "needed_bytes");
     EXPECT(memloupe_system_statistics_json(system, NULL, 8, &needed), MEMLOUPE_NULL_ARGUMENT, "buffer: NULL");
@@ -54,17 +61,17 @@ static void misuse(void) {
     memloupe_system_destroy(system);
 }
 
-/* The pattern that tests/c_client.rs repeats in process. */
-static void simulate(const char *machine) {
+/* The pattern that tests/system.rs repeats in process. */
+static void simulate(const char *machine, long accesses) {
     memloupe_system *system = NULL;
     EXPECT(memloupe_system_create(machine, &system), MEMLOUPE_OK, "");
     EXPECT(memloupe_system_reserve_owners(system, 3), MEMLOUPE_OK, "");
     uint64_t random = 88172645463325252u;
-    for (int i = 0; i < 200000; i++) {
+    for (long i = 0; i < accesses; i++) {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        EXPECT(memloupe_system_access(system, (uint32_t)(random % 4), (random >> 8) % (8u << 20),
+        EXPECT(access_of(system, (uint32_t)(random % 4), (random >> 8) % (8u << 20),
                                       1 + (uint32_t)(random >> 40) % 80, (uint32_t)(random >> 48) % 7,
                                       (uint32_t)(random >> 56) % 3),
                MEMLOUPE_OK, "");
@@ -76,7 +83,7 @@ static void simulate(const char *machine) {
     char *text = malloc(needed);
     EXPECT(memloupe_system_statistics_json(system, text, needed, &needed), MEMLOUPE_OK, "");
     if (strlen(text) + 1 != needed) {
-        fprintf(stderr, "client.c: the text has %zu bytes, not %zu\n", strlen(text) + 1, needed);
+        fprintf(stderr, "misuse_system.c: the text has %zu bytes, not %zu\n", strlen(text) + 1, needed);
         failures++;
     }
     printf("%s\n%s\n", memloupe_version(), text);
@@ -85,11 +92,11 @@ static void simulate(const char *machine) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 2) {
-        fprintf(stderr, "usage: client MACHINE\n");
+    if (argc != 3) {
+        fprintf(stderr, "usage: misuse_system MACHINE ACCESSES\n");
         return 2;
     }
     misuse();
-    simulate(argv[1]);
+    simulate(argv[1], atol(argv[2]));
     return failures != 0;
 }

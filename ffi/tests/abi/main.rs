@@ -1,0 +1,10 @@
+//! The C ABI: its header, its clients, and what it does with calls that nobody should make.
+
+// The calls of C, made from here.
+#![allow(unsafe_code)]
+
+mod calls;
+mod client;
+mod header;
+mod memory;
+mod system;
