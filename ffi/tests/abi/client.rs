@@ -17,7 +17,7 @@ pub(crate) enum Form {
 }
 
 /// Where cargo puts the libraries of the package under test: beside the test itself.
-fn library_folder() -> PathBuf {
+pub(crate) fn library_folder() -> PathBuf {
     std::env::current_exe().unwrap().parent().unwrap().to_owned()
 }
 

@@ -6,5 +6,6 @@
 mod calls;
 mod client;
 mod header;
+mod install;
 mod memory;
 mod system;
