@@ -89,7 +89,7 @@ impl System {
             .clone()
             .filter(|(_, ((_, before), after))| after.total_misses() > **before)
             .map(|(level, _)| level)
-            .last();
+            .next_back();
         let bypasses = matches!(
             operand.kind,
             AccessKind::NonTemporalLoad | AccessKind::NonTemporalStore
