@@ -52,8 +52,8 @@ impl Listener {
                     lines * self.line_bytes,
                     write,
                     owner,
-                )
-            };
+                );
+            }
         }
     }
 }
