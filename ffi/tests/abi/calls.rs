@@ -404,7 +404,7 @@ impl Session {
                         let known = memloupe_memory_statistic(self.memory, about.name, &raw mut value);
                         assert_eq!(known, Status::Ok);
                     }
-                    return (self.statusless(which, true), true);
+                    (self.statusless(which, true), true)
                 }
                 Call::Tag(tag) => {
                     let mut counters = std::mem::zeroed::<TagCounters>();
