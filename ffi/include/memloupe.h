@@ -120,6 +120,8 @@ typedef struct memloupe_statistic {
     const char *name; /* static texts */
     const char *unit;
     const char *description;
+    uint32_t is_count; /* 1 if it only grows: the difference of two readings says what happened between them */
+    uint32_t reserved;
 } memloupe_statistic;
 
 /* Called once for each request that is done, in the order of their ends. */

@@ -103,6 +103,10 @@ pub struct Statistic {
     pub unit: *const c_char,
     /// What it is.
     pub description: *const c_char,
+    /// 1 if it only grows.
+    pub is_count: u32,
+    /// Not used.
+    pub reserved: u32,
 }
 
 impl From<&MemoryCompletion> for Completion {
@@ -543,6 +547,8 @@ pub unsafe extern "C" fn memloupe_memory_statistic_about(index: u32, about: *mut
             name: field.name.as_ptr(),
             unit: field.unit.as_ptr(),
             description: field.description.as_ptr(),
+            is_count: field.is_count().into(),
+            reserved: 0,
         };
         Ok(())
     })

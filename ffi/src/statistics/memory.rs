@@ -48,6 +48,13 @@ pub(crate) struct Field {
     get: fn(&Snapshot<'_>) -> f64,
 }
 
+impl Field {
+    /// Whether it only grows: neither a time nor what is under way.
+    pub(crate) fn is_count(&self) -> bool {
+        self.unit != c"ns" && self.unit != c"ps" && self.name != c"outstanding"
+    }
+}
+
 macro_rules! fields {
     ($($name:literal, $unit:literal, $description:literal, $get:expr;)*) => {
         &[$(Field { name: $name, unit: $unit, description: $description, get: $get }),*]

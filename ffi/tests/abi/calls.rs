@@ -396,6 +396,8 @@ impl Session {
                         name: ptr::null(),
                         unit: ptr::null(),
                         description: ptr::null(),
+                        is_count: 0,
+                        reserved: 0,
                     };
                     let status = memloupe_memory_statistic_about(*index, &raw mut about);
                     assert_eq!(status == Status::Ok, *index < memloupe_memory_statistic_count());

@@ -162,7 +162,7 @@ fn assertions() -> String {
         memory::TagCounters {
             requests, bytes, done, latency_ps, max_latency_ps, row_hits, row_misses, row_conflicts
         }
-        memory::Statistic { name, unit, description }
+        memory::Statistic { name, unit, description, is_count, reserved }
         system::Access { address, size_bytes, kind, core, owner }
         system::Answer { level, reserved, latency_ns }
     }

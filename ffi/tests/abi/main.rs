@@ -3,9 +3,11 @@
 // The calls of C, made from here.
 #![allow(unsafe_code)]
 
+mod adapters;
 mod calls;
 mod client;
 mod header;
 mod install;
 mod memory;
+mod python;
 mod system;

@@ -1,0 +1,306 @@
+// What a memory of memloupe does below a simulator's ports, without a simulator: requests in, refusals and one retry for
+// each, responses out in the order in which they are due, events only when the model has one.
+//
+// Responses to one line come in the order of its requests: a host that moves data with the response, or hands out
+// exclusive copies, needs no more.
+//
+// The adapters of gem5 and SST are Hosts of it; so is the fake of the port API that the test drives it through.
+#ifndef MEMLOUPE_CORE_HH
+#define MEMLOUPE_CORE_HH
+
+#include <memloupe.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace memloupe {
+
+/// Turns a status into an exception that says what was wrong.
+inline void
+check(memloupe_status status)
+{
+    if (status != MEMLOUPE_OK)
+        throw std::runtime_error(memloupe_last_error());
+}
+
+/// The simulator around a memory. Packet is whatever it calls a request that can be answered.
+template <typename Packet>
+class Host
+{
+  public:
+    virtual ~Host() = default;
+    /// Now, in picoseconds.
+    virtual uint64_t nowPs() const = 0;
+    /// Call MemoryCore::wake() then; replaces what was asked for before.
+    virtual void wakeAt(uint64_t time_ps) = 0;
+    /// Sends a response; false if it can't be taken now and MemoryCore::responseRetry() will follow.
+    virtual bool respond(Packet *packet) = 0;
+    /// Lets the sender that was refused try again; it may do so before this returns.
+    virtual void retryRequest() = 0;
+    /// Nothing is under way any more.
+    virtual void idle() = 0;
+};
+
+/// A memory below one port.
+template <typename Packet>
+class MemoryCore
+{
+  public:
+    /// machine is a preset, a path, or the text of a machine file (which has lines); config as in memloupe.h.
+    MemoryCore(Host<Packet> &host, const std::string &machine, const std::string &config)
+        : host(host)
+    {
+        memloupe_memory *made = nullptr;
+        const bool is_text = machine.find('\n') != std::string::npos;
+        check((is_text ? memloupe_memory_create_from_toml : memloupe_memory_create)(
+            machine.c_str(), config.c_str(), &made));
+        memory.reset(made);
+        check(memloupe_memory_on_completion(made, &MemoryCore::completed, this));
+    }
+
+    MemoryCore(const MemoryCore &) = delete;
+    MemoryCore &operator=(const MemoryCore &) = delete;
+
+    /// A request at the host's time. False if it is refused: Host::retryRequest will follow. If no response is wanted,
+    /// packet is null, and the request takes its time all the same. The response is due delay_ps after the model is done.
+    bool
+    request(Packet *packet, const memloupe_request &what, uint64_t delay_ps = 0)
+    {
+        // One refusal, one retry: who comes again before it is told is refused without a second one.
+        if (refused)
+            return false;
+        memloupe_request request = what;
+        request.id = hold({packet, what.address / LINE_BYTES, delay_ps, false});
+        bool accepted = false;
+        check(memloupe_memory_send(memory.get(), host.nowPs(), &request, &accepted));
+        if (!accepted) {
+            drop(request.id);
+            refused = true;
+        }
+        reschedule();
+        return accepted;
+    }
+
+    /// A response that does not wait for the model, of a request to this address.
+    void
+    answerAt(uint64_t due_ps, Packet *packet, uint64_t address)
+    {
+        enqueue({due_ps, packet, address / LINE_BYTES});
+        reschedule();
+    }
+
+    /// The time that was asked for has come.
+    void
+    wake()
+    {
+        check(memloupe_memory_advance(memory.get(), host.nowPs()));
+        sendResponses();
+        if (refused) {
+            refused = false;
+            host.retryRequest();
+        }
+        reschedule();
+        if (isIdle())
+            host.idle();
+    }
+
+    /// A response that was not taken can be sent again.
+    void
+    responseRetry()
+    {
+        blocked = false;
+        sendResponses();
+        reschedule();
+        if (isIdle())
+            host.idle();
+    }
+
+    /// Whether nothing is under way, neither in the model nor on its way back.
+    bool
+    isIdle() const
+    {
+        uint64_t count = 0;
+        check(memloupe_memory_outstanding(memory.get(), &count));
+        return count == 0 && responses.empty();
+    }
+
+    /// Calls visit with every packet that was accepted and not answered, for functional accesses.
+    template <typename Visit>
+    void
+    forEachPending(Visit visit)
+    {
+        for (const Response &response : responses)
+            visit(response.packet);
+        for (const Held &place : held) {
+            if (place.packet != nullptr)
+                visit(place.packet);
+        }
+    }
+
+    /// The model's state, while nothing is under way.
+    std::vector<uint8_t>
+    save() const
+    {
+        size_t needed = 0;
+        memloupe_memory_checkpoint(memory.get(), nullptr, 0, &needed);
+        std::vector<uint8_t> bytes(needed);
+        check(memloupe_memory_checkpoint(memory.get(), bytes.data(), bytes.size(), &needed));
+        return bytes;
+    }
+
+    void
+    load(const std::vector<uint8_t> &bytes)
+    {
+        check(memloupe_memory_restore(memory.get(), bytes.data(), bytes.size()));
+    }
+
+    double
+    statistic(const char *name) const
+    {
+        double value = 0;
+        check(memloupe_memory_statistic(memory.get(), name, &value));
+        return value;
+    }
+
+    std::string
+    json() const
+    {
+        size_t needed = 0;
+        memloupe_memory_statistics_json(memory.get(), nullptr, 0, &needed);
+        std::vector<char> text(needed);
+        check(memloupe_memory_statistics_json(memory.get(), text.data(), text.size(), &needed));
+        return text.data();
+    }
+
+  private:
+    /// What is kept in order: no smaller than any host's line.
+    static constexpr uint64_t LINE_BYTES = 64;
+
+    /// A request under way.
+    struct Held
+    {
+        Packet *packet = nullptr;
+        uint64_t line = 0;
+        uint64_t delay_ps = 0;
+        bool done = false;
+    };
+
+    /// A response on its way back.
+    struct Response
+    {
+        uint64_t due_ps;
+        Packet *packet;
+        uint64_t line;
+    };
+
+    struct Destroy
+    {
+        void operator()(memloupe_memory *memory) const { memloupe_memory_destroy(memory); }
+    };
+
+    static void
+    completed(void *core, const memloupe_completion *completion)
+    {
+        auto *self = static_cast<MemoryCore *>(core);
+        self->held[completion->id].done = true;
+        // With it go those behind it that were done earlier; if one before it is not done, it waits.
+        const auto line = self->lines.find(self->held[completion->id].line);
+        std::deque<uint64_t> &order = line->second;
+        while (!order.empty() && self->held[order.front()].done) {
+            Held &first = self->held[order.front()];
+            if (first.packet != nullptr)
+                self->enqueue({completion->finished_ps + first.delay_ps, first.packet, first.line});
+            self->free_places.push_back(order.front());
+            first = Held();
+            order.pop_front();
+        }
+        if (order.empty())
+            self->lines.erase(line);
+    }
+
+    uint64_t
+    hold(const Held &request)
+    {
+        if (free_places.empty()) {
+            free_places.push_back(held.size());
+            held.emplace_back();
+        }
+        const uint64_t place = free_places.back();
+        free_places.pop_back();
+        held[place] = request;
+        lines[request.line].push_back(place);
+        return place;
+    }
+
+    /// Undoes hold().
+    void
+    drop(uint64_t place)
+    {
+        const auto line = lines.find(held[place].line);
+        line->second.pop_back();
+        if (line->second.empty())
+            lines.erase(line);
+        held[place] = Held();
+        free_places.push_back(place);
+    }
+
+    void
+    enqueue(Response response)
+    {
+        // Mostly the last; where latencies mix, behind those that are due no later and behind its line's.
+        auto place = responses.end();
+        while (place != responses.begin() && (place - 1)->due_ps > response.due_ps &&
+               (place - 1)->line != response.line)
+            --place;
+        if (place != responses.begin() && (place - 1)->due_ps > response.due_ps)
+            response.due_ps = (place - 1)->due_ps;
+        responses.insert(place, response);
+    }
+
+    void
+    sendResponses()
+    {
+        while (!blocked && !responses.empty() && responses.front().due_ps <= host.nowPs()) {
+            const Response response = responses.front();
+            // Out of the queue first: sending may bring in the next request before it returns.
+            responses.pop_front();
+            if (!host.respond(response.packet)) {
+                responses.push_front(response);
+                blocked = true;
+            }
+        }
+    }
+
+    void
+    reschedule()
+    {
+        uint64_t next = MEMLOUPE_NEVER_PS;
+        check(memloupe_memory_next_event(memory.get(), &next));
+        if (!blocked && !responses.empty() && responses.front().due_ps < next)
+            next = responses.front().due_ps;
+        if (next != MEMLOUPE_NEVER_PS)
+            host.wakeAt(next < host.nowPs() ? host.nowPs() : next);
+    }
+
+    Host<Packet> &host;
+    std::unique_ptr<memloupe_memory, Destroy> memory;
+    /// By the id of their request.
+    std::vector<Held> held;
+    std::vector<uint64_t> free_places;
+    /// Requests under way to each line, in their order.
+    std::unordered_map<uint64_t, std::deque<uint64_t>> lines;
+    /// By the time at which they are due.
+    std::deque<Response> responses;
+    bool refused = false;
+    bool blocked = false;
+};
+
+} // namespace memloupe
+
+#endif // MEMLOUPE_CORE_HH
