@@ -4,7 +4,7 @@ use std::num::NonZero;
 
 use memloupe_hierarchy::Machine;
 use memloupe_hierarchy::dram::{
-    ControllerConfig, Device, DramSystem, Pace, Place, RowOutcome, Topology, Workload,
+    Command, ControllerConfig, Device, DramSystem, Pace, Place, RowOutcome, Topology, Workload,
 };
 use memloupe_hierarchy::timed::{
     CheckpointError, MemoryCompletion, MemoryRequest, RequestError, RequestKind, TimedConfig, TimedMemory,
@@ -115,13 +115,16 @@ proptest! {
                 workload.push(&alone, Place::Address(request.address), 1, request.kind.writes(), edge);
             }
             workload.run(&mut alone, Pace::AsTimed, NonZero::<usize>::MIN);
-            // A list has a sender for each channel; with one channel a refusal holds up the same requests.
             let done = drive(&mut memory, &timed, at_events);
-            if channels == 1 || memory.refusals() == 0 {
+            // A list has a sender for each channel, which a refusal by another does not hold up.
+            if memory.refusals() == 0 {
                 let (mine, theirs) = (memory.statistics().unwrap(), alone.statistics());
                 prop_assert_eq!(&mine.requests, &theirs.requests);
                 prop_assert_eq!(&mine.outcomes, &theirs.outcomes);
-                prop_assert_eq!(&mine.commands[..], &theirs.commands[..]);
+                // The list's sender goes home with the last command, this one with the last data: a refresh may have begun.
+                for command in [Command::Activate, Command::Read, Command::Write] {
+                    prop_assert_eq!(mine.commands_of(command), theirs.commands_of(command));
+                }
                 prop_assert_eq!(&mine.read_latency, &theirs.read_latency);
                 prop_assert_eq!(&mine.write_latency, &theirs.write_latency);
             }
@@ -130,9 +133,10 @@ proptest! {
     }
 
     #[test]
-    fn nothing_happens_before_the_next_event(traffic in traffic(300), wck in any::<bool>()) {
+    fn nothing_happens_before_the_next_event(traffic in traffic(300), wck in any::<bool>(), deep in any::<bool>()) {
         let device = if wck { "LPDDR5-6400" } else { "DDR4-3200AA" };
         let config = "latency_ps = 7000\n[controller]\nread_queue = 4\nwrite_queue = 4\n";
+        let config = if deep { "latency_ps = 7000\n" } else { config };
         let requests = traffic.requests();
         let (mut seldom, mut often) = (memory(device, 2, config), memory(device, 2, config));
         let few = drive(&mut seldom, &requests, at_events);
@@ -140,10 +144,20 @@ proptest! {
         let many = drive(&mut often, &requests, |memory| {
             memory.next_event_ps().map(|next| next.min(memory.now_ps() + 1013))
         });
-        prop_assert_eq!(&few, &many);
+        // Where a queue was full, looking more often may find its room in another order of channels.
+        if seldom.refusals() + often.refusals() == 0 {
+            prop_assert_eq!(&few, &many);
+            prop_assert_eq!(seldom.totals(), often.totals());
+        }
+        let ids = |done: &[MemoryCompletion]| {
+            let mut ids: Vec<u64> = done.iter().map(|end| end.id).collect();
+            ids.sort_unstable();
+            ids
+        };
+        prop_assert_eq!(ids(&few), ids(&many));
+        prop_assert_eq!(seldom.totals().bytes, often.totals().bytes);
         prop_assert_eq!(few.len(), requests.len());
         prop_assert!(few.windows(2).all(|pair| pair[0].finished_ps <= pair[1].finished_ps));
-        prop_assert_eq!(seldom.totals(), often.totals());
         prop_assert_eq!(seldom.outstanding(), 0);
     }
 

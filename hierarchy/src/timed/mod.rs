@@ -206,7 +206,7 @@ impl TimedMemory {
                 next = next.min(end.saturating_add(self.config.latency_ps));
                 // A command may make room; what waits takes it with the next tick.
                 if *refused || !waiting.is_empty() {
-                    next = next.min(clock.start_ps(channel.next_command(plan).saturating_add(1)));
+                    next = next.min(clock.start_ps(channel.earliest_command(plan).saturating_add(1)));
                 }
             }
         }
@@ -416,7 +416,7 @@ impl State {
                 if channel.try_send(plan, burst, mapping.locate(burst.address), now) {
                     waiting.pop_front();
                     self.waiting_bursts -= 1;
-                } else if channel.next_command(plan) < until {
+                } else if now < until && channel.next_command(plan) < until {
                     channel.step(plan);
                 } else {
                     break;

@@ -167,7 +167,16 @@ impl Channel {
             return end;
         }
         let shortest = plan.device.read_ticks.min(plan.device.write_ticks);
-        end.min(self.next_command(plan).saturating_add(shortest))
+        end.min(self.earliest_command(plan).saturating_add(shortest))
+    }
+
+    /// No command issues before this tick. Decides nothing: what may still come at the tick that is not decided yet counts.
+    pub(crate) fn earliest_command(&mut self, plan: &Plan) -> Tick {
+        if self.chosen && self.now < self.next_due {
+            self.next_command(plan)
+        } else {
+            self.now
+        }
     }
 
     /// Decides every tick up to `until`, and hands over the requests whose data ends by then, in the order of their
