@@ -62,25 +62,24 @@ pub fn list() -> String {
 /// Lines followed at most where a sample is taken: 200 to 400 MiB.
 const LINES_MOST: usize = 1 << 20;
 
-/// What to measure on a machine, or on none. All lines are followed whatever memory they need, unless a limit is set.
+/// What to measure on machines of one line size, or on none. All lines are followed whatever memory they need, unless a limit is set.
 #[must_use]
 pub fn options(
     analyses: Vec<Analysis>,
     one_in: u64,
     most_lines: Option<usize>,
-    machine: Option<&Machine>,
+    machines: &[Machine],
 ) -> Options {
-    let line_bytes = machine.map_or(64, Machine::line_bytes);
-    let mut capacities: Vec<u64> = machine.map_or_else(
-        || CAPACITIES_BYTES.to_vec(),
-        |machine| {
-            let levels = machine.cache_config().levels.into_iter();
-            levels
-                .filter(|level| level.contents != memloupe_cachesim::Contents::Instruction)
-                .map(|level| level.bytes)
-                .collect()
-        },
-    );
+    let line_bytes = machines.first().map_or(64, Machine::line_bytes);
+    let levels = machines.iter().flat_map(|machine| machine.cache_config().levels);
+    let mut capacities: Vec<u64> = levels
+        .filter(|level| level.contents != memloupe_cachesim::Contents::Instruction)
+        .map(|level| level.bytes)
+        .collect();
+    if machines.is_empty() {
+        capacities.extend(CAPACITIES_BYTES);
+    }
+    capacities.sort_unstable();
     capacities.dedup();
     Options {
         analyses,

@@ -40,9 +40,10 @@ pub struct Run {
     /// How to capture
     #[arg(long, value_enum, default_value_t = EngineChoice::DEFAULT)]
     pub engine: EngineChoice,
-    /// The memory hierarchy to simulate: a preset (see `memloupe machine list`), a TOML file, or `none` to count only
+    /// The memory hierarchy to simulate: a preset (see `memloupe machine list`), a TOML file, or `none` to count only; may
+    /// be repeated, to simulate several from one run of the program
     #[arg(long, value_name = "NAME|FILE", default_value = "host")]
-    pub machine: String,
+    pub machine: Vec<String>,
     /// Operator preset or TOML file; `auto` tries every preset, `none` looks for no operators, `list` shows them
     #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
     pub ops: String,
@@ -141,6 +142,10 @@ pub struct Report {
     /// Most rows to print in a table
     #[arg(long, value_name = "ROWS", default_value_t = 30)]
     pub limit: usize,
+    /// Of a run of several machines, the one to report on [default: the run's first]; `all` compares them: the column
+    /// sorted by, once for each machine
+    #[arg(long, value_name = "NAME")]
+    pub machine: Option<String>,
     /// Keep only rows whose KEY matches GLOB; may be repeated
     #[arg(long, value_name = "KEY=GLOB")]
     pub filter: Vec<String>,

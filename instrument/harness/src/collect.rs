@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use memloupe_attribute::{CodeAddress, Contexts, Location, Objects, Probes, Row, RowKey, Sample, Symbolizer};
 use memloupe_cachesim::LevelDetail;
-use memloupe_hierarchy::{Counters, Machine, System};
+use memloupe_hierarchy::{Counters, System};
 use memloupe_stream::{AccessKind, Consumer, Engine, SiteId, SiteTable};
 
 use call_paths::NamedPaths;
@@ -20,6 +20,7 @@ use crate::profile::{
     Context, LevelCounts, LocalityCount, LocalitySummary, Measures, Object, Observed, Profile, Sampling,
     Site, Stratum, Summary, TimelineBin, Traffic, counts_of_group, counts_of_scores, counts_of_strides,
 };
+use crate::simulation::Simulation;
 use crate::timeline::Timeline;
 
 /// What a finished run left behind.
@@ -32,8 +33,6 @@ pub struct Capture<'a> {
     pub consumer: &'a Consumer,
     /// The pipeline's results.
     pub parts: Parts,
-    /// The machine that was simulated.
-    pub machine: Option<&'a Machine>,
     /// How the target ended.
     pub ending: Ending,
     /// Whether the user stopped it.
@@ -61,20 +60,15 @@ pub fn summary_only(capture: &Capture<'_>) -> Profile {
     }
 }
 
-/// The profile of a run.
+/// The profiles of a run: one for each machine that was simulated, or one of what was counted.
 #[must_use]
-pub fn profile(capture: Capture<'_>) -> Profile {
+pub fn profiles(capture: Capture<'_>) -> Vec<Profile> {
     let mut summary = summary(&capture);
-    if let Some(system) = &capture.parts.system {
-        summary.details = details_of(system);
-        summary.notes.extend(bounds(system));
-    }
     let Capture { consumer, parts, .. } = capture;
     let Parts {
         attribution,
-        system,
+        simulations,
         locality,
-        timeline,
         notes,
         ..
     } = parts;
@@ -100,15 +94,12 @@ pub fn profile(capture: Capture<'_>) -> Profile {
             places.is_some_and(|(of_instance, id)| of_instance[id as usize].is_none())
         })
         .collect();
-    let traffic = rows
+    let (traffic, owners): (Vec<Traffic>, Vec<u32>) = rows
         .into_iter()
         .zip(0..)
         .filter(|(row, _)| !warms[row.key.context as usize])
-        .map(|(row, id)| {
-            let site = sites.index(row.key.site);
-            fact(row, id, site, consumer.sites(), system.as_ref(), &summary.details)
-        })
-        .collect();
+        .map(|(row, id)| (fact(row, consumer.sites(), |site| sites.index(site)), id))
+        .unzip();
     let locality = locality.map_or_else(Vec::new, |found| {
         summary.locality = Some(locality_summary(&found));
         locality_counts(&found, &keys, |site| sites.index(site))
@@ -141,18 +132,56 @@ pub fn profile(capture: Capture<'_>) -> Profile {
         warm_up_instances: sample.of_instance.iter().filter(|place| place.is_none()).count() as u64,
         ..Sampling::default()
     });
-    Profile {
+    let counted = Profile {
         contexts: describe_contexts(&contexts, &probes, sample.as_ref(), &named_paths),
         paths: named_paths.paths,
         strata: sample.as_ref().map_or_else(Vec::new, describe_strata),
         sites,
         objects: describe_objects(&objects, |ip| modules.function_name(ip).map(str::to_owned)),
         traffic,
-        timeline: describe_timeline(&timeline, &contexts),
+        timeline: Vec::new(),
         locality,
         summary,
+    };
+    let of_machine = |(counted, simulation): (Profile, &Simulation)| {
+        let timeline = describe_timeline(simulation.timeline(), &contexts);
+        let counted = Profile { timeline, ..counted };
+        match simulation.system() {
+            Some(system) => simulated(counted, system, &owners),
+            None => counted,
+        }
+        .seal()
+    };
+    std::iter::repeat_n(counted, simulations.len())
+        .zip(&simulations)
+        .map(of_machine)
+        .collect()
+}
+
+/// Adds what a machine counted; `owners` are the rows' numbers in it.
+fn simulated(mut profile: Profile, system: &System, owners: &[u32]) -> Profile {
+    let machine = system.machine();
+    let summary = &mut profile.summary;
+    summary.machine = serde_json::to_value(machine).expect("a machine is plain data");
+    summary.levels = system.level_names().map(str::to_owned).collect();
+    summary.details = details_of(system);
+    summary.dram = true;
+    summary.line_bytes = machine.line_bytes();
+    summary.dirty_lines_at_end = dirty_lines(system);
+    summary.notes.extend(machine.notes.iter().cloned());
+    summary.notes.extend(bounds(system));
+    for (row, owner) in profile.traffic.iter_mut().zip(owners) {
+        let counters = system.counters(*owner);
+        let measures = &mut row.measures;
+        measures.est_cycles = system.est_cycles(&counters, measures.instructions).round() as u64;
+        add_counters(measures, &counters);
+        measures.details = summary
+            .details
+            .iter()
+            .map(|(level, name)| detail(&counters, *level, name))
+            .collect();
     }
-    .seal()
+    profile
 }
 
 /// Sites that rows name, numbered in order of their first use.
@@ -212,14 +241,7 @@ fn locality_counts(
 }
 
 /// A row's counts follow from its site: what the site does, times how often.
-fn fact(
-    row: Row,
-    id: u32,
-    site_index: u32,
-    sites: &SiteTable,
-    system: Option<&System>,
-    details: &[(usize, String)],
-) -> Traffic {
+fn fact(row: Row, sites: &SiteTable, site_index: impl FnOnce(SiteId) -> u32) -> Traffic {
     let site = sites.site(row.key.site);
     let executions = row.accesses;
     let mut measures = Measures::default();
@@ -235,18 +257,9 @@ fn fact(
         measures.stores = executions * stores;
         measures.access_bytes = executions * u64::from(site.bytes);
     }
-    if let Some(system) = system {
-        let counters = system.counters(id);
-        measures.est_cycles = system.est_cycles(&counters, measures.instructions).round() as u64;
-        add_counters(&mut measures, &counters);
-        measures.details = details
-            .iter()
-            .map(|(level, name)| detail(&counters, *level, name))
-            .collect();
-    }
     Traffic {
         context: row.key.context,
-        site: site_index,
+        site: site_index(row.key.site),
         object: row.key.object,
         measures,
         lines: row.lines,
@@ -452,15 +465,13 @@ fn summary(capture: &Capture<'_>) -> Summary {
         .or_else(|| {
             (!capture.consumer.finished()).then(|| "the capture engine did not end its stream".to_owned())
         });
-    let system = capture.parts.system.as_ref();
-    let mut notes: Vec<String> = capture
+    let systems = capture.parts.simulations.iter().filter_map(Simulation::system);
+    let machines: Vec<String> = systems.map(|system| system.machine().name.clone()).collect();
+    let notes: Vec<String> = capture
         .violations
         .iter()
         .map(|what| format!("stream check: {what}"))
         .collect();
-    if let Some(machine) = capture.machine {
-        notes.extend(machine.notes.iter().cloned());
-    }
     Summary {
         command: capture.command.to_vec(),
         executable: capture.executable.display().to_string(),
@@ -474,14 +485,7 @@ fn summary(capture: &Capture<'_>) -> Summary {
             Engine::Valgrind => "valgrind",
         }
         .to_owned(),
-        machine: capture.machine.map_or(serde_json::Value::Null, |m| {
-            serde_json::to_value(m).expect("a machine is plain data")
-        }),
-        levels: system.map_or_else(Vec::new, |system| {
-            system.level_names().map(str::to_owned).collect()
-        }),
-        dram: system.is_some(),
-        line_bytes: capture.machine.map_or(64, Machine::line_bytes),
+        machines: if machines.len() > 1 { machines } else { Vec::new() },
         lost_accesses: counters.lost_records,
         unobserved_instructions: counters.unobserved_instructions,
         syscalls: counters.syscalls,
@@ -492,7 +496,6 @@ fn summary(capture: &Capture<'_>) -> Summary {
         wall_seconds: capture.wall.as_secs_f64(),
         started: humantime::format_rfc3339_seconds(capture.started).to_string(),
         host: host(),
-        dirty_lines_at_end: system.map_or(0, dirty_lines),
         discarded: capture.discarded,
         stream_bytes: capture.consumer.bytes_consumed(),
         translated_bytes: counters.translated_bytes,

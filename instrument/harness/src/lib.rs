@@ -20,6 +20,8 @@ pub mod profile;
 pub mod progress;
 pub mod report;
 pub mod run;
+pub mod simulation;
 pub mod target;
 pub mod timeline;
 pub mod window;
+pub mod workers;

@@ -7,9 +7,12 @@ use std::process::ExitCode;
 use clap::Parser;
 use memloupe::args::{Arguments, Command, Format, MachineAction, Report};
 use memloupe::failure::{Failure, Kind};
-use memloupe::profile::Profile;
+use memloupe::profile::{Profile, Summary};
 use memloupe::report::{Query, terminal_columns};
 use memloupe::{doctor, dram, machine, page, run};
+
+/// The value of `report --machine` that stands for every machine of the run.
+const ALL_MACHINES: &str = "all";
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -34,14 +37,18 @@ fn main() -> ExitCode {
 }
 
 fn show(arguments: &Report) -> Result<ExitCode, Failure> {
-    let profile = Profile::read(&arguments.profile).map_err(Failure::of(Kind::Profile))?;
+    if arguments.machine.as_deref() == Some(ALL_MACHINES) {
+        return compare(arguments);
+    }
+    let profile = match &arguments.machine {
+        None => Profile::read(&arguments.profile),
+        Some(name) => Profile::read_machine(&arguments.profile, name),
+    }
+    .map_err(Failure::of(Kind::Profile))?;
     let text = match arguments.format {
         Format::Html => page::html(&profile),
         format => {
-            let filters: Vec<&str> = arguments.filter.iter().map(String::as_str).collect();
-            let by: Vec<&str> = arguments.by.iter().map(String::as_str).collect();
-            let query =
-                Query::parse(&by, arguments.sort.as_deref(), &filters).map_err(Failure::of(Kind::Profile))?;
+            let query = query(arguments)?;
             if let Some(table) = &arguments.table {
                 let report = query
                     .run_table(&profile, table)
@@ -59,20 +66,56 @@ fn show(arguments: &Report) -> Result<ExitCode, Failure> {
                 });
             }
             let report = query.run(&profile).map_err(Failure::of(Kind::Profile))?;
-            match format {
-                Format::Json => report.json(),
-                Format::Csv => report.csv(),
-                Format::Folded => report.folded(),
-                Format::Flamegraph => report
-                    .flame_graph(&profile.summary.command.join(" "))
-                    .map_err(Failure::of(Kind::Profile))?,
-                Format::Table | Format::Html => {
-                    report.table(&profile.summary, arguments.limit, terminal_columns())
-                }
-            }
+            written(&report, &profile.summary, arguments)?
         }
     };
     print(&text)
+}
+
+/// The machines of a run side by side.
+fn compare(arguments: &Report) -> Result<ExitCode, Failure> {
+    let comparable = matches!(arguments.format, Format::Table | Format::Json | Format::Csv);
+    if arguments.table.is_some() || !comparable {
+        return Err(Failure::new(
+            Kind::Profile,
+            "--machine all compares a column of the machines, as table, json or csv: name one of them for anything else",
+        ));
+    }
+    let profiles = Profile::read_machines(&arguments.profile).map_err(Failure::of(Kind::Profile))?;
+    let report = query(arguments)?
+        .compare(&profiles)
+        .map_err(Failure::of(Kind::Profile))?;
+    let mut summary = profiles[0].summary.clone();
+    for profile in &profiles[1..] {
+        let notes = profile.summary.notes.iter();
+        let new: Vec<String> = notes
+            .filter(|note| !summary.notes.contains(note))
+            .cloned()
+            .collect();
+        summary.notes.extend(new);
+    }
+    print(&written(&report, &summary, arguments)?)
+}
+
+fn query(arguments: &Report) -> Result<Query, Failure> {
+    Query::parse(&arguments.by, arguments.sort.as_deref(), &arguments.filter)
+        .map_err(Failure::of(Kind::Profile))
+}
+
+fn written(
+    report: &memloupe::report::Report,
+    summary: &Summary,
+    arguments: &Report,
+) -> Result<String, Failure> {
+    Ok(match arguments.format {
+        Format::Json => report.json(),
+        Format::Csv => report.csv(),
+        Format::Folded => report.folded(),
+        Format::Flamegraph => report
+            .flame_graph(&summary.command.join(" "))
+            .map_err(Failure::of(Kind::Profile))?,
+        Format::Table | Format::Html => report.table(summary, arguments.limit, terminal_columns()),
+    })
 }
 
 /// A reader that has seen enough (`memloupe report | head`) is no failure.

@@ -2,23 +2,23 @@
 
 use std::time::Instant;
 
-use memloupe_attribute::{AttributedBatch, Attribution, Fate, PhaseId};
-use memloupe_cachesim::OwnerTraits;
+use memloupe_attribute::{Attribution, Fate};
 use memloupe_hierarchy::System;
 use memloupe_stream::{Event, Probe, RunBatch, Sink, SiteTable};
 
 use crate::analyses::{Analyses, Found};
 use crate::progress::Status;
-use crate::timeline::Timeline;
+use crate::simulation::Simulation;
 use crate::window::{Moment, Window};
+use crate::workers::Workers;
 
 /// Everything that happens between the decoder and the profile.
 pub struct Pipeline {
     attribution: Attribution,
-    system: Option<System>,
+    workers: Workers,
     analyses: Option<Analyses>,
-    timeline: Timeline,
-    batch: AttributedBatch,
+    /// Rows of the ledger that the workers know.
+    rows_told: usize,
     accesses: u64,
     last_thread: u32,
     notes: Vec<String>,
@@ -39,15 +39,14 @@ pub struct Instances {
 }
 
 impl Pipeline {
-    /// Without a system, accesses are attributed and counted only.
+    /// Every system simulates the whole stream. Without one, accesses are attributed and counted only.
     #[must_use]
-    pub fn new(attribution: Attribution, system: Option<System>, analyses: Option<Analyses>) -> Self {
+    pub fn new(attribution: Attribution, systems: Vec<System>, analyses: Option<Analyses>) -> Self {
         Self {
             attribution,
-            system,
+            workers: Workers::new(systems),
             analyses,
-            timeline: Timeline::default(),
-            batch: AttributedBatch::default(),
+            rows_told: 0,
             accesses: 0,
             last_thread: 0,
             notes: Vec::new(),
@@ -99,53 +98,12 @@ impl Pipeline {
     /// The parts, once the stream is over.
     #[must_use]
     pub fn into_parts(self) -> Parts {
-        let Self {
-            attribution,
-            system,
-            analyses,
-            mut timeline,
-            accesses,
-            notes,
-            instances,
-            ..
-        } = self;
-        timeline.close(accesses, system.as_ref());
         Parts {
-            attribution: attribution.into_parts(),
-            system,
-            locality: analyses.map(Analyses::finish),
-            timeline,
-            notes,
-            instances,
-        }
-    }
-
-    fn simulate(&mut self, thread: u32) {
-        if let Some(analyses) = &mut self.analyses {
-            analyses.runs(thread, self.attribution.ledger(), self.batch.runs());
-        }
-        let Some(system) = &mut self.system else { return };
-        let ledger = self.attribution.ledger();
-        let known = system.owner_count();
-        system.reserve_owners(ledger.len());
-        for row in known as u32..ledger.len() as u32 {
-            let key = ledger.key(row);
-            system.describe_owner(
-                row,
-                OwnerTraits {
-                    site: key.site,
-                    object: key.object,
-                    class: 0,
-                },
-            );
-        }
-        let core = thread as usize % system.cores();
-        system.runs(core, self.batch.runs());
-    }
-
-    fn phase_changed(&mut self, before: PhaseId) {
-        if self.attribution.phase() != before {
-            self.timeline.close(self.accesses, self.system.as_ref());
+            simulations: self.workers.finish(self.accesses),
+            attribution: self.attribution.into_parts(),
+            locality: self.analyses.map(Analyses::finish),
+            notes: self.notes,
+            instances: self.instances,
         }
     }
 }
@@ -154,12 +112,10 @@ impl Pipeline {
 pub struct Parts {
     /// Names and rows.
     pub attribution: memloupe_attribute::Parts,
-    /// The simulated machine, if there is one.
-    pub system: Option<System>,
+    /// One for each machine; without a machine, one that only knows when.
+    pub simulations: Vec<Simulation>,
     /// What the analyses found out, if any was asked for.
     pub locality: Option<Found>,
-    /// Traffic over time.
-    pub timeline: Timeline,
     /// What a reader of the results must know.
     pub notes: Vec<String>,
     /// How much of the region was captured.
@@ -186,19 +142,28 @@ impl Sink for Pipeline {
             self.attribution.pass_over(thread, sites, batch);
             return;
         }
-        self.attribution.runs(thread, sites, batch, &mut self.batch);
-        self.simulate(thread);
+        let accesses_before = self.accesses;
         for run in batch.runs() {
             // A fetch is the first operand or none.
             let data = run.operands.len() as u64 - u64::from(run.executions() > 0);
             self.accesses += data * run.iterations;
         }
-        self.timeline.advance(
-            self.attribution.phase(),
-            instructions,
-            self.accesses,
-            self.system.as_ref(),
-        );
+        self.workers.submit(|step| {
+            self.attribution.runs(thread, sites, batch, &mut step.batch);
+            let ledger = self.attribution.ledger();
+            if let Some(analyses) = &mut self.analyses {
+                analyses.runs(thread, ledger, step.batch.runs());
+            }
+            step.thread = thread;
+            step.rows.clear();
+            step.rows
+                .extend((self.rows_told..ledger.len()).map(|row| ledger.key(row as u32)));
+            self.rows_told = ledger.len();
+            step.phase = self.attribution.phase();
+            step.instructions = instructions;
+            step.accesses_before = accesses_before;
+            step.accesses = self.accesses;
+        });
     }
 
     fn event(&mut self, thread: u32, event: Event) {
@@ -214,14 +179,12 @@ impl Sink for Pipeline {
             }
             _ => {}
         }
-        let phase = self.attribution.phase();
         let instances = self.attribution.instances(thread);
         self.attribution.event(thread, &event);
         if self.attribution.instances(thread) > instances {
             self.instances.all += 1;
             self.instances.captured += u64::from(self.is_in_window(thread));
         }
-        self.phase_changed(phase);
     }
 
     fn probes(&mut self, first: u32) -> Vec<Probe> {

@@ -19,7 +19,7 @@ mod sum;
 mod summary;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use destination::Destination;
 pub use error::ProfileError;
@@ -38,6 +38,21 @@ pub const FOOTPRINT_LINE_BYTES: u64 = 64;
 pub const SUMMARY_FILE: &str = "profile.json";
 /// Name of the page in a profile folder.
 pub const PAGE_FILE: &str = "report.html";
+/// Name of the folder in a profile folder that holds the profiles of further machines.
+pub const MACHINES_FOLDER: &str = "machines";
+
+/// Where, in the profile folder of a run of several machines, the profile of one that was not the first is.
+#[must_use]
+pub fn machine_folder(name: &str) -> PathBuf {
+    let plain = |c: char| {
+        if c.is_alphanumeric() || "-_+".contains(c) {
+            c
+        } else {
+            '-'
+        }
+    };
+    Path::new(MACHINES_FOLDER).join(name.chars().map(plain).collect::<String>())
+}
 
 /// Who executed: a thread, in a phase, in an operator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -277,5 +292,38 @@ impl Profile {
     /// If there is none, or it is damaged, or a newer memloupe wrote it.
     pub fn read(folder: &Path) -> Result<Self, ProfileError> {
         layout::read(folder)
+    }
+
+    /// Reads the profile of one machine from the folder of a run that simulated several.
+    ///
+    /// # Errors
+    ///
+    /// If the run did not simulate it, and as [`Profile::read`].
+    pub fn read_machine(folder: &Path, name: &str) -> Result<Self, ProfileError> {
+        let first = Self::read(folder)?;
+        let known = first.summary.simulated();
+        match known.iter().position(|machine| machine == name) {
+            Some(0) => Ok(first),
+            Some(_) => Self::read(&folder.join(machine_folder(name))),
+            None => Err(ProfileError::NoSuchMachine {
+                folder: folder.to_owned(),
+                name: name.to_owned(),
+                known,
+            }),
+        }
+    }
+
+    /// Reads the profiles of all machines that a run simulated.
+    ///
+    /// # Errors
+    ///
+    /// As [`Profile::read`].
+    pub fn read_machines(folder: &Path) -> Result<Vec<Self>, ProfileError> {
+        let first = Self::read(folder)?;
+        let others = first.summary.simulated().into_iter().skip(1);
+        let others: Vec<Self> = others
+            .map(|name| Self::read(&folder.join(machine_folder(&name))))
+            .collect::<Result<_, _>>()?;
+        Ok(std::iter::once(first).chain(others).collect())
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! Of a sampled run, figures are estimates and each has a margin: half the width of its 95% confidence interval.
 
+mod compare;
 mod filter;
 mod flame;
 mod group;

@@ -14,8 +14,9 @@ use crate::collect::{self, Capture};
 use crate::failure::{Failure, Kind};
 use crate::launch::{Ending, Launched};
 use crate::pipeline::Pipeline;
-use crate::profile::{Destination, Observed, PAGE_FILE, Profile, ProfileError};
+use crate::profile::{Destination, Observed, PAGE_FILE, Profile, ProfileError, machine_folder};
 use crate::progress::{Progress, Status};
+use crate::simulation::Simulation;
 use crate::window::Window;
 use crate::{ops, page, report, target};
 
@@ -47,18 +48,23 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         ));
     };
     let presets = ops::load(&arguments.ops)?;
-    let machine = match arguments.machine.as_str() {
-        NO_MACHINE => None,
-        _ if arguments.discard => None,
-        name => Some(Machine::load(name).map_err(Failure::of(Kind::Machine))?),
+    let machines = if arguments.discard {
+        Vec::new()
+    } else {
+        machines(
+            &arguments.machine,
+            !wanted.is_empty() && arguments.sample.is_none(),
+        )?
     };
-    let mut system = machine
-        .as_ref()
+    let mut systems = machines
+        .iter()
         .map(System::new)
-        .transpose()
+        .collect::<Result<Vec<_>, _>>()
         .map_err(Failure::of(Kind::Machine))?;
-    if let Some(system) = system.as_mut().filter(|_| arguments.check) {
-        system.check_runs().map_err(Failure::of(Kind::Machine))?;
+    if arguments.check {
+        for system in &mut systems {
+            system.check_runs().map_err(Failure::of(Kind::Machine))?;
+        }
     }
     let target = target::resolve(program)?;
     let destination = Destination::prepare(&arguments.output).map_err(Failure::of(Kind::Output))?;
@@ -85,7 +91,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         },
         arguments.line_sample,
         arguments.line_limit.map(|lines| lines as usize),
-        machine.as_ref(),
+        &machines,
     );
     let attribution = Attribution::new(presets);
     let attribution = match &arguments.region {
@@ -101,7 +107,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         Some(rule) => attribution.sampled(rule),
         None => attribution,
     };
-    let pipeline = Pipeline::new(attribution, system, Analyses::new(options))
+    let pipeline = Pipeline::new(attribution, systems, Analyses::new(options))
         .within(Window::new(arguments.after, arguments.length));
     let mut session = Session {
         launched,
@@ -122,8 +128,13 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
             .map(|v| format!("thread {}: {}", v.thread, v.what))
             .collect();
         let parts = checker.into_inner().into_parts();
-        let disagreement = parts.system.as_ref().and_then(System::disagreement);
-        violations.extend(disagreement.map(|what| format!("caches by runs and by accesses differ: {what}")));
+        for system in parts.simulations.iter().filter_map(Simulation::system) {
+            let machine = &system.machine().name;
+            let disagreement = system.disagreement();
+            violations.extend(
+                disagreement.map(|what| format!("{machine}: caches by runs and by accesses differ: {what}")),
+            );
+        }
         (parts, violations)
     } else {
         let mut pipeline = pipeline;
@@ -143,7 +154,6 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         executable: &target.executable,
         consumer: &consumer,
         parts,
-        machine: machine.as_ref(),
         ending,
         interrupted: session.interrupted_at.is_some(),
         stream_error: session.stream_error.as_ref().map(ToString::to_string),
@@ -153,18 +163,18 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         discarded: arguments.discard,
         region: observed(arguments),
     };
-    let profile = if arguments.discard {
-        collect::summary_only(&capture)
+    let profiles = if arguments.discard {
+        vec![collect::summary_only(&capture)]
     } else {
-        collect::profile(capture)
+        collect::profiles(capture)
     };
-    let folder = save(destination, &profile)?;
+    let folder = save(destination, &profiles)?;
     if arguments.quiet {
         eprintln!("memloupe: profile in {}", folder.display());
     } else if arguments.discard {
-        eprint!("{}", report::discarded(&profile.summary, &folder));
+        eprint!("{}", report::discarded(&profiles[0].summary, &folder));
     } else {
-        eprint!("{}", report::overview(&profile, &folder));
+        eprint!("{}", report::overview(&profiles[0], &folder));
     }
     match session.stream_error {
         Some(error) => Err(Failure::new(
@@ -175,11 +185,53 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Writes the profile. What can't be written where it belongs goes to the folder for temporary files, not lost.
-fn save(destination: Destination, profile: &Profile) -> Result<PathBuf, Failure> {
-    write(destination, profile).map_err(|error| {
+/// The machines to simulate, the first one's profile first.
+fn machines(names: &[String], locality: bool) -> Result<Vec<Machine>, Failure> {
+    if let [name] = names
+        && name == NO_MACHINE
+    {
+        return Ok(Vec::new());
+    }
+    let refused = |what: String| Err(Failure::new(Kind::Machine, what));
+    let mut machines: Vec<Machine> = Vec::new();
+    for name in names {
+        if name == NO_MACHINE {
+            return refused(format!(
+                "--machine {NO_MACHINE} cannot be combined with another machine: leave it out"
+            ));
+        }
+        let machine = Machine::load(name).map_err(Failure::of(Kind::Machine))?;
+        if machines
+            .iter()
+            .any(|other| machine_folder(&other.name) == machine_folder(&machine.name))
+        {
+            return refused(format!(
+                "--machine {name}: there is a machine called {} already: give one of them another name in its file",
+                machine.name
+            ));
+        }
+        if let Some(first) = machines.first()
+            && locality
+            && first.line_bytes() != machine.line_bytes()
+        {
+            return refused(format!(
+                "--machine {name}: its lines have {} B, those of {} {} B, and analyses of locality follow lines of one \
+                 size: add --analyses none, or run the program once for each machine",
+                machine.line_bytes(),
+                first.name,
+                first.line_bytes()
+            ));
+        }
+        machines.push(machine);
+    }
+    Ok(machines)
+}
+
+/// Writes the profiles. What can't be written where it belongs goes to the folder for temporary files, not lost.
+fn save(destination: Destination, profiles: &[Profile]) -> Result<PathBuf, Failure> {
+    write(destination, profiles).map_err(|error| {
         let refuge = std::env::temp_dir().join(format!("memloupe.profile-{}", std::process::id()));
-        let saved = Destination::prepare(&refuge).and_then(|destination| write(destination, profile));
+        let saved = Destination::prepare(&refuge).and_then(|destination| write(destination, profiles));
         let whereabouts = match saved {
             Ok(folder) => format!("the profile is in {} instead", folder.display()),
             Err(second) => format!("nor could it be saved elsewhere: {second}"),
@@ -188,13 +240,17 @@ fn save(destination: Destination, profile: &Profile) -> Result<PathBuf, Failure>
     })
 }
 
-/// The profile's tables and its page.
-fn write(destination: Destination, profile: &Profile) -> Result<PathBuf, ProfileError> {
-    destination.write(profile)?;
-    if profile.summary.discarded {
-        return destination.commit();
+/// The profiles' tables and pages: the first machine's, and those of the others in folders inside.
+fn write(mut destination: Destination, profiles: &[Profile]) -> Result<PathBuf, ProfileError> {
+    for (at, profile) in profiles.iter().enumerate() {
+        if at > 0 {
+            destination.enter(machine_folder(profile.summary.machine_name()))?;
+        }
+        destination.write(profile)?;
+        if !profile.summary.discarded {
+            destination.write_file(PAGE_FILE, page::html(profile).as_bytes())?;
+        }
     }
-    destination.write_file(PAGE_FILE, page::html(profile).as_bytes())?;
     destination.commit()
 }
 

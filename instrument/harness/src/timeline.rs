@@ -74,9 +74,16 @@ impl Default for Timeline {
 }
 
 impl Timeline {
-    /// `instructions` more were executed in `phase`; `accesses` is the total so far.
-    pub fn advance(&mut self, phase: PhaseId, instructions: u64, accesses: u64, system: Option<&System>) {
-        self.phase = phase;
+    /// What follows belongs to `phase`; `accesses` is the total so far.
+    pub fn enter(&mut self, phase: PhaseId, accesses: u64, system: Option<&System>) {
+        if phase != self.phase {
+            self.close(accesses, system);
+            self.phase = phase;
+        }
+    }
+
+    /// `instructions` more were executed; `accesses` is the total so far.
+    pub fn advance(&mut self, instructions: u64, accesses: u64, system: Option<&System>) {
         self.instructions += instructions;
         if self.instructions - self.opened.instructions >= self.bin_instructions {
             self.close(accesses, system);

@@ -17,6 +17,8 @@ use super::{Profile, ProfileError, SUMMARY_FILE, layout};
 pub struct Destination {
     folder: PathBuf,
     staging: TempDir,
+    /// What is written goes to this folder inside; at first, the profile's own.
+    inside: PathBuf,
 }
 
 impl Destination {
@@ -48,7 +50,11 @@ impl Destination {
             .permissions(fs::Permissions::from_mode(0o777)) // less the umask, as for any folder
             .tempdir_in(parent)
             .map_err(|error| failed(error.kind().into()))?;
-        Ok(Self { staging, folder })
+        Ok(Self {
+            staging,
+            folder,
+            inside: PathBuf::new(),
+        })
     }
 
     /// Where the profile will be.
@@ -57,13 +63,24 @@ impl Destination {
         &self.folder
     }
 
+    /// What follows belongs to another profile of the same run, in a folder inside, which is made.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be made.
+    pub fn enter(&mut self, inside: PathBuf) -> Result<(), ProfileError> {
+        self.inside = inside;
+        let path = self.staging.path().join(&self.inside);
+        fs::create_dir_all(&path).map_err(|source| self.name(ProfileError::Write { path, source }))
+    }
+
     /// Writes a sealed profile's files.
     ///
     /// # Errors
     ///
     /// If one can't be written.
     pub fn write(&self, profile: &Profile) -> Result<(), ProfileError> {
-        layout::write(self.staging.path(), profile).map_err(|error| self.name(error))
+        layout::write(&self.staging.path().join(&self.inside), profile).map_err(|error| self.name(error))
     }
 
     /// Writes another file of the profile.
@@ -72,7 +89,7 @@ impl Destination {
     ///
     /// If it can't be written.
     pub fn write_file(&self, name: &str, content: &[u8]) -> Result<(), ProfileError> {
-        let path = self.staging.path().join(name);
+        let path = self.staging.path().join(&self.inside).join(name);
         fs::write(&path, content).map_err(|source| self.name(ProfileError::Write { path, source }))
     }
 
@@ -82,7 +99,7 @@ impl Destination {
     ///
     /// If something else appeared there during the run, or a rename fails.
     pub fn commit(self) -> Result<PathBuf, ProfileError> {
-        let Self { folder, staging } = self;
+        let Self { folder, staging, .. } = self;
         check_replaceable(&folder)?;
         let rename = |from: &Path, to: &Path| {
             fs::rename(from, to).map_err(|source| ProfileError::Write {

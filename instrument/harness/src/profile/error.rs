@@ -16,6 +16,15 @@ pub enum ProfileError {
     NotAProfile(PathBuf),
     /// The run dropped its stream: there is a summary only.
     Discarded(PathBuf),
+    /// The run did not simulate the machine that was asked for.
+    NoSuchMachine {
+        /// The folder.
+        folder: PathBuf,
+        /// The machine.
+        name: String,
+        /// Those that it simulated.
+        known: Vec<String>,
+    },
     /// A newer memloupe wrote it.
     Newer {
         /// The folder.
@@ -69,6 +78,12 @@ impl fmt::Display for ProfileError {
                 f,
                 "{} has a summary only: it was run with --discard; run the program without it",
                 folder.display()
+            ),
+            Self::NoSuchMachine { folder, name, known } => write!(
+                f,
+                "{}: the run did not simulate \"{name}\" but {}",
+                folder.display(),
+                known.join(", ")
             ),
             Self::Newer {
                 folder,

@@ -34,6 +34,8 @@ pub struct Summary {
     pub engine: String,
     /// The machine that was simulated, every value resolved; null if none.
     pub machine: serde_json::Value,
+    /// Names of all machines that were simulated in this run, if there were several.
+    pub machines: Vec<String>,
     /// Names of the cache levels, nearest first ("l1d", "l1i", "l2", "l3").
     pub levels: Vec<String>,
     /// What levels beyond plain caches count besides: position of the level, and name of the counter. Those that are zero
@@ -101,6 +103,7 @@ impl Default for Summary {
             incomplete_reason: None,
             engine: String::new(),
             machine: serde_json::Value::Null,
+            machines: Vec::new(),
             levels: Vec::new(),
             details: Vec::new(),
             dram: false,
@@ -160,6 +163,16 @@ impl Summary {
             .get("name")
             .and_then(serde_json::Value::as_str)
             .unwrap_or("none")
+    }
+
+    /// Names of the machines that were simulated in this run.
+    #[must_use]
+    pub fn simulated(&self) -> Vec<String> {
+        if self.machines.is_empty() {
+            vec![self.machine_name().to_owned()]
+        } else {
+            self.machines.clone()
+        }
     }
 
     /// What a reader must know to trust the numbers: what is missing from them, one sentence each.

@@ -1,0 +1,118 @@
+//! Several machines simulated from one run of the program.
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use memloupe_tests::{Capture, Program, Rows, Summary, memloupe};
+
+fn report(profile: &Path, options: &[&str]) -> Output {
+    let mut command = Command::new(memloupe());
+    command.arg("report").arg(profile).args(options);
+    command.output().expect("memloupe report")
+}
+
+#[test]
+fn each_machine_has_a_profile_and_all_can_be_compared() {
+    let program = Program::compile("kernels", &[]);
+    let n: u64 = 1 << 17; // 1 MiB each
+    let capture = Capture::success(
+        &[
+            "--check",
+            "--machine",
+            "embedded",
+            "--machine",
+            "desktop",
+            "--engine",
+            "native",
+        ],
+        program.path(),
+        &["copy".to_owned(), n.to_string()],
+    );
+    assert!(!capture.stderr().contains("differ"), "{}", capture.stderr());
+    let first = capture.profile();
+    let second = first.join("machines").join("desktop");
+    let (embedded, desktop) = (Summary::read(&first), Summary::read(&second));
+    for summary in [&embedded, &desktop] {
+        assert_eq!(
+            summary.get("machines"),
+            &serde_json::json!(["embedded", "desktop"])
+        );
+    }
+    assert_eq!(desktop.get("machine")["name"], "desktop");
+    // What the program did is the same, what the machines made of it is not.
+    for column in ["accesses", "instructions", "footprint_bytes", "l1d_accesses"] {
+        assert_eq!(embedded.total(column), desktop.total(column), "{column}");
+    }
+    assert!(embedded.total("l1d_misses") >= desktop.total("l1d_misses"));
+    assert!(desktop.total("l3_misses") > 0);
+    let lines = 2 * n * 8 / 64;
+    for folder in [&first, &second] {
+        let copy = Rows::read(folder, "function,class");
+        let copy = copy.matching(&[("function", "copy"), ("class", "heap")]);
+        assert!(copy.sum("l1d_misses") >= lines && copy.sum("l1d_misses") <= lines + 4);
+    }
+
+    let named = report(
+        &first,
+        &["--machine", "desktop", "--by", "function", "--format", "json"],
+    );
+    let direct = report(&second, &["--by", "function", "--format", "json"]);
+    assert!(named.status.success() && named.stdout == direct.stdout);
+    let all = report(
+        &first,
+        &[
+            "--machine",
+            "all",
+            "--by",
+            "function",
+            "--sort",
+            "l1d_misses",
+            "--format",
+            "json",
+        ],
+    );
+    let rows: serde_json::Value = serde_json::from_slice(&all.stdout).expect("JSON");
+    let sum = |column: &str| -> u64 {
+        let rows = rows.as_array().expect("rows").iter();
+        rows.map(|row| row[column].as_u64().expect(column)).sum()
+    };
+    assert_eq!(sum("l1d_misses@embedded"), embedded.total("l1d_misses"));
+    assert_eq!(sum("l1d_misses@desktop"), desktop.total("l1d_misses"));
+
+    for (options, words) in [
+        (&["--machine", "host"][..], "embedded, desktop"),
+        (&["--machine", "all", "--table", "mrc"], "name one of them"),
+        (&["--machine", "all", "--sort", "l3_misses"], "l3_misses"),
+    ] {
+        let refused = report(&first, options);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn machines_that_cannot_be_combined() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let wide = folder.path().join("wide.toml");
+    let text = "extends = \"embedded\"\nname = \"wide\"\n[cache.l1d]\nline = \"128\"\n[cache.l1i]\nline = \"128\"\n[cache.l2]\nline = \"128\"\n";
+    std::fs::write(&wide, text.replace("\"128\"", "\"128 B\"")).expect("machine file");
+    let wide = wide.to_str().expect("UTF-8");
+    for (other, words) in [
+        ("none", "cannot be combined"),
+        ("embedded", "another name"),
+        (wide, "--analyses none"),
+    ] {
+        let output = Command::new(memloupe())
+            .args(["run", "--machine", "embedded", "--machine", other, "-o"])
+            .arg(folder.path().join("profile"))
+            .args(["--", "true"])
+            .output()
+            .expect("memloupe");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.code() == Some(120) && said.contains(words),
+            "{said}"
+        );
+    }
+}
