@@ -143,6 +143,30 @@ fn streams() -> Vec<(&'static str, Stream)> {
             })),
         ),
         (
+            // As the native engine records 256 x 256 matrices in the order i, k, j, the row of C unrolled: a row of C stands.
+            "gemm ikj",
+            Stream::of((0..256u64).map(|i| {
+                let (a, b, c) = (A + 16 + i * 1024, B + 16, C + 16 + i * 1024);
+                let mut ops = vec![operand(a, 4, 4, Load, 0)];
+                for j in (0..1024).step_by(64) {
+                    ops.push(operand(b + j, 1024, 64, Load, 1));
+                    ops.push(operand(c + j, 0, 64, Load, 2));
+                    ops.push(operand(c + j, 0, 64, Store, 3));
+                }
+                (ops, 256)
+            })),
+        ),
+        (
+            // A micro-kernel on rows of B that are not packed: four broadcasts of A, two loads of B, 6 KiB apart.
+            "gemm strided",
+            Stream::of((0..48 * 64u64).map(|tile| {
+                let (a, b) = (A + 16 + tile / 48 * 4 * 1536, B + 16 + tile % 48 * 128);
+                let mut ops = vec![operand(b, 6144, 64, Load, 1), operand(b + 64, 6144, 64, Load, 1)];
+                ops.extend((0..4).map(|row| operand(a + row * 1536, 4, 4, Load, 0)));
+                (ops, 384)
+            })),
+        ),
+        (
             "gather 64 MiB",
             Stream::of((0..1 << 20).map(|_| (vec![operand(C + next() % (64 << 20), 0, 4, Load, 2)], 1))),
         ),

@@ -193,6 +193,69 @@ fn nests() -> impl Strategy<Value = Vec<OwnedRun>> {
     )
 }
 
+/// Loop nests whose innermost loop is unrolled: a row or a tile that stands, a broadcast that creeps, and rows that pass by.
+fn passings() -> impl Strategy<Value = Vec<OwnedRun>> {
+    let standing = (
+        0u64..128,
+        prop_oneof![Just(0u64), 0u64..64],
+        1usize..18,
+        prop::sample::select(vec![0i64, 0, 0, 4, 8, -4, 20]),
+        prop::sample::select(vec![4u32, 32, 64]),
+        kinds(),
+    );
+    let moving = (
+        0u64..128,
+        prop_oneof![Just(0u64), 0u64..64],
+        1usize..18,
+        prop::sample::select(vec![
+            64i64, 96, 128, 256, 1024, 1536, 1600, 2048, -1024, -64, 4096, 1000,
+        ]),
+        kinds(),
+    );
+    let run = (
+        prop::collection::vec(standing, 1..4),
+        moving,
+        1u64..80,
+        any::<u64>(),
+        0..OWNERS,
+    )
+        .prop_map(
+            |(standing, (line, offset, count, stride, kind), iterations, order, owner)| {
+                let row = |base: u64,
+                           line: u64,
+                           offset: u64,
+                           count: usize,
+                           stride: i64,
+                           bytes: u32,
+                           kind,
+                           owner| {
+                    (0..count as u64).map(move |at| Operand {
+                        address: base + line * 64 + offset + at * u64::from(bytes),
+                        stride,
+                        bytes,
+                        kind,
+                        owner: (owner + at as u32 % 2) % OWNERS,
+                    })
+                };
+                let mut operands = Vec::new();
+                for (at, (line, offset, count, stride, bytes, kind)) in (0u32..).zip(standing) {
+                    let base = BASES[0] + u64::from(at) * 65536;
+                    operands.extend(row(base, line, offset, count, stride, bytes, kind, at));
+                }
+                operands.extend(row(BASES[1], line, offset, count, stride, 64, kind, owner));
+                // Interleaved as unrolled loops are, in one of many orders.
+                operands.sort_by_key(|operand| ((operand.address / 64) ^ order) % 8);
+                OwnedRun {
+                    core: 0,
+                    fetch: None,
+                    operands,
+                    iterations,
+                }
+            },
+        );
+    prop::collection::vec(run, 1..30)
+}
+
 fn simulate(caches: &mut Caches, cores: usize, runs: &[OwnedRun]) -> Requests {
     let mut requests = Requests::default();
     for run in runs {
@@ -267,6 +330,11 @@ proptest! {
 
     #[test]
     fn nested_loops_are_their_accesses((config, cores) in machines(), runs in nests()) {
+        check(&config, cores, &runs)?;
+    }
+
+    #[test]
+    fn what_passes_by_is_its_accesses((config, cores) in machines(), runs in passings()) {
         check(&config, cores, &runs)?;
     }
 }

@@ -8,12 +8,15 @@
 //!   iteration is simulated access by access there: if no set sees more lines at a time than it has ways, all of
 //!   them are resident after the first iteration, and the last touch of each decides the final order.
 //! - **Windows**: as many iterations as keep the clusters in different classes; in a window each cluster sweeps.
+//! - **Passing**: one cluster moves past others that stand. Its first and its last iteration are simulated access by access,
+//!   between them it sweeps alone: if no set sees more lines in all of this than it has ways, what stands is
+//!   resident after the first iteration, and its last touches are those of the last one.
 //! - **Dwelling**: one iteration access by access, then on to the next in which an operand enters another line.
 
 use super::cluster::{Charge, Cluster, operands};
 use super::lanes::LANES;
 use super::set::{Mask, Operation, Writers};
-use super::sweep::{Sweep, Window};
+use super::sweep::{Sweep, Window, quotient};
 use super::walk::{Access, Walk};
 use crate::levels::Step;
 use crate::memory::Memory;
@@ -22,6 +25,12 @@ use crate::memory::Memory;
 const MOST_ALIKE: usize = 4;
 /// Fewest iterations for which a window is looked for.
 const FEW_ITERATIONS: i64 = 4;
+/// Fewer iterations than these in a window, and a longer stretch of passing is looked for.
+const SHORT_WINDOW: i64 = 8;
+/// Fewest iterations for which passing pays.
+const SHORTEST_PASSING: i64 = 4;
+/// Most classes that [`Limits::classes`] may tell apart.
+const MOST_CLASSES: usize = 64;
 /// Most iterations of a window with a cluster that leaves out lines: what the others do in it should stay in few lines.
 const LONGEST_SPARSE_WINDOW: i64 = 32;
 
@@ -360,6 +369,14 @@ impl<'a, M: Memory> Walk<'a, M> {
         while from < run.iterations {
             let rest = run.iterations - from;
             let found = self.window(run, from, rest.min(wanted));
+            if found < SHORT_WINDOW.min(rest)
+                && let Some((mover, iterations)) = passing(run, from, rest)
+                && iterations > 2 * found
+            {
+                self.pass(run, mover, Window { from, iterations });
+                from += iterations;
+                continue;
+            }
             if found < 2 {
                 let iterations = rest.min(2);
                 self.dwell(run, Window { from, iterations });
@@ -377,6 +394,20 @@ impl<'a, M: Memory> Walk<'a, M> {
             from += found;
             wanted = (2 * found).max(16);
         }
+    }
+
+    /// One cluster moves past the others, which stand.
+    #[inline(always)]
+    fn pass(&mut self, run: &Looped<'_>, mover: usize, window: Window) {
+        let last = window.from + window.iterations - 1;
+        let one = |from| Window { from, iterations: 1 };
+        self.dwell(run, one(window.from));
+        let between = Window {
+            from: window.from + 1,
+            iterations: window.iterations - 2,
+        };
+        self.cluster(run, &run.clusters[mover], between);
+        self.dwell(run, one(last));
     }
 
     /// How many iterations from `from` on, at most `most`, keep the clusters in different classes.
@@ -473,15 +504,9 @@ impl<'a, M: Memory> Walk<'a, M> {
         while i < end {
             let mut stay = if may_skip { end - i } else { 1 };
             for sweep in run.sweeps {
-                let (low, high) = (sweep.at(i), sweep.at(i) + sweep.bytes - 1);
                 self.sweep_once(run, sweep, i);
-                if stay > 1 && sweep.stride != 0 {
-                    let slack = if sweep.stride > 0 {
-                        offset - (low & offset).max(high & offset)
-                    } else {
-                        (low & offset).min(high & offset)
-                    };
-                    stay = stay.min(quotient(slack, sweep.stride.abs()) + 1);
+                if stay > 1 {
+                    stay = stay.min(sweep.dwell(i, run.limits.line_bytes()));
                 }
             }
             i += stay;
@@ -489,14 +514,54 @@ impl<'a, M: Memory> Walk<'a, M> {
     }
 }
 
-/// A division of small numbers, which processors do faster.
-#[inline(always)]
-fn quotient(room: i64, step: i64) -> i64 {
-    if step > room {
-        0
-    } else if step & (step - 1) == 0 {
-        room >> step.trailing_zeros()
-    } else {
-        i64::from(room as u32 / step as u32)
+/// The one cluster that moves while all others stay in their lines, and for how many iterations from `from` on, of `rest`, it
+/// may do so without any set seeing more lines than it has ways. None if it is too few.
+#[inline(never)]
+fn passing(run: &Looped<'_>, from: i64, rest: i64) -> Option<(usize, i64)> {
+    let speed = |at: &usize| run.clusters[*at].stride.abs();
+    let mover = (0..run.clusters.len()).max_by_key(speed)?;
+    let line_bytes = run.limits.line_bytes();
+    let standing = || {
+        let others = run.clusters.iter().enumerate();
+        others.filter(|(at, _)| *at != mover).map(|(_, cluster)| cluster)
+    };
+    if standing().any(|cluster| cluster.stride.abs() * (SHORTEST_PASSING - 1) >= line_bytes) {
+        return None;
     }
+    let mut most = rest;
+    // Lines of each class.
+    let mut lines = [0u8; MOST_CLASSES];
+    let class = |line: i64| (line & (run.limits.classes - 1)) as usize;
+    for cluster in standing() {
+        if cluster.stride != 0 {
+            for index in operands(cluster.members) {
+                most = most.min(run.sweeps[index].dwell(from, line_bytes));
+            }
+        }
+        let (first, last) = run.lines(cluster, from);
+        for line in first..=last {
+            lines[class(line)] += 1;
+        }
+    }
+    let (ways, moving) = (run.limits.ways, &run.clusters[mover]);
+    let free = ways.saturating_sub(lines.iter().copied().max().unwrap_or(0).into()) as i64;
+    if most < SHORTEST_PASSING || free == 0 {
+        return None;
+    }
+    let iterations = if moving.sparse {
+        most = most.min(LONGEST_SPARSE_WINDOW);
+        let fits = |i: &i64| {
+            let (first, last) = run.lines(moving, *i);
+            (first..=last).all(|line| {
+                lines[class(line)] += 1;
+                usize::from(lines[class(line)]) <= ways
+            })
+        };
+        (from..from + most).take_while(fits).count() as i64
+    } else {
+        // So many neighbouring lines fill no class with more of them than are free.
+        let bytes = free * run.limits.circle() - line_bytes - (moving.high - moving.low);
+        most.min(bytes.max(0) / moving.stride.abs().max(1))
+    };
+    (iterations >= SHORTEST_PASSING).then_some((mover, iterations))
 }

@@ -28,6 +28,22 @@ impl Sweep {
         self.base + self.stride * i
     }
 
+    /// How many iterations from `i` on, `i` included, touch the same lines as `i` does.
+    #[inline(always)]
+    pub(crate) fn dwell(&self, i: i64, line_bytes: i64) -> i64 {
+        if self.stride == 0 {
+            return i64::MAX;
+        }
+        let offset = line_bytes - 1;
+        let (low, high) = (self.at(i), self.at(i) + self.bytes - 1);
+        let slack = if self.stride > 0 {
+            offset - (low & offset).max(high & offset)
+        } else {
+            (low & offset).min(high & offset)
+        };
+        quotient(slack, self.stride.abs()) + 1
+    }
+
     /// The first iteration of `window` that touches the line whose first byte is `start`.
     #[inline(always)]
     pub(crate) fn first_touch(&self, start: i64, line_bytes: i64, window: Window) -> Option<i64> {
@@ -102,6 +118,18 @@ fn earliest(base: i64, stride: i64, bytes: i64, start: i64, line_bytes: i64, ite
         (distance + step - 1) / step
     };
     (i < iterations && i * step <= room).then_some(i)
+}
+
+/// A division of small numbers, which processors do faster.
+#[inline(always)]
+pub(super) fn quotient(room: i64, step: i64) -> i64 {
+    if step > room {
+        0
+    } else if step & (step - 1) == 0 {
+        room >> step.trailing_zeros()
+    } else {
+        i64::from(room as u32 / step as u32)
+    }
 }
 
 /// How many of `iterations` addresses have an offset in their line of at least `least`.
