@@ -253,6 +253,9 @@ fn leave_block(thread: &mut Thread, index: usize) {
 
 /// Goes on at `pc`; `from` is the exit that led there directly, if one did.
 fn go_on(thread: &mut Thread, pc: u64, from: Option<usize>) {
+    if let Some(behind) = syscall::call_page(thread, pc) {
+        return go_on(thread, behind, None);
+    }
     let mut engine = ENGINE.lock();
     if from.is_none()
         && let Some(&stub) = engine.cache.leave_stubs.get(&pc)
@@ -271,6 +274,9 @@ fn go_on(thread: &mut Thread, pc: u64, from: Option<usize>) {
 /// Goes on where an indirect branch leads, and lets such branches find the way by themselves from then on.
 fn go_on_indirectly(thread: &mut Thread) {
     let pc = thread.target;
+    if let Some(behind) = syscall::call_page(thread, pc) {
+        return go_on(thread, behind, None);
+    }
     let pointer = thread.came_with as u8;
     let mut engine = ENGINE.lock();
     if let Some(&stub) = engine.cache.leave_stubs.get(&pc) {

@@ -3,7 +3,8 @@
 //! a mark in the stream says so. Those that change mappings run here, one at a time, so that they are told in the order in
 //! which they have happened.
 //!
-//! Counted bytes: what `read`, `write`, their positioned and vectored forms moved. Other calls' buffers are not counted.
+//! Counted bytes: what calls of [`WRITTEN`] and [`READ`] moved, which is what they return. The paths, structures and vectors that
+//! others pass are not: those calls are counted (`unobserved`).
 
 use std::ptr;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -16,6 +17,7 @@ use crate::ring::{self, Event};
 use crate::system::number;
 use crate::thread::{self, Thread, register};
 use crate::translator::assembler::Assembler;
+use crate::unobserved::{self, Cause};
 use crate::{ENGINE, action, environment, probe, signal, stream, system};
 
 const MAP_FIXED: u64 = 0x10;
@@ -42,6 +44,52 @@ const ARGUMENTS: [usize; 6] = [
     register::R10,
     register::R8,
     register::R8 + 1,
+];
+
+/// Calls that return how many bytes of the target's memory the kernel has written.
+const WRITTEN: [usize; 13] = [
+    number::READ,
+    number::PREAD,
+    number::READV,
+    number::PREADV,
+    number::PREADV2,
+    number::RECVFROM,
+    number::RECVMSG,
+    number::GETDENTS,
+    number::GETDENTS64,
+    number::GETCWD,
+    number::GETRANDOM,
+    number::READLINK,
+    number::READLINKAT,
+];
+/// Calls that return how many it has read.
+const READ: [usize; 7] = [
+    number::WRITE,
+    number::PWRITE,
+    number::WRITEV,
+    number::PWRITEV,
+    number::PWRITEV2,
+    number::SENDTO,
+    number::SENDMSG,
+];
+/// Calls that access none of the target's memory.
+const NO_MEMORY: [usize; 16] = [
+    number::CLOSE,
+    number::LSEEK,
+    number::MMAP,
+    number::MPROTECT,
+    number::MUNMAP,
+    number::BRK,
+    number::SCHED_YIELD,
+    number::MREMAP,
+    number::MADVISE,
+    number::GETPID,
+    number::FORK,
+    number::VFORK,
+    number::EXIT,
+    number::KILL,
+    number::GETTID,
+    number::TGKILL,
 ];
 
 impl Thread {
@@ -170,20 +218,22 @@ pub(crate) fn after(thread: &mut Thread) {
     }
     let result = result.cast_unsigned();
     let [first, second, third, fourth, fifth, sixth] = std::array::from_fn(|index| thread.argument(index));
+    if WRITTEN.contains(&call) {
+        stream::header().kernel_written_bytes.fetch_add(result, Relaxed);
+    } else if READ.contains(&call) {
+        stream::header().kernel_read_bytes.fetch_add(result, Relaxed);
+    } else if !NO_MEMORY.contains(&call) {
+        unobserved::count(Cause::SystemCall, 0);
+    }
     match call {
         number::READ | number::PREAD => {
-            stream::header().kernel_written_bytes.fetch_add(result, Relaxed);
             let position = (call == number::PREAD).then_some(fourth);
             report_read(thread, first, &[(second, result)], position);
         }
         number::READV | number::PREADV | number::PREADV2 => {
-            stream::header().kernel_written_bytes.fetch_add(result, Relaxed);
             // preadv2 with offset -1 uses the file's position.
             let position = (call != number::READV && fourth != u64::MAX).then_some(fourth);
             report_read(thread, first, &filled(second, third, result), position);
-        }
-        number::WRITE | number::PWRITE | number::WRITEV => {
-            stream::header().kernel_read_bytes.fetch_add(result, Relaxed);
         }
         number::MMAP => report_map(thread, result, second, third, fourth, fifth, sixth),
         number::MPROTECT => {
@@ -379,6 +429,30 @@ fn clone(thread: &mut Thread, flags: u64, watched: usize, next: u64) -> u64 {
         assembler.constant(1, next);
         assembler.jump_state(thread::offset::ENTER);
     })
+}
+
+/// The page of three system calls at a fixed address that cannot be read, only called: where the call at `pc` returns to once
+/// it has been made here. `None` if `pc` is none of them.
+pub(crate) fn call_page(thread: &mut Thread, pc: u64) -> Option<u64> {
+    const PAGE: u64 = 0xffff_ffff_ff60_0000;
+    let call = match pc.checked_sub(PAGE)? {
+        0 => number::GETTIMEOFDAY,
+        0x400 => number::TIME,
+        0x800 => number::GETCPU,
+        _ => return None,
+    };
+    let mut return_address = [0; 8];
+    if !system::read_memory(thread.registers[register::RSP], &mut return_address) {
+        return None;
+    }
+    stream::header().syscalls.fetch_add(1, Relaxed);
+    unobserved::count(Cause::SystemCall, 0);
+    let [first, second, third] = std::array::from_fn(|index| thread.argument(index) as usize);
+    // SAFETY: the kernel writes where the target asks it to.
+    let result = unsafe { system::call3(call, first, second, third) };
+    thread.registers[register::RAX] = result as u64;
+    thread.registers[register::RSP] += 8;
+    Some(u64::from_le_bytes(return_address))
 }
 
 /// Ends the calling thread; its state is given away before it is gone, so nothing may be touched from there on.

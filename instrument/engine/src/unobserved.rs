@@ -12,9 +12,14 @@ use crate::thread::Thread;
 pub(crate) enum Cause {
     /// A handler interrupted a thread that runs natively.
     NativeHandler,
+    /// A system call accessed memory that it does not tell the extent of.
+    SystemCall,
 }
 
-const CAUSES: [&str; 1] = ["signal handlers on threads that run natively"];
+const CAUSES: [&str; 2] = [
+    "signal handlers on threads that run natively",
+    "what the kernel accesses in system calls that pass paths, structures or vectors",
+];
 
 struct Count {
     times: AtomicU64,

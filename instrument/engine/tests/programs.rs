@@ -34,6 +34,30 @@ fn loads_and_stores(kernels: &str, name: &str, n: u64) -> (u64, u64) {
 }
 
 #[test]
+fn flags_pass_through_a_jump_through_a_variable() {
+    let program = compile("tests/programs/flags.c", &["-O2"]);
+    same_as_native(program.to_str().expect("a path of text"), &[]);
+}
+
+/// The page of system calls at a fixed address is no code that could be read; what comes behind a call of it is recorded.
+#[test]
+fn calls_of_the_page_of_system_calls_return() {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("a list of mappings");
+    if !maps.contains("[vsyscall]") {
+        eprintln!("this kernel has no such page");
+        return;
+    }
+    let program = compile("tests/programs/call_page.c", &["-O1"]);
+    let recording = same_as_native(program.to_str().expect("a path of text"), &[]);
+    let natively = recording.pick(|event| match event {
+        Event::Unobserved { cause, .. } if cause.contains("natively") => Some(cause.clone()),
+        _ => None,
+    });
+    assert_eq!(natively, Vec::<String>::new());
+    assert!(recording.stores > 4096 * 10, "{} stores", recording.stores);
+}
+
+#[test]
 fn kernels_access_what_they_are_made_to() {
     let kernels = compile(KERNELS, &["-O2"]);
     let kernels = kernels.to_str().expect("a path of text");

@@ -174,8 +174,11 @@ impl Sink for Pipeline {
                 ));
             }
             Event::Unobserved { instructions, cause } => {
-                self.notes
-                    .push(format!("{instructions} instructions were not observed: {cause}"));
+                self.notes.push(if *instructions > 0 {
+                    format!("{instructions} instructions were not observed: {cause}")
+                } else {
+                    format!("not observed: {cause}")
+                });
             }
             _ => {}
         }

@@ -87,7 +87,7 @@ pub(super) fn emit(engine: &mut Engine, assembler: &mut Assembler, block: &Block
         constants: Vec::new(),
     };
     match block.instructions.last() {
-        Some(last) if block.terminated => terminator(engine, assembler, &mut tail, last, pointer),
+        Some(last) if block.terminated => terminator(engine, assembler, &mut tail, block, last, pointer),
         _ => jump(assembler, &mut tail, block.end),
     }
     for (place, value) in tail.constants {
@@ -150,6 +150,7 @@ fn terminator(
     engine: &mut Engine,
     assembler: &mut Assembler,
     tail: &mut Tail,
+    block: &Block,
     last: &Instruction,
     pointer: Gpr,
 ) {
@@ -190,7 +191,7 @@ fn terminator(
             hand_back(assembler, tail);
             system_call(engine, assembler, tail, last);
         }
-        FlowControl::IndirectBranch if flags::enters_function(last) => {
+        FlowControl::IndirectBranch if flags::enters_function(block) => {
             let temporaries = spill_temporaries(assembler, pointer);
             note_last(engine, assembler, last);
             load_target(engine, assembler, last, temporaries[0]);

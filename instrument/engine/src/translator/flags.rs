@@ -48,19 +48,39 @@ fn is_call(instruction: &Instruction) -> bool {
     instruction.mnemonic() == Mnemonic::Call
 }
 
-/// Whether an indirect jump leads to the start of a function: through a variable, as the linker's stubs do. Jumps inside a
-/// function are computed or go through a table.
-pub(super) fn enters_function(jump: &Instruction) -> bool {
-    jump.is_ip_rel_memory_operand()
+fn jumps_through_variable(instruction: &Instruction) -> bool {
+    instruction.flow_control() == FlowControl::IndirectBranch && instruction.is_ip_rel_memory_operand()
 }
 
-/// Whether all flags are dead at `pc`.
-fn dead_at(code: &Code, mut pc: u64) -> bool {
+/// Whether a block is a linker's stub, which leads to the start of a function: a jump through a variable, alone or behind
+/// the mark of a branch's target. Where something else comes before, the jump may take flags along.
+pub(super) fn enters_function(block: &Block) -> bool {
+    match block.instructions.as_slice() {
+        [jump] => jumps_through_variable(jump),
+        [mark, jump] => mark.mnemonic() == Mnemonic::Endbr64 && jumps_through_variable(jump),
+        _ => false,
+    }
+}
+
+/// The same of the code behind `first`, which a branch leads to.
+fn is_stub(code: &Code, first: &Instruction) -> bool {
+    if first.mnemonic() == Mnemonic::Endbr64 {
+        let jump = code.decode(first.next_ip());
+        return jump.is_some_and(|jump| jumps_through_variable(&jump));
+    }
+    jumps_through_variable(first)
+}
+
+/// Whether all flags are dead at `pc`, where a branch leads if `is_target`.
+fn dead_at(code: &Code, mut pc: u64, mut is_target: bool) -> bool {
     let mut pending = ALL;
     for _ in 0..LOOK_AHEAD {
         let Some(instruction) = code.decode(pc) else {
             return false;
         };
+        if is_target && is_stub(code, &instruction) {
+            return true;
+        }
         let (read, overwritten) = effects(&instruction);
         if read & pending != 0 {
             return false;
@@ -69,12 +89,12 @@ fn dead_at(code: &Code, mut pc: u64) -> bool {
         if pending == 0 {
             return true;
         }
+        is_target = instruction.flow_control() == FlowControl::UnconditionalBranch;
         pc = match instruction.flow_control() {
             FlowControl::Next => instruction.next_ip(),
             FlowControl::UnconditionalBranch => instruction.near_branch_target(),
             FlowControl::Call | FlowControl::IndirectCall => return is_call(&instruction),
             FlowControl::Return => return instruction.mnemonic() == Mnemonic::Ret,
-            FlowControl::IndirectBranch => return enters_function(&instruction),
             _ => return false,
         };
     }
@@ -95,26 +115,27 @@ fn dead_from(code: &Code, block: &Block, from: usize) -> bool {
         }
         if instruction.is_jcc_short_or_near()
             && instruction.near_branch_target() != block.start
-            && !dead_at(code, instruction.near_branch_target())
+            && !dead_at(code, instruction.near_branch_target(), true)
         {
             return false;
         }
     }
     let Some(last) = block.instructions.last().filter(|_| block.terminated) else {
-        return dead_at(code, block.end);
+        return dead_at(code, block.end, false);
     };
     match last.flow_control() {
         // Flags that come back to the start of a loop untouched are dead there if nothing on the way reads them.
         FlowControl::UnconditionalBranch => {
-            last.near_branch_target() == block.start || dead_at(code, last.near_branch_target())
+            last.near_branch_target() == block.start || dead_at(code, last.near_branch_target(), true)
         }
         FlowControl::ConditionalBranch => {
             last.is_jcc_short_or_near()
-                && (last.near_branch_target() == block.start || dead_at(code, last.near_branch_target()))
-                && dead_at(code, last.next_ip())
+                && (last.near_branch_target() == block.start
+                    || dead_at(code, last.near_branch_target(), true))
+                && dead_at(code, last.next_ip(), false)
         }
         FlowControl::Return => true,
-        FlowControl::IndirectBranch => enters_function(last),
+        FlowControl::IndirectBranch => enters_function(block),
         FlowControl::Call | FlowControl::IndirectCall => is_call(last),
         _ => false,
     }
