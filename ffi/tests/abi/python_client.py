@@ -1,6 +1,6 @@
 """The Python module: batches, refusals, errors and checkpoints, with numpy if there is one."""
 
-import memloupe
+import memloupe_models as memloupe
 
 COUNT = 3000
 addresses = [i * 2654435761 % 2**26 // 64 * 64 for i in range(COUNT)]

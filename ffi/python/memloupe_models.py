@@ -1,7 +1,7 @@
 """memloupe's models from Python, over the C library: no build step, nothing but the standard library.
 
-    import memloupe
-    with memloupe.Memory("desktop", config="latency_ps = 10000") as memory:
+    import memloupe_models
+    with memloupe_models.Memory("desktop", config="latency_ps = 10000") as memory:
         done = memory.run(times_ps, addresses)          # any sequences or numpy arrays of integers
         print(done["latency_ps"].mean(), memory.statistics()["totals"]["row_hits"])
 
