@@ -40,6 +40,7 @@ fn config() -> Config {
             level("l2", Contents::Unified, Scope::Private, 1280 << 10, 20),
             level("l3", Contents::Unified, Scope::Shared, 24 << 20, 12),
         ],
+        translation: None,
     }
 }
 

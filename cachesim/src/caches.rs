@@ -11,6 +11,7 @@ use crate::memory::Memory;
 use crate::owner::OwnerTraits;
 use crate::plain::Plain;
 use crate::run::Run;
+use crate::translation::{Translation, TranslationCounters};
 
 /// The caches of all cores.
 ///
@@ -30,6 +31,8 @@ use crate::run::Run;
 #[derive(Debug)]
 pub struct Caches {
     path: Path,
+    // Beside the caches, unless page walks read in them: then it is a part of the general path.
+    translation: Option<Box<Translation>>,
 }
 
 /// How accesses are simulated. Where both can, they give the same results.
@@ -75,7 +78,8 @@ impl Caches {
         } else {
             Path::General(Box::new(General::new(config, cores)))
         };
-        Ok(Self { path })
+        let translation = translation_beside(config, cores);
+        Ok(Self { path, translation })
     }
 
     /// As [`new`](Caches::new), but every access by itself: slower, with the same results.
@@ -97,7 +101,8 @@ impl Caches {
         check(config, cores)?;
         config.validate_for_general_path()?;
         let path = Path::General(Box::new(General::new(config, cores)));
-        Ok(Self { path })
+        let translation = translation_beside(config, cores);
+        Ok(Self { path, translation })
     }
 
     /// Gives the owners `0..owners` a row in the ledger; rows that exist are kept.
@@ -105,6 +110,9 @@ impl Caches {
         match &mut self.path {
             Path::Plain(plain) => plain.reserve_owners(owners),
             Path::General(general) => general.reserve_owners(owners),
+        }
+        if let Some(translation) = &mut self.translation {
+            translation.reserve_owners(owners);
         }
     }
 
@@ -141,6 +149,18 @@ impl Caches {
         }
     }
 
+    /// What translation counted for `owner`; `None` if addresses are not translated.
+    ///
+    /// # Panics
+    /// If `owner` was not reserved.
+    pub fn translation(&self, owner: u32) -> Option<&TranslationCounters> {
+        let translation = match &self.path {
+            Path::General(general) if self.translation.is_none() => general.translation(),
+            _ => self.translation.as_deref(),
+        };
+        translation.map(|translation| translation.counters(owner))
+    }
+
     /// Misses that Belady's OPT would have had on the accesses that reached `level`, by owner; `None` if the level does
     /// not record them. Takes two passes over the recording.
     pub fn opt_misses(&self, level: usize) -> Option<Vec<u64>> {
@@ -175,9 +195,14 @@ impl Caches {
     pub fn runs<'r, M: Memory>(
         &mut self,
         core: usize,
-        runs: impl IntoIterator<Item = Run<'r>>,
+        runs: impl IntoIterator<Item = Run<'r>> + Clone,
         memory: &mut M,
     ) {
+        if let Some(translation) = &mut self.translation {
+            runs.clone()
+                .into_iter()
+                .for_each(|run| translation.run(core, run));
+        }
         match &mut self.path {
             Path::Plain(plain) => plain.runs(core, runs, memory),
             Path::General(general) => general.runs(core, runs, memory),
@@ -236,6 +261,11 @@ impl Caches {
             Path::General(general) => general.flush(memory),
         }
     }
+}
+
+fn translation_beside(config: &Config, cores: usize) -> Option<Box<Translation>> {
+    let beside = config.translation.as_ref().filter(|_| !config.walks_are_cached());
+    beside.map(|config| Box::new(Translation::new(config, cores)))
 }
 
 fn check(config: &Config, cores: usize) -> Result<(), ConfigError> {

@@ -38,6 +38,8 @@ pub struct Field<C: 'static> {
     pub get: fn(&C) -> u64,
 }
 
+pub(crate) use counters;
+
 counters! {
     /// What happened at one level on behalf of one owner, in lines, beyond [`LevelCounters`](crate::LevelCounters).
     LevelDetail {
@@ -71,6 +73,10 @@ counters! {
         prefetch_lookups,
         /// Of these, those that missed.
         prefetch_lookup_misses,
+        /// Entries of the page table that walks looked up.
+        walk_lookups,
+        /// Of these, those that missed.
+        walk_lookup_misses,
         /// Lines that this level's prefetcher asked for, those that were there already not counted.
         prefetches_issued,
         /// Lines that it asked for though they were there.

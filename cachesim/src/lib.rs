@@ -7,7 +7,9 @@
 //! kept per *owner*, an index that the caller chooses (an operator, a site, an object, or a combination of them).
 //! Beside the caches, [`locality`] measures what no single machine decides: reuse, lifetimes, strides, sharing.
 //!
-//! What is not: coherence among private caches, TLBs, and time. Two cores that write one line each keep a
+//! Addresses may be translated: TLBs and page walks, [`TranslationConfig`].
+//!
+//! What is not: coherence among private caches, and time. Two cores that write one line each keep a
 //! dirty copy of it.
 //!
 //! The crate does no I/O and knows no process: addresses go in, counters and the requests to memory come out.
@@ -30,6 +32,7 @@
 //!         name: "l1d".into(), contents: Contents::Data, scope: Scope::Private, bytes: 32 << 10, ways: 8,
 //!         options: LevelOptions::default(),
 //!     }],
+//!     translation: None,
 //! };
 //! let mut caches = Caches::new(&config, 1)?;
 //! caches.reserve_owners(1);
@@ -60,14 +63,16 @@ pub mod replacement;
 mod run;
 mod runs;
 mod set_index;
+mod translation;
 
 pub use caches::{Caches, DirtyLine, Holder};
 pub use config::{
-    CacheConfig, Config, ConfigError, Contents, Inclusion, LevelOptions, Partition, PartitionBy, Scope,
-    WritePolicy,
+    CacheConfig, Config, ConfigError, Contents, Inclusion, LevelOptions, PageSize, Partition, PartitionBy,
+    Scope, TlbConfig, TranslationConfig, Walks, WritePolicy,
 };
 pub use detail::{Field, LevelDetail};
 pub use ledger::{Cause, Ledger, LevelCounters, OwnerCounters};
 pub use memory::Memory;
 pub use owner::OwnerTraits;
 pub use run::{AccessKind, Operand, Run};
+pub use translation::TranslationCounters;

@@ -26,6 +26,7 @@ fn refused(line_bytes: u32, levels: &[CacheConfig]) -> String {
         &Config {
             line_bytes,
             levels: levels.to_vec(),
+            translation: None,
         },
         2,
     )
@@ -86,6 +87,7 @@ fn what_cannot_be_simulated_is_refused() {
     let one = Config {
         line_bytes: 64,
         levels: vec![l1],
+        translation: None,
     };
     assert_eq!(Caches::new(&one, 0).unwrap_err(), ConfigError::NoCores);
 }
@@ -95,6 +97,7 @@ fn a_last_level_of_491520_sets_holds_exactly_its_size() {
     let config = Config {
         line_bytes: 64,
         levels: vec![level("l3", Contents::Unified, Scope::Shared, 480 << 20, 16)],
+        translation: None,
     };
     let mut caches = Caches::new(&config, 2).unwrap();
     caches.reserve_owners(1);

@@ -66,7 +66,14 @@ fn machines() -> impl Strategy<Value = (Config, usize)> {
             if split && sizes.len() == 2 && sizes[1].0 % 2 == 0 {
                 levels.pop(); // a lone data cache: fetches are not simulated
             }
-            (Config { line_bytes, levels }, cores)
+            (
+                Config {
+                    line_bytes,
+                    levels,
+                    translation: None,
+                },
+                cores,
+            )
         })
 }
 

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use memloupe_cachesim::{
     AccessKind, CacheConfig, Caches, Config, Contents, Inclusion, LevelDetail, LevelOptions, Memory, Operand,
-    OwnerTraits, Partition, PartitionBy, Run, Scope, WritePolicy, prefetch, replacement,
+    OwnerTraits, PageSize, Partition, PartitionBy, Run, Scope, TlbConfig, TranslationConfig, Walks,
+    WritePolicy, prefetch, replacement,
 };
 use proptest::prelude::*;
 
@@ -98,6 +99,34 @@ fn level() -> impl Strategy<Value = (u32, u64, LevelOptions)> {
     (1u32..=6, 1u64..=4).prop_flat_map(|(ways, sets)| (Just(ways), Just(sets), options(ways)))
 }
 
+/// Pages hold 64 lines: a few TLB entries do for some of what is touched, not for all.
+fn translation() -> impl Strategy<Value = TranslationConfig> {
+    let tlb = || {
+        (1u32..=2, 1u32..=2).prop_map(|(ways, sets)| TlbConfig {
+            entries: ways * sets,
+            ways,
+        })
+    };
+    let some = || {
+        proptest::option::of((1u32..=2, 1u32..=2)).prop_map(|shape| {
+            shape.map(|(ways, sets)| TlbConfig {
+                entries: ways * sets,
+                ways,
+            })
+        })
+    };
+    (tlb(), some(), some(), proptest::array::uniform3(0u32..3)).prop_map(
+        |(data, instruction, unified, walk_cache_entries)| TranslationConfig {
+            page: PageSize::Base,
+            data,
+            instruction,
+            unified,
+            walks: Walks::Cached,
+            walk_cache_entries,
+        },
+    )
+}
+
 /// Two to four levels; some combinations do not validate and are mended or left out.
 fn machines() -> impl Strategy<Value = (Config, usize)> {
     (
@@ -105,8 +134,9 @@ fn machines() -> impl Strategy<Value = (Config, usize)> {
         any::<(bool, bool)>(),
         0usize..=4,
         1usize..=4,
+        proptest::option::weighted(0.4, translation()),
     )
-        .prop_map(|(sizes, (split, clustered), first_shared, cores)| {
+        .prop_map(|(sizes, (split, clustered), first_shared, cores, translation)| {
             let line_bytes = 64;
             let levels = sizes
                 .into_iter()
@@ -146,6 +176,7 @@ fn machines() -> impl Strategy<Value = (Config, usize)> {
                 Config {
                     line_bytes: 64,
                     levels: levels.collect(),
+                    translation,
                 },
                 cores,
             )

@@ -30,6 +30,7 @@ fn cache(sets: u64, ways: u32, options: LevelOptions) -> Caches {
     let config = Config {
         line_bytes: 64,
         levels: vec![level],
+        translation: None,
     };
     let mut caches = Caches::on_general_path(&config, 1).unwrap();
     caches.reserve_owners(OWNERS as usize);

@@ -69,6 +69,7 @@ fn machines() -> impl Strategy<Value = (Config, usize)> {
                 Config {
                     line_bytes: 64,
                     levels,
+                    translation: None,
                 },
                 depth.min(2),
             )
@@ -82,6 +83,7 @@ fn machines() -> impl Strategy<Value = (Config, usize)> {
                 level(2, Unified, Private, 1024, 20),
                 level(3, Unified, Shared, 32768, 12),
             ],
+            translation: None,
         },
         1,
     ));

@@ -24,6 +24,7 @@ mod resolve;
 mod system;
 pub mod timed;
 mod timing;
+mod translation;
 
 pub use answer::Answer;
 pub use error::{MachineError, Place};

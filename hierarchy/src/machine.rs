@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use memloupe_cachesim::{CacheConfig, Config, Contents, LevelOptions, Scope};
+use memloupe_cachesim::{CacheConfig, Config, Contents, LevelOptions, Scope, TranslationConfig};
 use serde::{Serialize, Serializer};
 
 use crate::cache_options;
 use crate::dram::Dram;
 use crate::error::MachineError;
 use crate::quantity::{BYTES, CYCLES, HERTZ, PICOSECONDS};
+use crate::translation;
 
 /// A resolved machine: nothing left to look up.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -25,6 +26,9 @@ pub struct Machine {
     pub core: Core,
     /// The caches from the core outwards.
     pub caches: Vec<Cache>,
+    /// How addresses are translated; `None` if that is not simulated.
+    #[serde(serialize_with = "translation::serialize")]
+    pub translation: Option<TranslationConfig>,
     /// What lies below the last level.
     pub memory: MemoryDevice,
 }
@@ -115,6 +119,7 @@ impl Machine {
         Config {
             line_bytes: self.line_bytes(),
             levels: self.caches.iter().map(level).collect(),
+            translation: self.translation.clone(),
         }
     }
 
@@ -206,6 +211,16 @@ impl fmt::Display for Machine {
                 writeln!(f, "mshrs = {mshrs}")?;
             }
             for (key, value) in cache_options::write(&cache.options, cache.line_bytes) {
+                writeln!(f, "{key} = {value}")?;
+            }
+        }
+        if let Some(translation) = &self.translation {
+            let mut table = None;
+            for (key, value) in translation::write(translation) {
+                let (within, key) = key.rsplit_once('.').unwrap_or(("", key));
+                if table.replace(within) != Some(within) {
+                    writeln!(f, "\n[{within}]")?;
+                }
                 writeln!(f, "{key} = {value}")?;
             }
         }

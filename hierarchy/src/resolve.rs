@@ -14,6 +14,7 @@ use crate::machine_file::MachineFile;
 use crate::nearest::nearest;
 use crate::presets::{HOST, PRESETS, Preset};
 use crate::quantity::{BYTES, HERTZ, PICOSECONDS};
+use crate::translation;
 
 impl Machine {
     /// The machine of a preset's name or of a machine file's path.
@@ -179,6 +180,7 @@ fn build(file: &MachineFile, mut notes: Vec<String>) -> Result<Machine, MachineE
         notes,
         core,
         caches,
+        translation: translation::read(file)?,
         memory,
     })
 }

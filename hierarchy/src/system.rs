@@ -2,7 +2,9 @@
 
 use std::ops::AddAssign;
 
-use memloupe_cachesim::{Caches, LevelCounters, LevelDetail, Memory, OwnerCounters, OwnerTraits, Run};
+use memloupe_cachesim::{
+    Caches, LevelCounters, LevelDetail, Memory, OwnerCounters, OwnerTraits, Run, TranslationCounters,
+};
 
 use crate::dram::{Dram, DramCounters};
 use crate::error::MachineError;
@@ -16,6 +18,8 @@ pub struct Counters {
     pub levels: Vec<LevelCounters>,
     /// What else was counted, one entry per level; empty if every level is a plain cache, which has nothing else.
     pub details: Vec<LevelDetail>,
+    /// Translation; zero if the machine has none.
+    pub translation: TranslationCounters,
     /// What belongs to no level.
     pub accesses: OwnerCounters,
     /// The memory below the last level.
@@ -38,6 +42,7 @@ impl AddAssign<&Counters> for Counters {
         for (mine, theirs) in self.details.iter_mut().zip(&other.details) {
             *mine += theirs;
         }
+        self.translation += &other.translation;
         self.accesses += &other.accesses;
         self.dram += &other.dram;
     }
@@ -237,6 +242,9 @@ impl System {
             for (sum, detail) in sum.details.iter_mut().zip(details) {
                 *sum += detail;
             }
+        }
+        if let Some(translation) = self.caches.translation(owner) {
+            sum.translation += translation;
         }
         sum.accesses += ledger.owner(owner);
         sum.dram += self.dram.counters(owner);

@@ -60,6 +60,13 @@ pub enum ConfigError {
         /// The split level.
         level: String,
     },
+    /// A TLB or page-walk cache that cannot be simulated.
+    Translation {
+        /// Which.
+        buffer: &'static str,
+        /// What is wrong.
+        message: String,
+    },
     /// An option of a level has a value that cannot be simulated, or not together with others.
     Option {
         /// The level.
@@ -118,6 +125,7 @@ impl fmt::Display for ConfigError {
                     "{level}: a data or instruction cache cannot lie below a unified one"
                 )
             }
+            ConfigError::Translation { buffer, message } => write!(f, "{buffer}: {message}"),
             ConfigError::Option {
                 level,
                 option,

@@ -2,6 +2,7 @@
 
 mod error;
 mod options;
+mod translation;
 
 use std::fmt;
 
@@ -9,6 +10,7 @@ use crate::cache::most_ways;
 
 pub use error::ConfigError;
 pub use options::{Inclusion, LevelOptions, Partition, PartitionBy, WritePolicy};
+pub use translation::{PageSize, TlbConfig, TranslationConfig, Walks};
 
 /// What a cache may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +89,8 @@ pub struct Config {
     pub line_bytes: u32,
     /// The levels from the core outwards. An access walks those that may hold what it asks for, in this order.
     pub levels: Vec<CacheConfig>,
+    /// TLBs and page walks; `None`: addresses are not translated.
+    pub translation: Option<TranslationConfig>,
 }
 
 impl Config {
@@ -120,7 +124,16 @@ impl Config {
             let reasons = level.options.beyond_plain().into_iter();
             reasons.map(move |reason| format!("{name}: {reason}"))
         };
-        self.levels.iter().flat_map(of_level).collect()
+        let walks = self
+            .walks_are_cached()
+            .then(|| "page walks read in the caches".into());
+        self.levels.iter().flat_map(of_level).chain(walks).collect()
+    }
+
+    /// Whether page walks read in the caches.
+    pub(crate) fn walks_are_cached(&self) -> bool {
+        let translation = self.translation.as_ref();
+        translation.is_some_and(|translation| translation.walks == Walks::Cached)
     }
 
     /// Sets of the level at `position`; the configuration must be valid.
@@ -143,6 +156,16 @@ impl Config {
         }
         if self.data_path().is_empty() {
             return Err(ConfigError::NoDataLevel);
+        }
+        if let Some((buffer, message)) = self.translation.as_ref().and_then(TranslationConfig::mistake) {
+            return Err(ConfigError::Translation { buffer, message });
+        }
+        if self.walks_are_cached() && self.line_bytes > PageSize::Base.bytes() as u32 {
+            let message = format!("lines of {} B are larger than a page table", self.line_bytes);
+            return Err(ConfigError::Translation {
+                buffer: "page walks",
+                message,
+            });
         }
         let plain = self.general_path_reasons().is_empty();
         for position in 0..self.levels.len() {

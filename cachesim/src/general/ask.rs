@@ -10,6 +10,8 @@ pub(super) enum Why {
     Program(Cause),
     /// The prefetcher's of a level nearer to the core, or of the level itself.
     Prefetcher,
+    /// Of page walks.
+    Walker,
 }
 
 /// A request for a line.

@@ -2,7 +2,7 @@
 //!
 //! Modelled: any replacement policy, write-back and write-through, allocation on writes or not, inclusion and exclusion,
 //! sectors, hashed slices, victim caches, merging write buffers, misses in flight, way partitioning and bypass, and the
-//! classes of misses. The files of this folder say each for itself what it models and what not. Not modelled: time, and
+//! classes of misses, page walks through the caches. The files of this folder say each for itself what it models and what not. Not modelled: time, and
 //! physical addresses. Where every level is plain, the results equal those of the plain path.
 //!
 //! # Order of events
@@ -34,6 +34,7 @@ use crate::ledger::Ledger;
 use crate::memory::Memory;
 use crate::owner::OwnerTraits;
 use crate::run::Run;
+use crate::translation::Translation;
 
 use instance::Instance;
 use request::Hierarchy;
@@ -60,6 +61,8 @@ pub(crate) struct General {
     owners: Vec<OwnerTraits>,
     // What prefetchers asked for during the access at work: instance, line, owner.
     queue: Vec<(usize, u64, u32)>,
+    // If page walks read in the caches.
+    translation: Option<Translation>,
     ledger: Ledger,
     details: Details,
 }
@@ -114,6 +117,11 @@ impl General {
             instances,
             owners: Vec::new(),
             queue: Vec::new(),
+            translation: config
+                .translation
+                .as_ref()
+                .filter(|_| config.walks_are_cached())
+                .map(|config| Translation::new(config, cores)),
             ledger: Ledger::new(config.levels.len()),
             details: Details::new(config.levels.len()),
         }
@@ -122,6 +130,9 @@ impl General {
     pub(crate) fn reserve_owners(&mut self, owners: usize) {
         self.ledger.reserve_owners(owners);
         self.details.reserve_owners(owners);
+        if let Some(translation) = &mut self.translation {
+            translation.reserve_owners(owners);
+        }
         let first_new = self.owners.len() as u32;
         self.owners
             .extend((first_new..owners as u32).map(OwnerTraits::of_owner));
@@ -137,6 +148,10 @@ impl General {
 
     pub(crate) fn details(&self, owner: u32) -> &[LevelDetail] {
         self.details.levels(owner)
+    }
+
+    pub(crate) fn translation(&self) -> Option<&Translation> {
+        self.translation.as_ref()
     }
 
     pub(crate) fn cores(&self) -> usize {

@@ -44,6 +44,10 @@ impl<M: Memory> Hierarchy<'_, M> {
                 let detail = self.general.details.level_mut(ask.owner, instance.level);
                 detail.prefetch_lookups += 1;
             }
+            Why::Walker => {
+                let detail = self.general.details.level_mut(ask.owner, instance.level);
+                detail.walk_lookups += 1;
+            }
         }
         let Some(place) = instance.array.find(ask.line) else {
             return self.miss(at, ask, &request);
@@ -65,7 +69,7 @@ impl<M: Memory> Hierarchy<'_, M> {
     }
 
     fn observe_hit(&mut self, at: usize, place: Place, ask: &Ask) {
-        if ask.why == Why::Prefetcher {
+        if !matches!(ask.why, Why::Program(_)) {
             return;
         }
         let instance = &mut self.general.instances[at];
@@ -104,6 +108,10 @@ impl<M: Memory> Hierarchy<'_, M> {
                 let detail = self.general.details.level_mut(ask.owner, level);
                 detail.prefetch_lookup_misses += 1;
             }
+            Why::Walker => {
+                let detail = self.general.details.level_mut(ask.owner, level);
+                detail.walk_lookup_misses += 1;
+            }
         }
         if observed {
             self.observe_miss(at, ask);
@@ -140,7 +148,7 @@ impl<M: Memory> Hierarchy<'_, M> {
     }
 
     fn observe_miss(&mut self, at: usize, ask: &Ask) {
-        if ask.why == Why::Prefetcher {
+        if !matches!(ask.why, Why::Program(_)) {
             return;
         }
         let instance = &mut self.general.instances[at];

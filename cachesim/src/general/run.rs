@@ -5,6 +5,7 @@ use super::request::Hierarchy;
 use crate::memory::Memory;
 use crate::replacement::Purpose;
 use crate::run::{AccessKind, Operand, Run};
+use crate::translation::Translation;
 
 impl<M: Memory> Hierarchy<'_, M> {
     pub(super) fn run(&mut self, run: Run<'_>) {
@@ -63,7 +64,9 @@ impl<M: Memory> Hierarchy<'_, M> {
                 self.general.ledger.total_misses(self.general.instances[at].level)
             })
         };
-        misses(core.data) + misses(core.fetch)
+        let translation = self.general.translation.as_ref();
+        let untranslated = translation.map_or(0, Translation::first_level_misses);
+        misses(core.data) + misses(core.fetch) + untranslated
     }
 
     fn count_hits(&mut self, operand: &Operand, i: u64, times: u64) {
@@ -72,6 +75,9 @@ impl<M: Memory> Hierarchy<'_, M> {
             AccessKind::Fetch => core.fetch,
             _ => core.data,
         };
+        if let Some(translation) = &mut self.general.translation {
+            translation.count_hits(self.core, operand, i, times);
+        }
         let Some(at) = first_level else { return };
         let (first, last) = operand.lines(i, self.general.line_shift);
         let level = self.general.instances[at].level;
@@ -82,6 +88,31 @@ impl<M: Memory> Hierarchy<'_, M> {
         }
     }
 
+    /// Translates what `operand` touches in iteration `i`; walks read in the caches, from the data cache nearest to the
+    /// core outwards.
+    fn translate(&mut self, operand: &Operand, i: u64) {
+        let pages = self.general.translation.as_ref().map(|t| t.pages(operand, i));
+        let Some((first, last)) = pages else { return };
+        for page in first..=last {
+            let translation = self.general.translation.as_mut();
+            let walk = translation.and_then(|t| t.translate(self.core, operand.kind, page, operand.owner));
+            let Some(walk) = walk else { continue };
+            let first_level = self.general.cores[self.core].data;
+            for entry in walk.entries() {
+                let ask = Ask {
+                    line: entry >> self.general.line_shift & self.general.line_mask,
+                    owner: operand.owner,
+                    core: self.core,
+                    why: Why::Walker,
+                    purpose: Purpose::Load,
+                    write: false,
+                    takes_dirty: false,
+                };
+                self.access(first_level, &ask);
+            }
+        }
+    }
+
     #[inline(always)]
     fn operand(&mut self, operand: &Operand, i: u64) {
         let core = &self.general.cores[self.core];
@@ -89,6 +120,9 @@ impl<M: Memory> Hierarchy<'_, M> {
             AccessKind::Fetch => core.fetch,
             _ => core.data,
         };
+        if self.general.translation.is_some() {
+            self.translate(operand, i);
+        }
         let Some(first_level) = first_level else {
             return;
         };

@@ -116,6 +116,7 @@ fn fully_associative_misses(all: &[Access], lines: u32) -> u64 {
             ways: lines,
             options: memloupe_cachesim::LevelOptions::default(),
         }],
+        translation: None,
     };
     let mut caches = Caches::new(&config, 1).expect("a cache of one set");
     caches.reserve_owners(1);

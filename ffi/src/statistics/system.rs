@@ -1,6 +1,6 @@
 //! A system's counters as JSON, under the names that reports use.
 
-use memloupe_cachesim::{Cause, LevelDetail};
+use memloupe_cachesim::{Cause, LevelDetail, TranslationCounters};
 use memloupe_hierarchy::{Counters, System};
 use serde_json::{Map, Value, json};
 
@@ -33,6 +33,9 @@ fn object(system: &System, counters: &Counters) -> Value {
         for field in LevelDetail::FIELDS {
             object.insert(format!("{level}_{}", field.name), (field.get)(detail).into());
         }
+    }
+    for field in TranslationCounters::FIELDS {
+        object.insert(field.name.into(), (field.get)(&counters.translation).into());
     }
     for (name, value) in [
         ("straddles", counters.accesses.straddles),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use memloupe_attribute::{CodeAddress, Contexts, Location, Objects, Probes, Row, RowKey, Sample, Symbolizer};
-use memloupe_cachesim::LevelDetail;
+use memloupe_cachesim::{LevelDetail, TranslationCounters};
 use memloupe_hierarchy::{Counters, System};
 use memloupe_stream::{AccessKind, Consumer, Engine, SiteId, SiteTable};
 
@@ -267,18 +267,27 @@ fn fact(row: Row, sites: &SiteTable, site_index: impl FnOnce(SiteId) -> u32) -> 
 }
 
 fn detail(counters: &Counters, level: usize, name: &str) -> u64 {
+    if level == counters.levels.len() {
+        let field = TranslationCounters::FIELDS
+            .iter()
+            .find(|field| field.name == name);
+        return field.map_or(0, |field| (field.get)(&counters.translation));
+    }
     let field = LevelDetail::FIELDS.iter().find(|field| field.name == name);
     field
         .zip(counters.details.get(level))
         .map_or(0, |(field, detail)| (field.get)(detail))
 }
 
-/// The counters of levels beyond plain caches that are not zero.
+/// The counters of translation and of levels beyond plain caches that are not zero.
 fn details_of(system: &System) -> Vec<(usize, String)> {
     let totals = system.totals();
     let names = LevelDetail::FIELDS.iter().map(|field| field.name);
-    (0..totals.details.len())
-        .flat_map(|level| names.clone().map(move |name| (level, name)))
+    let translation = TranslationCounters::FIELDS
+        .iter()
+        .map(|field| (totals.levels.len(), field.name));
+    translation
+        .chain((0..totals.details.len()).flat_map(|level| names.clone().map(move |name| (level, name))))
         .filter(|&(level, name)| detail(&totals, level, name) > 0)
         .map(|(level, name)| (level, name.to_owned()))
         .collect()

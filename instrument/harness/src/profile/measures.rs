@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use memloupe_cachesim::LevelDetail;
+use memloupe_cachesim::{LevelDetail, TranslationCounters};
 
 use super::FOOTPRINT_LINE_BYTES;
 
@@ -36,7 +36,7 @@ pub struct Measures {
     pub flops: u64,
     /// Each cache level, in the order of [`Summary::levels`](super::Summary::levels).
     pub levels: Vec<LevelCounts>,
-    /// What else levels count, in the order of [`Summary::details`](super::Summary::details).
+    /// What else levels and translation count, in the order of [`Summary::details`](super::Summary::details).
     pub details: Vec<u64>,
     /// Bytes read from DRAM.
     pub dram_read_bytes: u64,
@@ -200,6 +200,13 @@ pub enum Measure {
     Misses(usize),
     /// Writebacks of a level.
     Writebacks(usize),
+    /// What translation counts.
+    Translation {
+        /// Position in `TranslationCounters::FIELDS`.
+        field: usize,
+        /// Position in [`Measures::details`].
+        position: usize,
+    },
     /// What else a level counts.
     Detail {
         /// The level.
@@ -237,6 +244,12 @@ impl Measure {
     /// tables. Details that this version does not know are left out.
     pub(super) fn all(levels: usize, details: &[(usize, String)], dram: bool) -> Vec<Self> {
         let known = |(position, (level, name)): (usize, &(usize, String))| {
+            if *level == levels {
+                let field = TranslationCounters::FIELDS
+                    .iter()
+                    .position(|field| field.name == name)?;
+                return Some(Self::Translation { field, position });
+            }
             let field = LevelDetail::FIELDS.iter().position(|field| field.name == name)?;
             (*level < levels).then_some(Self::Detail {
                 level: *level,
@@ -274,6 +287,7 @@ impl Measure {
             Self::LineAccesses(level) => format!("{}_accesses", levels[level]),
             Self::Misses(level) => format!("{}_misses", levels[level]),
             Self::Writebacks(level) => format!("{}_writebacks", levels[level]),
+            Self::Translation { field, .. } => TranslationCounters::FIELDS[field].name.to_owned(),
             Self::Detail { level, field, .. } => {
                 format!("{}_{}", levels[level], LevelDetail::FIELDS[field].name)
             }
@@ -291,6 +305,9 @@ impl Measure {
             }
             Self::Misses(level) => format!("line accesses that missed in {}", levels[level].to_uppercase()),
             Self::Writebacks(level) => format!("dirty lines that {} sent down", levels[level].to_uppercase()),
+            Self::Translation { field, .. } => {
+                TranslationCounters::FIELDS[field].meaning.trim_start().to_owned()
+            }
             Self::Detail { level, field, .. } => {
                 let meaning = LevelDetail::FIELDS[field].meaning.trim_start();
                 format!("{}: {meaning}", levels[level].to_uppercase())
@@ -304,9 +321,11 @@ impl Measure {
         match self {
             Self::Scalar(index) => SCALARS[index].unit,
             Self::Footprint => Unit::Bytes,
-            Self::LineAccesses(_) | Self::Misses(_) | Self::Writebacks(_) | Self::Detail { .. } => {
-                Unit::Count
-            }
+            Self::LineAccesses(_)
+            | Self::Misses(_)
+            | Self::Writebacks(_)
+            | Self::Translation { .. }
+            | Self::Detail { .. } => Unit::Count,
         }
     }
 
@@ -319,7 +338,9 @@ impl Measure {
             Self::LineAccesses(level) => measures.levels[level].line_accesses,
             Self::Misses(level) => measures.levels[level].misses,
             Self::Writebacks(level) => measures.levels[level].writebacks,
-            Self::Detail { position, .. } => measures.details.get(position).copied().unwrap_or(0),
+            Self::Translation { position, .. } | Self::Detail { position, .. } => {
+                measures.details.get(position).copied().unwrap_or(0)
+            }
         }
     }
 
@@ -331,7 +352,7 @@ impl Measure {
             Self::LineAccesses(level) => Some(&mut measures.levels[level].line_accesses),
             Self::Misses(level) => Some(&mut measures.levels[level].misses),
             Self::Writebacks(level) => Some(&mut measures.levels[level].writebacks),
-            Self::Detail { position, .. } => {
+            Self::Translation { position, .. } | Self::Detail { position, .. } => {
                 let least = measures.details.len().max(position + 1);
                 measures.details.resize(least, 0);
                 measures.details.get_mut(position)

@@ -38,7 +38,8 @@ pub struct Summary {
     pub machines: Vec<String>,
     /// Names of the cache levels, nearest first ("l1d", "l1i", "l2", "l3").
     pub levels: Vec<String>,
-    /// What levels beyond plain caches count besides: position of the level, and name of the counter. Those that are zero
+    /// What translation and levels beyond plain caches count besides: position of the level, or the number of levels for
+    /// translation, and name of the counter. Those that are zero
     /// in the whole run are left out.
     pub details: Vec<(usize, String)>,
     /// Whether DRAM was simulated.
