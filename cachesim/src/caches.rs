@@ -273,5 +273,5 @@ fn check(config: &Config, cores: usize) -> Result<(), ConfigError> {
     if cores == 0 {
         return Err(ConfigError::NoCores);
     }
-    Ok(())
+    config.validate_cores(cores)
 }

@@ -99,6 +99,18 @@ counters! {
         capacity,
         /// Misses that it would not have had.
         conflict,
+        /// Misses on lines that another core's store had taken away.
+        coherence,
+        /// Lines that a core's store took away from other cores; they are removals too.
+        invalidations,
+        /// At the directory: stores to lines that the core held without the right to write.
+        upgrades,
+        /// At the directory: requests that another core's cache answered.
+        interventions,
+        /// At the directory: accesses of a core to what another has written since its store took the line away.
+        true_sharing,
+        /// At the directory: accesses to such a line, but not to what was written.
+        false_sharing,
     }
 }
 

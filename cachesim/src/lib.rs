@@ -9,8 +9,8 @@
 //!
 //! Addresses may be translated: TLBs and page walks, [`TranslationConfig`].
 //!
-//! What is not: coherence among private caches, and time. Two cores that write one line each keep a
-//! dirty copy of it.
+//! What is not: time. Private caches are coherent only where a level has a directory ([`LevelOptions::coherence`]): without one,
+//! two cores that write one line each keep a dirty copy of it.
 //!
 //! The crate does no I/O and knows no process: addresses go in, counters and the requests to memory come out.
 //!
@@ -68,7 +68,7 @@ mod translation;
 pub use caches::{Caches, DirtyLine, Holder};
 pub use config::{
     CacheConfig, Config, ConfigError, Contents, Inclusion, LevelOptions, PageSize, Partition, PartitionBy,
-    Scope, TlbConfig, TranslationConfig, Walks, WritePolicy,
+    Protocol, Scope, TlbConfig, TranslationConfig, Walks, WritePolicy,
 };
 pub use detail::{Field, LevelDetail};
 pub use ledger::{Cause, Ledger, LevelCounters, OwnerCounters};

@@ -96,8 +96,9 @@ impl Operand {
         (first >> line_shift, last >> line_shift)
     }
 
+    /// Addresses of the first and the last byte that iteration `i` touches.
     #[inline(always)]
-    fn span(&self, i: u64) -> (u64, u64) {
+    pub(crate) fn span(&self, i: u64) -> (u64, u64) {
         let first = self.address.wrapping_add((self.stride as u64).wrapping_mul(i));
         (first, first.saturating_add(u64::from(self.bytes.max(1)) - 1))
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use memloupe_cachesim::{
     AccessKind, CacheConfig, Caches, Config, Contents, Inclusion, LevelDetail, LevelOptions, Memory, Operand,
-    OwnerTraits, PageSize, Partition, PartitionBy, Run, Scope, TlbConfig, TranslationConfig, Walks,
+    OwnerTraits, PageSize, Partition, PartitionBy, Protocol, Run, Scope, TlbConfig, TranslationConfig, Walks,
     WritePolicy, prefetch, replacement,
 };
 use proptest::prelude::*;
@@ -89,6 +89,7 @@ fn options(ways: u32) -> impl Strategy<Value = LevelOptions> {
             write_buffer_lines,
             prefetcher,
             partition,
+            coherence: None,
             classify,
             opt_bound,
         },
@@ -135,52 +136,62 @@ fn machines() -> impl Strategy<Value = (Config, usize)> {
         0usize..=4,
         1usize..=4,
         proptest::option::weighted(0.4, translation()),
+        proptest::option::weighted(0.6, proptest::sample::select(Protocol::ALL.to_vec())),
     )
-        .prop_map(|(sizes, (split, clustered), first_shared, cores, translation)| {
-            let line_bytes = 64;
-            let levels = sizes
-                .into_iter()
-                .enumerate()
-                .map(|(position, (ways, sets, mut options))| {
-                    let contents = match (split, position) {
-                        (true, 0) => Contents::Data,
-                        (true, 1) => Contents::Instruction,
-                        _ => Contents::Unified,
-                    };
-                    if position == 0 || contents != Contents::Unified {
-                        options.inclusion = Inclusion::Nine;
-                    }
-                    if options.inclusion == Inclusion::Inclusive
-                        && let Some(partition) = &mut options.partition
-                    {
-                        partition
-                            .masks
-                            .iter_mut()
-                            .filter(|mask| **mask == 0)
-                            .for_each(|mask| *mask = 1);
-                    }
-                    CacheConfig {
-                        name: format!("level {position}"),
-                        contents,
-                        scope: match position.cmp(&first_shared) {
-                            std::cmp::Ordering::Less => Scope::Private,
-                            std::cmp::Ordering::Equal if clustered => Scope::Cluster(2),
-                            _ => Scope::Shared,
-                        },
-                        bytes: u64::from(ways * options.sectors * options.slices) * sets * line_bytes,
-                        ways,
-                        options,
-                    }
-                });
-            (
-                Config {
-                    line_bytes: 64,
-                    levels: levels.collect(),
-                    translation,
-                },
-                cores,
-            )
-        })
+        .prop_map(
+            |(sizes, (split, clustered), first_shared, cores, translation, protocol)| {
+                let line_bytes = 64;
+                let levels = sizes
+                    .into_iter()
+                    .enumerate()
+                    .map(|(position, (ways, sets, mut options))| {
+                        let contents = match (split, position) {
+                            (true, 0) => Contents::Data,
+                            (true, 1) => Contents::Instruction,
+                            _ => Contents::Unified,
+                        };
+                        if position == 0 || contents != Contents::Unified {
+                            options.inclusion = Inclusion::Nine;
+                        }
+                        if position > 0
+                            && position == first_shared
+                            && !clustered
+                            && contents == Contents::Unified
+                        {
+                            options.coherence = protocol;
+                        }
+                        if options.inclusion == Inclusion::Inclusive
+                            && let Some(partition) = &mut options.partition
+                        {
+                            partition
+                                .masks
+                                .iter_mut()
+                                .filter(|mask| **mask == 0)
+                                .for_each(|mask| *mask = 1);
+                        }
+                        CacheConfig {
+                            name: format!("level {position}"),
+                            contents,
+                            scope: match position.cmp(&first_shared) {
+                                std::cmp::Ordering::Less => Scope::Private,
+                                std::cmp::Ordering::Equal if clustered => Scope::Cluster(2),
+                                _ => Scope::Shared,
+                            },
+                            bytes: u64::from(ways * options.sectors * options.slices) * sets * line_bytes,
+                            ways,
+                            options,
+                        }
+                    });
+                (
+                    Config {
+                        line_bytes: 64,
+                        levels: levels.collect(),
+                        translation,
+                    },
+                    cores,
+                )
+            },
+        )
 }
 
 type Access = (usize, u64, AccessKind, u32);
@@ -262,6 +273,40 @@ fn check_contents(config: &Config, caches: &Caches, cores: usize) -> Result<(), 
     Ok(())
 }
 
+fn is_coherent(config: &Config) -> bool {
+    config
+        .levels
+        .iter()
+        .any(|level| level.options.coherence.is_some())
+}
+
+/// Below a directory one core at most has a line dirty, and with MESI no other then holds it.
+fn check_coherence(config: &Config, caches: &Caches) -> Result<(), TestCaseError> {
+    let directory = config
+        .levels
+        .iter()
+        .position(|level| level.options.coherence.is_some());
+    let Some(at) = directory else { return Ok(()) };
+    for line in 0..LINES {
+        let private: Vec<_> = caches
+            .holders(line * 64)
+            .into_iter()
+            .filter(|holder| holder.level < at)
+            .collect();
+        let Some(dirty) = private.iter().find(|holder| holder.writer.is_some()) else {
+            continue;
+        };
+        let others = || private.iter().filter(|holder| holder.core != dirty.core);
+        prop_assert!(
+            others().all(|other| other.writer.is_none()),
+            "{line} is dirty twice"
+        );
+        let mesi = config.levels[at].options.coherence == Some(Protocol::Mesi);
+        prop_assert!(!mesi || others().count() == 0, "{line} is dirty and shared");
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(800))]
 
@@ -272,6 +317,7 @@ proptest! {
         for (i, &one) in accesses.iter().enumerate() {
             access(&mut caches, &mut memory, one);
             if i % 50 == 0 {
+                check_coherence(&config, &caches)?;
                 check_contents(&config, &caches, cores)?;
             }
         }
@@ -289,7 +335,7 @@ proptest! {
                 misses += counters.total_misses();
             }
             if options.classify {
-                let classes = total(&caches, level, |d| d.compulsory + d.capacity + d.conflict);
+                let classes = total(&caches, level, |d| d.compulsory + d.capacity + d.conflict + d.coherence);
                 prop_assert_eq!(classes, misses);
             }
             let useful = total(&caches, level, |d| d.prefetches_useful);
@@ -306,10 +352,10 @@ proptest! {
         prop_assert_eq!(caches.dirty_lines().count(), 0);
     }
 
-    /// One core, so that the order of stores to a line is that of the program.
+    /// One core, or coherent ones, so that the order of stores to a line is that of the program.
     #[test]
-    fn the_last_store_reaches_memory_last((config, _) in machines(), accesses in accesses()) {
-        let mut caches = new_caches(&config, 1);
+    fn the_last_store_reaches_memory_last((config, cores) in machines(), accesses in accesses()) {
+        let mut caches = new_caches(&config, if is_coherent(&config) { cores } else { 1 });
         let mut memory = Recorder::default();
         let mut last_writer = HashMap::new();
         for (core, line, mut kind, owner) in accesses {
@@ -339,13 +385,14 @@ proptest! {
         let mut caches = new_caches(&config, cores);
         let mut memory = Recorder::default();
         let mut written = HashMap::new();
-        for (_, line, kind, _) in accesses {
+        for (core, line, kind, _) in accesses {
             let owner = (line % u64::from(OWNERS)) as u32;
             let store = kind == AccessKind::Store && written.insert(line * 64, (1, owner)).is_none();
             let kind = if store { AccessKind::Store } else { AccessKind::Load };
             let owner = if store { owner } else { (owner + 1) % OWNERS };
-            // A line belongs to one core: without coherence, copies elsewhere would be stale.
-            access(&mut caches, &mut memory, (line as usize, line, kind, owner));
+            // Without coherence a line belongs to one core: copies elsewhere would be stale.
+            let core = if is_coherent(&config) { core } else { line as usize };
+            access(&mut caches, &mut memory, (core, line, kind, owner));
         }
         caches.flush(&mut memory);
         prop_assert_eq!(memory.writes, written);

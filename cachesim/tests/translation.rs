@@ -221,9 +221,9 @@ fn caches(translation: Option<TranslationConfig>) -> Config {
     Config {
         line_bytes: 64,
         levels: vec![
-            level("l1d", Contents::Data, 1024, 4),
-            level("l1i", Contents::Instruction, 512, 2),
-            level("l2", Contents::Unified, 4096, 8),
+            level("l1d", Contents::Data, 4096, 4),
+            level("l1i", Contents::Instruction, 2048, 2),
+            level("l2", Contents::Unified, 16384, 8),
         ],
         translation,
     }
@@ -271,7 +271,7 @@ proptest! {
     #[test]
     fn walks_read_as_loads_do(translation in translations(), loops in loops()) {
         let mut naive = Naive::new(&translation);
-        let mut plain = Caches::new(&caches(None), 1).unwrap();
+        let mut plain = Caches::on_general_path(&caches(None), 1).unwrap();
         plain.reserve_owners(WALKER as usize + 1);
         let mut expected = Recorder::default();
         for (operands, iterations) in &loops {

@@ -1,7 +1,7 @@
 //! What a machine file may say of a cache beyond its shape: one line of [`OPTIONS`] per key.
 
 use memloupe_cachesim::{
-    Inclusion, LevelOptions, Partition, PartitionBy, WritePolicy, prefetch, replacement,
+    Inclusion, LevelOptions, Partition, PartitionBy, Protocol, WritePolicy, prefetch, replacement,
 };
 
 use crate::error::MachineError;
@@ -201,6 +201,25 @@ pub(crate) const OPTIONS: &[CacheOption] = &[
             let masks = options.partition.iter().flat_map(|partition| &partition.masks);
             let masks: Vec<String> = masks.map(|mask| format!("{mask:#x}")).collect();
             quoted(&masks.join(" "))
+        },
+    },
+    CacheOption {
+        key: "coherence",
+        read: |file, key, options, _| {
+            let values: Vec<_> = std::iter::once(None)
+                .chain(Protocol::ALL.iter().copied().map(Some))
+                .collect();
+            options.coherence = name_of(file, key, &values, |value| {
+                value.map_or("none".into(), |protocol| protocol.to_string())
+            })?;
+            Ok(())
+        },
+        write: |options, _| {
+            quoted(
+                &options
+                    .coherence
+                    .map_or("none".into(), |protocol| protocol.to_string()),
+            )
         },
     },
     CacheOption {

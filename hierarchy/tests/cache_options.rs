@@ -1,6 +1,6 @@
 //! What a machine file may say of a cache beyond its shape: it arrives, survives a round trip, and mistakes are named.
 
-use memloupe_cachesim::{Inclusion, PartitionBy, Scope, WritePolicy};
+use memloupe_cachesim::{Inclusion, PageSize, PartitionBy, Protocol, Scope, Walks, WritePolicy};
 use memloupe_hierarchy::{Machine, System};
 
 const MACHINE: &str = r#"
@@ -52,6 +52,17 @@ partition_by = "class"
 partition_ways = "0xff 0xf00"
 classify = true
 opt_bound = true
+[tlb]
+page = "2 MiB"
+walks = "cached"
+[tlb.data]
+entries = 64
+ways = 4
+[tlb.unified]
+entries = 1536
+ways = 12
+[tlb.walker]
+pde_entries = 32
 [memory]
 device = "DDR4-2400R"
 channels = 1
@@ -86,11 +97,36 @@ fn options_arrive_and_survive_a_round_trip() {
         (partition.by, &partition.masks[..]),
         (PartitionBy::Class, &[0xff, 0xf00][..])
     );
+    let translation = machine.translation.as_ref().unwrap();
+    assert_eq!(
+        (translation.page, translation.walks),
+        (PageSize::Large, Walks::Cached)
+    );
+    assert_eq!((translation.data.entries, translation.data.ways), (64, 4));
+    assert_eq!(
+        (translation.instruction, translation.unified.unwrap().ways),
+        (None, 12)
+    );
+    assert_eq!(translation.walk_cache_entries, [32, 0, 0]);
     assert_eq!(Machine::from_toml("again", &machine.to_toml()).unwrap(), machine);
     System::new(&machine).unwrap();
     let reasons = machine.cache_config().general_path_reasons();
     assert!(
         reasons.iter().any(|reason| reason == "l1d: write-through"),
+        "{reasons:?}"
+    );
+}
+
+#[test]
+fn a_directory_is_named_by_its_protocol() {
+    let text = MACHINE.replace("\"cluster of 2\"", "\"private\"");
+    let text = text.replace("opt_bound = true", "coherence = \"moesi\"");
+    let machine = Machine::from_toml("coherent.toml", &text).unwrap();
+    assert_eq!(machine.caches[2].options.coherence, Some(Protocol::Moesi));
+    assert_eq!(Machine::from_toml("again", &machine.to_toml()).unwrap(), machine);
+    let reasons = machine.cache_config().general_path_reasons();
+    assert!(
+        reasons.iter().any(|reason| reason == "l3: coherence moesi"),
         "{reasons:?}"
     );
 }
@@ -136,6 +172,37 @@ fn mistakes_name_the_key_and_what_it_takes() {
             "sector = \"64 B\"",
             "sector = \"32 B\"",
             "but l1d has 64 B and l2 has 32 B",
+        ),
+        (
+            "\"2 MiB\"",
+            "\"64 KiB\"",
+            "tlb.page: \"64 KiB\" is not one of: 4 KiB, 2 MiB, 1 GiB",
+        ),
+        (
+            "\"cached\"",
+            "\"caches\"",
+            "tlb.walks: \"caches\" is not \"counted\" or \"cached\"",
+        ),
+        (
+            "entries = 64",
+            "entries = 63",
+            "data TLB: 63 entries: it must be a multiple of its 4 ways",
+        ),
+        ("[tlb.data]", "[tlb.date]", "did you mean 'tlb.data'?"),
+        (
+            "[tlb.data]\nentries = 64\nways = 4\n",
+            "",
+            "tlb.data.entries: missing",
+        ),
+        (
+            "opt_bound = true",
+            "coherence = \"mesif\"",
+            "is not one of: none, mesi, moesi",
+        ),
+        (
+            "opt_bound = true",
+            "coherence = \"mesi\"",
+            "l3: coherence: the directory's level must be the first that cores share",
         ),
         (
             "slices = 4",

@@ -7,9 +7,10 @@ mod translation;
 use std::fmt;
 
 use crate::cache::most_ways;
+use crate::general::MOST_CORES;
 
 pub use error::ConfigError;
-pub use options::{Inclusion, LevelOptions, Partition, PartitionBy, WritePolicy};
+pub use options::{Inclusion, LevelOptions, Partition, PartitionBy, Protocol, WritePolicy};
 pub use translation::{PageSize, TlbConfig, TranslationConfig, Walks};
 
 /// What a cache may hold.
@@ -175,6 +176,22 @@ impl Config {
         Ok(())
     }
 
+    /// Refuses more cores than a directory knows.
+    pub(crate) fn validate_cores(&self, cores: usize) -> Result<(), ConfigError> {
+        let directory = self
+            .levels
+            .iter()
+            .position(|level| level.options.coherence.is_some());
+        match directory.filter(|_| cores > MOST_CORES) {
+            Some(at) => self.refuse(
+                at,
+                "coherence",
+                &format!("a directory knows {MOST_CORES} cores, not {cores}"),
+            ),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses what the general path cannot simulate of a valid configuration.
     pub(crate) fn validate_for_general_path(&self) -> Result<(), ConfigError> {
         (0..self.levels.len()).try_for_each(|position| self.validate_shape(position, false))
@@ -261,6 +278,17 @@ impl Config {
                 return refuse(
                     option,
                     &format!("{value} is more than the {most} that are simulated"),
+                );
+            }
+        }
+        if options.coherence.is_some() {
+            let inner_are_private = self.levels[..position]
+                .iter()
+                .all(|inner| inner.scope == Scope::Private);
+            if level.scope != Scope::Shared || !has_inner || !inner_are_private {
+                return refuse(
+                    "coherence",
+                    "the directory's level must be the first that cores share, with private data caches inside, and shared by all",
                 );
             }
         }

@@ -27,6 +27,15 @@ pub enum Inclusion {
     Exclusive,
 }
 
+/// How private caches below a directory are kept coherent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Modified, exclusive, shared, invalid: dirty data that another core asks for is written back.
+    Mesi,
+    /// With owned: it stays dirty where it is, and is handed from cache to cache.
+    Moesi,
+}
+
 /// What an owner's or a core's share of the ways is told by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartitionBy {
@@ -67,6 +76,7 @@ named!(Inclusion {
     Inclusion::Inclusive = "inclusive",
     Inclusion::Exclusive = "exclusive",
 });
+named!(Protocol { Protocol::Mesi = "mesi", Protocol::Moesi = "moesi" });
 named!(PartitionBy { PartitionBy::Core = "core", PartitionBy::Class = "class" });
 
 /// What a level does beyond the plain cache; the default is the plain cache.
@@ -100,7 +110,9 @@ pub struct LevelOptions {
     pub prefetcher: Option<&'static prefetch::Builtin>,
     /// Who may replace what.
     pub partition: Option<Partition>,
-    /// Tell compulsory, capacity and conflict misses apart.
+    /// How a directory at this level keeps the private caches below it coherent; `None`: they are not.
+    pub coherence: Option<Protocol>,
+    /// Tell compulsory, capacity, conflict and coherence misses apart.
     pub classify: bool,
     /// Record the accesses that reach the level, to tell at the end what Belady's OPT would have missed: 12 bytes each.
     pub opt_bound: bool,
@@ -122,6 +134,7 @@ impl Default for LevelOptions {
             write_buffer_lines: 0,
             prefetcher: None,
             partition: None,
+            coherence: None,
             classify: false,
             opt_bound: false,
         }
@@ -153,6 +166,10 @@ impl LevelOptions {
         let prefetcher = self.prefetcher.map_or("", |builtin| builtin.name);
         reason(self.prefetcher.is_some(), format!("prefetcher {prefetcher}"));
         reason(self.partition.is_some(), "way partitioning".into());
+        let protocol = self
+            .coherence
+            .map_or(String::new(), |protocol| protocol.to_string());
+        reason(self.coherence.is_some(), format!("coherence {protocol}"));
         reason(self.classify, "miss classification".into());
         reason(self.opt_bound, "OPT bound".into());
         reasons

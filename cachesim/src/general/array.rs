@@ -345,6 +345,16 @@ impl Array {
             })
     }
 
+    /// Makes `line` clean, if it is there.
+    pub(super) fn clean_line(&mut self, line: u64) {
+        let (block, sector) = (self.block(line), self.sector(line));
+        let set = self.index.set_of(block);
+        if let Some(way) = self.way_of(set, block) {
+            let at = self.at(Place { set, way });
+            self.states[at][DIRTY] &= !(1 << sector);
+        }
+    }
+
     /// Makes every line clean.
     pub(super) fn clean(&mut self) {
         for state in &mut self.states {

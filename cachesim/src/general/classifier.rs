@@ -1,5 +1,5 @@
 //! Why a miss missed. Hill, Smith: Evaluating associativity in CPU caches, IEEE TC 38(12), 1989: compulsory if the line
-//! was never here; capacity if a fully associative LRU cache of the same number of lines misses too; else conflict.
+//! was never here; coherence if another core's store took it away; capacity if a fully associative LRU cache of the same number of lines misses too; else conflict.
 //!
 //! Models the fully associative cache beside the real one, fed with the same accesses and writebacks. Its memory is
 //! about 40 bytes for each line of the cache, and 13 for each line ever seen.
@@ -12,10 +12,13 @@ pub(super) enum MissClass {
     Compulsory,
     Capacity,
     Conflict,
+    Coherence,
 }
 
 // Where a line is: the number of its node, or this.
 const GONE: u32 = u32::MAX;
+// Where a line is that another core took away.
+const TAKEN: u32 = u32::MAX - 1;
 
 #[derive(Debug)]
 struct Node {
@@ -30,6 +33,8 @@ pub(super) struct Classifier {
     places: LineMap<u32>,
     // A ring in the order of last use; node 0 belongs to no line and lies between the newest and the oldest.
     nodes: Vec<Node>,
+    // Nodes of lines that were taken away.
+    free: Vec<u32>,
 }
 
 impl Classifier {
@@ -43,6 +48,7 @@ impl Classifier {
             capacity: lines as usize,
             places: LineMap::default(),
             nodes: vec![ring],
+            free: Vec::new(),
         }
     }
 
@@ -51,6 +57,7 @@ impl Classifier {
         let (class, node) = match self.places.get(&line) {
             None => (MissClass::Compulsory, None),
             Some(&GONE) => (MissClass::Capacity, None),
+            Some(&TAKEN) => (MissClass::Coherence, None),
             Some(&node) => (MissClass::Conflict, Some(node)),
         };
         let node = match node {
@@ -66,7 +73,20 @@ impl Classifier {
         class
     }
 
+    /// Another core takes `line` away.
+    pub(super) fn invalidate(&mut self, line: u64) {
+        if let Some(node) = self.places.insert(line, TAKEN)
+            && node < TAKEN
+        {
+            self.unlink(node);
+            self.free.push(node);
+        }
+    }
+
     fn make_room(&mut self) -> u32 {
+        if let Some(node) = self.free.pop() {
+            return node;
+        }
         if self.nodes.len() <= self.capacity {
             self.nodes.push(Node {
                 line: 0,

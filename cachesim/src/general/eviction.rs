@@ -77,7 +77,7 @@ impl<M: Memory> Hierarchy<'_, M> {
     }
 
     /// A line is about to leave `at`.
-    fn farewell(&mut self, at: usize, copy: &Copy) {
+    pub(super) fn farewell(&mut self, at: usize, copy: &Copy) {
         let instance = &mut self.general.instances[at];
         if let Some(prefetching) = &mut instance.prefetching {
             prefetching.left(copy.line);

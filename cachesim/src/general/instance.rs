@@ -138,6 +138,13 @@ impl Instance {
         self.array.lines().chain(victims)
     }
 
+    pub(super) fn clean_line(&mut self, line: u64) {
+        self.array.clean_line(line);
+        if let Some(copy) = self.victims.as_mut().and_then(|victims| victims.find(line)) {
+            copy.writer = None;
+        }
+    }
+
     pub(super) fn clean(&mut self) {
         self.array.clean();
         if let Some(victims) = &mut self.victims {

@@ -2,7 +2,7 @@
 //!
 //! Modelled: any replacement policy, write-back and write-through, allocation on writes or not, inclusion and exclusion,
 //! sectors, hashed slices, victim caches, merging write buffers, misses in flight, way partitioning and bypass, and the
-//! classes of misses, page walks through the caches. The files of this folder say each for itself what it models and what not. Not modelled: time, and
+//! classes of misses, page walks through the caches, coherence. The files of this folder say each for itself what it models and what not. Not modelled: time, and
 //! physical addresses. Where every level is plain, the results equal those of the plain path.
 //!
 //! # Order of events
@@ -13,6 +13,8 @@
 mod array;
 mod ask;
 mod classifier;
+mod coherence;
+mod directory;
 mod eviction;
 mod fill;
 mod in_flight;
@@ -26,6 +28,8 @@ mod store;
 mod victim_cache;
 mod write_buffer;
 
+pub(crate) use directory::MOST_CORES;
+
 use crate::cache::{ADDRESS_BITS, line_address};
 use crate::caches::Holder;
 use crate::config::Config;
@@ -36,6 +40,7 @@ use crate::owner::OwnerTraits;
 use crate::run::Run;
 use crate::translation::Translation;
 
+use directory::Directory;
 use instance::Instance;
 use request::Hierarchy;
 
@@ -44,6 +49,11 @@ use request::Hierarchy;
 struct Core {
     data: Option<usize>,
     fetch: Option<usize>,
+    // Its instances inside the directory's level, from the core outwards, and the last of these that holds data.
+    private: Vec<usize>,
+    outermost_private: Option<usize>,
+    // Whether a store that misses brings its line into one of them.
+    takes_stores_in: bool,
     // The write-combining buffer of non-temporal stores: line and last writer.
     combining: Option<(u64, u32)>,
     // The line that the last non-temporal load brought past the caches.
@@ -61,6 +71,7 @@ pub(crate) struct General {
     owners: Vec<OwnerTraits>,
     // What prefetchers asked for during the access at work: instance, line, owner.
     queue: Vec<(usize, u64, u32)>,
+    directory: Option<Directory>,
     // If page walks read in the caches.
     translation: Option<Translation>,
     ledger: Ledger,
@@ -103,6 +114,24 @@ impl General {
             instance.inner.sort_unstable_by(|a, b| b.cmp(a));
         }
         let first = |path: Vec<usize>, core: usize| path.first().map(|&level| instance_of(level, core));
+        let coherent = config
+            .levels
+            .iter()
+            .position(|level| level.options.coherence.is_some());
+        let inside = |path: Vec<usize>, core: usize| -> Vec<usize> {
+            let inner = path
+                .into_iter()
+                .filter(|&level| coherent.is_some_and(|outer| level < outer));
+            inner.map(|level| instance_of(level, core)).collect()
+        };
+        let directory = coherent.and_then(|level| {
+            let protocol = config.levels[level].options.coherence?;
+            Some(Directory::new(
+                protocol,
+                first_instance[level],
+                config.line_bytes.trailing_zeros(),
+            ))
+        });
         Self {
             line_shift: config.line_bytes.trailing_zeros(),
             line_mask: u64::MAX >> (u64::BITS - ADDRESS_BITS + config.line_bytes.trailing_zeros()),
@@ -110,6 +139,11 @@ impl General {
                 .map(|core| Core {
                     data: first(config.data_path(), core),
                     fetch: first(config.fetch_path(), core),
+                    private: inside((0..config.levels.len()).collect(), core),
+                    outermost_private: inside(config.data_path(), core).last().copied(),
+                    takes_stores_in: inside(config.data_path(), core)
+                        .iter()
+                        .any(|&at| instances[at].write_allocate),
                     combining: None,
                     streamed: None,
                 })
@@ -117,6 +151,7 @@ impl General {
             instances,
             owners: Vec::new(),
             queue: Vec::new(),
+            directory,
             translation: config
                 .translation
                 .as_ref()

@@ -12,6 +12,7 @@ impl<M: Memory> Hierarchy<'_, M> {
     #[cold]
     pub(super) fn non_temporal_store(&mut self, line: u64, owner: u32) {
         self.general.ledger.owner_mut(owner).non_temporal_lines += 1;
+        self.acquire(line, owner, false);
         let core = &mut self.general.cores[self.core];
         core.streamed.take_if(|streamed| *streamed == line);
         let mut at = core.data;
@@ -74,6 +75,7 @@ impl<M: Memory> Hierarchy<'_, M> {
             self.memory
                 .write(line_address(line, self.general.line_shift), 1, writer);
         }
+        self.publish(line);
         let request = Request {
             line,
             site: self.site(owner),

@@ -110,6 +110,9 @@ impl<M: Memory> Hierarchy<'_, M> {
     /// Fetches what prefetchers asked for during the access before.
     #[cold]
     pub(super) fn prefetch(&mut self) {
+        if let Some(directory) = &mut self.general.directory {
+            directory.supplied = None;
+        }
         for next in 0..self.general.queue.len() {
             let (at, line, owner) = self.general.queue[next];
             let instance = &self.general.instances[at];

@@ -34,6 +34,15 @@ impl<M: Memory> Hierarchy<'_, M> {
             return None;
         };
         let request = ask.request(self.site(ask.owner));
+        if !ask.write
+            && self
+                .general
+                .directory
+                .as_ref()
+                .is_some_and(|directory| directory.at == at)
+        {
+            self.share(ask);
+        }
         let instance = &mut self.general.instances[at];
         match ask.why {
             Why::Program(cause) => {
@@ -124,12 +133,22 @@ impl<M: Memory> Hierarchy<'_, M> {
             Some(copy) => copy.writer,
             None => {
                 self.drain_store_to(at, ask.line);
+                let directory = self
+                    .general
+                    .directory
+                    .as_mut()
+                    .filter(|directory| directory.at == at);
+                let supplied =
+                    directory.and_then(|directory| directory.supplied.take_if(|line| *line == ask.line));
                 let fetch = Ask {
                     write: false,
                     takes_dirty: if exclusive { ask.takes_dirty } else { takes_dirty },
                     ..*ask
                 };
-                self.access(outer, &fetch)
+                match supplied {
+                    Some(_) => None,
+                    None => self.access(outer, &fetch),
+                }
             }
         };
         if exclusive && !ask.write {
@@ -161,6 +180,7 @@ impl<M: Memory> Hierarchy<'_, M> {
                 MissClass::Compulsory => &mut detail.compulsory,
                 MissClass::Capacity => &mut detail.capacity,
                 MissClass::Conflict => &mut detail.conflict,
+                MissClass::Coherence => &mut detail.coherence,
             } += 1;
         }
         if let Some(in_flight) = &mut instance.in_flight {

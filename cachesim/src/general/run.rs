@@ -21,6 +21,11 @@ impl<M: Memory> Hierarchy<'_, M> {
 
     /// Whether hits in the first level may be counted without being simulated one by one, and are worth it.
     fn may_dwell(&self, operands: &[Operand]) -> bool {
+        // Repeated stores say which bytes of a line were written.
+        let stores = operands.iter().any(|operand| operand.kind.writes());
+        if stores && self.general.directory.is_some() {
+            return false;
+        }
         let core = &self.general.cores[self.core];
         let longest_stride = (1u64 << self.general.line_shift) / 2;
         let idle = |at: Option<usize>| {
@@ -131,6 +136,10 @@ impl<M: Memory> Hierarchy<'_, M> {
             self.general.ledger.owner_mut(operand.owner).straddles += 1;
         }
         for line in first..=last {
+            if let Some(directory) = &mut self.general.directory {
+                let (first, last) = operand.span(i);
+                directory.begin(line, first, last);
+            }
             let line = line & self.general.line_mask;
             match operand.kind {
                 AccessKind::NonTemporalStore => self.non_temporal_store(line, operand.owner),
@@ -148,6 +157,10 @@ impl<M: Memory> Hierarchy<'_, M> {
             AccessKind::Store => Purpose::Store,
             _ => Purpose::Load,
         };
+        if kind.writes() && self.general.directory.is_some() {
+            let takes_over = self.general.cores[self.core].takes_stores_in;
+            self.acquire(line, owner, takes_over);
+        }
         self.access(
             Some(first_level),
             &Ask {

@@ -34,7 +34,8 @@ impl Tlb {
             return true;
         }
         let found = set.iter().position(|&held| held == tag);
-        set[..=found.unwrap_or(set.len() - 1)].rotate_right(1);
+        let leaves = found.unwrap_or(set.len() - 1);
+        set[..=leaves].rotate_right(1);
         set[0] = tag;
         found.is_some()
     }
