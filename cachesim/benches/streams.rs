@@ -65,7 +65,7 @@ impl Stream {
         stream
     }
 
-    fn iter(&self) -> impl Iterator<Item = Run<'_>> {
+    fn iter(&self) -> impl Iterator<Item = Run<'_>> + Clone {
         let mut rest = self.operands.as_slice();
         self.runs.iter().map(move |&(count, iterations)| {
             let (operands, behind) = rest.split_at(count);

@@ -76,7 +76,7 @@ impl Caches {
         let path = if config.general_path_reasons().is_empty() {
             Path::Plain(Box::new(Plain::new(config, cores)))
         } else {
-            Path::General(Box::new(General::new(config, cores)))
+            Path::General(Box::new(General::new(config, cores)?))
         };
         let translation = translation_beside(config, cores);
         Ok(Self { path, translation })
@@ -100,7 +100,7 @@ impl Caches {
     pub fn on_general_path(config: &Config, cores: usize) -> Result<Self, ConfigError> {
         check(config, cores)?;
         config.validate_for_general_path()?;
-        let path = Path::General(Box::new(General::new(config, cores)));
+        let path = Path::General(Box::new(General::new(config, cores)?));
         let translation = translation_beside(config, cores);
         Ok(Self { path, translation })
     }

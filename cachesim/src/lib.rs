@@ -12,7 +12,9 @@
 //! What is not: time. Private caches are coherent only where a level has a directory ([`LevelOptions::coherence`]): without one,
 //! two cores that write one line each keep a dirty copy of it.
 //!
-//! The crate does no I/O and knows no process: addresses go in, counters and the requests to memory come out.
+//! Policies and prefetchers may come from shared libraries: [`replacement::load`], [`prefetch::load`].
+//!
+//! Libraries apart, the crate does no I/O and knows no process: addresses go in, counters and the requests to memory come out.
 //!
 //! ```
 //! use memloupe_cachesim::{
@@ -43,7 +45,7 @@
 //! # Ok::<(), memloupe_cachesim::ConfigError>(())
 //! ```
 
-#![deny(unsafe_code)] // allowed in runs/lanes.rs: vector instructions
+#![deny(unsafe_code)] // allowed in runs/lanes.rs: vector instructions; in plugin.rs and loaded.rs: calls into shared libraries
 
 mod cache;
 mod caches;
@@ -58,6 +60,8 @@ pub mod locality;
 mod memory;
 mod owner;
 mod plain;
+#[allow(unsafe_code)]
+mod plugin;
 pub mod prefetch;
 pub mod replacement;
 mod run;
@@ -74,5 +78,6 @@ pub use detail::{Field, LevelDetail};
 pub use ledger::{Cause, Ledger, LevelCounters, OwnerCounters};
 pub use memory::Memory;
 pub use owner::OwnerTraits;
+pub use plugin::PluginError;
 pub use run::{AccessKind, Operand, Run};
 pub use translation::TranslationCounters;

@@ -1,5 +1,6 @@
 //! Whatever a level may do beyond the plain cache: no configuration that validates panics, counters conserve, inclusion
-//! and exclusion hold, and what was stored reaches memory.
+//! and exclusion hold, directories keep their protocol, and what was stored reaches memory. `-- --ignored` goes on until it
+//! finds something that does not hold.
 
 use std::collections::HashMap;
 
@@ -9,6 +10,7 @@ use memloupe_cachesim::{
     WritePolicy, prefetch, replacement,
 };
 use proptest::prelude::*;
+use proptest::test_runner::{TestCaseResult, TestRunner};
 
 const OWNERS: u32 = 4;
 const LINES: u64 = 200;
@@ -25,9 +27,10 @@ impl Memory for Recorder {
         self.reads += lines;
     }
     fn write(&mut self, line_address: u64, lines: u64, owner: u32) {
-        assert_eq!(lines, 1);
-        let write = self.writes.entry(line_address).or_default();
-        *write = (write.0 + 1, owner);
+        for line in 0..lines {
+            let write = self.writes.entry(line_address + line * 64).or_default();
+            *write = (write.0 + 1, owner);
+        }
     }
 }
 
@@ -241,7 +244,7 @@ fn total(caches: &Caches, level: usize, of: impl Fn(&LevelDetail) -> u64) -> u64
 }
 
 /// Inclusion and exclusion, for every line that there may be.
-fn check_contents(config: &Config, caches: &Caches, cores: usize) -> Result<(), TestCaseError> {
+fn check_contents(config: &Config, caches: &Caches, cores: usize) -> TestCaseResult {
     let per_instance = |scope: Scope| match scope {
         Scope::Private => 1,
         Scope::Cluster(size) => (size as usize).min(cores),
@@ -281,7 +284,7 @@ fn is_coherent(config: &Config) -> bool {
 }
 
 /// Below a directory one core at most has a line dirty, and with MESI no other then holds it.
-fn check_coherence(config: &Config, caches: &Caches) -> Result<(), TestCaseError> {
+fn check_coherence(config: &Config, caches: &Caches) -> TestCaseResult {
     let directory = config
         .levels
         .iter()
@@ -307,94 +310,186 @@ fn check_coherence(config: &Config, caches: &Caches) -> Result<(), TestCaseError
     Ok(())
 }
 
+fn contents_and_counters_agree(config: &Config, cores: usize, accesses: &[Access]) -> TestCaseResult {
+    let mut caches = new_caches(config, cores);
+    let mut memory = Recorder::default();
+    for (i, &one) in accesses.iter().enumerate() {
+        access(&mut caches, &mut memory, one);
+        if i % 50 == 0 {
+            check_coherence(config, &caches)?;
+            check_contents(config, &caches, cores)?;
+        }
+    }
+    check_contents(config, &caches, cores)?;
+    for (level, options) in config.levels.iter().map(|level| &level.options).enumerate() {
+        let came = total(&caches, level, |d| d.fills);
+        let left = total(&caches, level, |d| d.evictions + d.removals);
+        prop_assert_eq!(came - left, caches.resident_lines(level), "level {}", level);
+        let mut misses = 0;
+        for owner in 0..OWNERS {
+            let counters = &caches.ledger().levels(owner)[level];
+            for (accesses, misses) in counters.accesses.iter().zip(counters.misses) {
+                prop_assert!(misses <= *accesses);
+            }
+            misses += counters.total_misses();
+        }
+        if options.classify {
+            let classes = total(&caches, level, |d| {
+                d.compulsory + d.capacity + d.conflict + d.coherence
+            });
+            prop_assert_eq!(classes, misses);
+        }
+        let useful = total(&caches, level, |d| d.prefetches_useful);
+        prop_assert_eq!(useful, total(&caches, level, |d| d.prefetch_hits));
+        let settled = useful + total(&caches, level, |d| d.prefetches_unused);
+        prop_assert!(settled <= total(&caches, level, |d| d.prefetches_issued));
+        let optimal = caches.opt_misses(level);
+        prop_assert_eq!(optimal.is_some(), options.opt_bound);
+        if options.write == WritePolicy::Through {
+            prop_assert!(caches.dirty_lines().all(|dirty| dirty.level != level));
+        }
+    }
+    caches.flush(&mut memory);
+    prop_assert_eq!(caches.dirty_lines().count(), 0);
+    Ok(())
+}
+
+/// One core, or coherent ones, so that the order of stores to a line is that of the program.
+fn the_last_store_reaches_memory_last(config: &Config, cores: usize, accesses: &[Access]) -> TestCaseResult {
+    let mut caches = new_caches(config, if is_coherent(config) { cores } else { 1 });
+    let mut memory = Recorder::default();
+    let mut last_writer = HashMap::new();
+    for &(core, line, mut kind, owner) in accesses {
+        if kind == AccessKind::NonTemporalStore {
+            // The write-combining buffer does not keep it in order with other stores.
+            kind = AccessKind::Store;
+        }
+        access(&mut caches, &mut memory, (core, line, kind, owner));
+        if matches!(kind, AccessKind::Store | AccessKind::ReadModifyWrite) {
+            last_writer.insert(line * 64, owner);
+        }
+    }
+    caches.flush(&mut memory);
+    let reached: HashMap<u64, u32> = memory
+        .writes
+        .iter()
+        .map(|(&address, &(_, owner))| (address, owner))
+        .collect();
+    prop_assert_eq!(reached, last_writer);
+    Ok(())
+}
+
+/// Write-back and allocation everywhere: a line that is stored to once is written once.
+fn each_dirty_line_is_written_once(config: &Config, cores: usize, accesses: &[Access]) -> TestCaseResult {
+    let mut config = config.clone();
+    for level in &mut config.levels {
+        level.options.write = WritePolicy::Back;
+        level.options.write_allocate = true;
+        level.options.partition = None;
+    }
+    let mut caches = new_caches(&config, cores);
+    let mut memory = Recorder::default();
+    let mut written = HashMap::new();
+    for &(core, line, kind, _) in accesses {
+        let owner = (line % u64::from(OWNERS)) as u32;
+        let store = kind == AccessKind::Store && written.insert(line * 64, (1, owner)).is_none();
+        let kind = if store {
+            AccessKind::Store
+        } else {
+            AccessKind::Load
+        };
+        let owner = if store { owner } else { (owner + 1) % OWNERS };
+        // Without coherence a line belongs to one core: copies elsewhere would be stale.
+        let core = if is_coherent(&config) { core } else { line as usize };
+        access(&mut caches, &mut memory, (core, line, kind, owner));
+    }
+    caches.flush(&mut memory);
+    prop_assert_eq!(memory.writes, written);
+    Ok(())
+}
+
+/// Runs of any shape anywhere: nothing panics, and each line that came in is there or left.
+fn any_run_is_simulated(config: &Config, cores: usize, loops: &[Loop]) -> TestCaseResult {
+    let mut caches = Caches::new(config, cores).expect("the strategy makes valid configurations");
+    caches.reserve_owners(OWNERS as usize);
+    let mut memory = Recorder::default();
+    for (core, operands, iterations) in loops {
+        let run = Run {
+            operands,
+            iterations: *iterations,
+        };
+        caches.run(core % cores, run, &mut memory);
+    }
+    for level in 0..config.levels.len() {
+        for owner in 0..OWNERS {
+            let counters = &caches.ledger().levels(owner)[level];
+            for (accesses, misses) in counters.accesses.iter().zip(counters.misses) {
+                prop_assert!(misses <= *accesses);
+            }
+        }
+        if caches.details(0).is_some() {
+            let came = total(&caches, level, |d| d.fills);
+            let left = total(&caches, level, |d| d.evictions + d.removals);
+            prop_assert_eq!(came - left, caches.resident_lines(level), "level {}", level);
+        }
+    }
+    caches.flush(&mut memory);
+    prop_assert_eq!(caches.dirty_lines().count(), 0);
+    Ok(())
+}
+
+type Loop = (usize, Vec<Operand>, u64);
+
+fn loops() -> impl Strategy<Value = Vec<Loop>> {
+    let address = prop_oneof![
+        0..LINES * 64,
+        0..LINES * 64,
+        any::<u64>(),
+        u64::MAX - 5000..=u64::MAX
+    ];
+    let stride = prop_oneof![Just(0i64), -200i64..200, any::<i64>()];
+    let bytes = prop_oneof![Just(0u32), 1u32..=64, 1u32..5000];
+    let kind = proptest::sample::select(AccessKind::ALL.to_vec());
+    let operand =
+        (address, stride, bytes, kind, 0..OWNERS).prop_map(|(address, stride, bytes, kind, owner)| Operand {
+            address,
+            stride,
+            bytes,
+            kind,
+            owner,
+        });
+    let operands = proptest::collection::vec(operand, 1..4);
+    proptest::collection::vec((0usize..4, operands, 0u64..60), 1..12)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(800))]
 
     #[test]
-    fn contents_and_counters_agree((config, cores) in machines(), accesses in accesses()) {
-        let mut caches = new_caches(&config, cores);
-        let mut memory = Recorder::default();
-        for (i, &one) in accesses.iter().enumerate() {
-            access(&mut caches, &mut memory, one);
-            if i % 50 == 0 {
-                check_coherence(&config, &caches)?;
-                check_contents(&config, &caches, cores)?;
-            }
-        }
-        check_contents(&config, &caches, cores)?;
-        for (level, options) in config.levels.iter().map(|level| &level.options).enumerate() {
-            let came = total(&caches, level, |d| d.fills);
-            let left = total(&caches, level, |d| d.evictions + d.removals);
-            prop_assert_eq!(came - left, caches.resident_lines(level), "level {}", level);
-            let mut misses = 0;
-            for owner in 0..OWNERS {
-                let counters = &caches.ledger().levels(owner)[level];
-                for (accesses, misses) in counters.accesses.iter().zip(counters.misses) {
-                    prop_assert!(misses <= *accesses);
-                }
-                misses += counters.total_misses();
-            }
-            if options.classify {
-                let classes = total(&caches, level, |d| d.compulsory + d.capacity + d.conflict + d.coherence);
-                prop_assert_eq!(classes, misses);
-            }
-            let useful = total(&caches, level, |d| d.prefetches_useful);
-            prop_assert_eq!(useful, total(&caches, level, |d| d.prefetch_hits));
-            let settled = useful + total(&caches, level, |d| d.prefetches_unused);
-            prop_assert!(settled <= total(&caches, level, |d| d.prefetches_issued));
-            let optimal = caches.opt_misses(level);
-            prop_assert_eq!(optimal.is_some(), options.opt_bound);
-            if options.write == WritePolicy::Through {
-                prop_assert!(caches.dirty_lines().all(|dirty| dirty.level != level));
-            }
-        }
-        caches.flush(&mut memory);
-        prop_assert_eq!(caches.dirty_lines().count(), 0);
+    fn accesses_to_any_machine((config, cores) in machines(), accesses in accesses()) {
+        contents_and_counters_agree(&config, cores, &accesses)?;
+        the_last_store_reaches_memory_last(&config, cores, &accesses)?;
+        each_dirty_line_is_written_once(&config, cores, &accesses)?;
     }
 
-    /// One core, or coherent ones, so that the order of stores to a line is that of the program.
     #[test]
-    fn the_last_store_reaches_memory_last((config, cores) in machines(), accesses in accesses()) {
-        let mut caches = new_caches(&config, if is_coherent(&config) { cores } else { 1 });
-        let mut memory = Recorder::default();
-        let mut last_writer = HashMap::new();
-        for (core, line, mut kind, owner) in accesses {
-            if kind == AccessKind::NonTemporalStore {
-                // The write-combining buffer does not keep it in order with other stores.
-                kind = AccessKind::Store;
-            }
-            access(&mut caches, &mut memory, (core, line, kind, owner));
-            if matches!(kind, AccessKind::Store | AccessKind::ReadModifyWrite) {
-                last_writer.insert(line * 64, owner);
-            }
-        }
-        caches.flush(&mut memory);
-        let reached: HashMap<u64, u32> =
-            memory.writes.iter().map(|(&address, &(_, owner))| (address, owner)).collect();
-        prop_assert_eq!(reached, last_writer);
+    fn runs_on_any_machine((config, cores) in machines(), loops in loops()) {
+        any_run_is_simulated(&config, cores, &loops)?;
     }
+}
 
-    /// Write-back and allocation everywhere: a line that is stored to once is written once.
-    #[test]
-    fn each_dirty_line_is_written_once((mut config, cores) in machines(), accesses in accesses()) {
-        for level in &mut config.levels {
-            level.options.write = WritePolicy::Back;
-            level.options.write_allocate = true;
-            level.options.partition = None;
-        }
-        let mut caches = new_caches(&config, cores);
-        let mut memory = Recorder::default();
-        let mut written = HashMap::new();
-        for (core, line, kind, _) in accesses {
-            let owner = (line % u64::from(OWNERS)) as u32;
-            let store = kind == AccessKind::Store && written.insert(line * 64, (1, owner)).is_none();
-            let kind = if store { AccessKind::Store } else { AccessKind::Load };
-            let owner = if store { owner } else { (owner + 1) % OWNERS };
-            // Without coherence a line belongs to one core: copies elsewhere would be stale.
-            let core = if is_coherent(&config) { core } else { line as usize };
-            access(&mut caches, &mut memory, (core, line, kind, owner));
-        }
-        caches.flush(&mut memory);
-        prop_assert_eq!(memory.writes, written);
+#[test]
+#[ignore = "goes on until it finds something"]
+fn accesses_to_any_machine_for_ever() {
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(u32::MAX));
+    let cases = (machines(), accesses(), loops());
+    let result = runner.run(&cases, |((config, cores), accesses, loops)| {
+        contents_and_counters_agree(&config, cores, &accesses)?;
+        the_last_store_reaches_memory_last(&config, cores, &accesses)?;
+        each_dirty_line_is_written_once(&config, cores, &accesses)?;
+        any_run_is_simulated(&config, cores, &loops)
+    });
+    if let Err(error) = result {
+        panic!("{error}");
     }
 }

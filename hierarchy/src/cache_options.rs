@@ -1,7 +1,10 @@
 //! What a machine file may say of a cache beyond its shape: one line of [`OPTIONS`] per key.
 
+use std::path::{Path, PathBuf};
+
 use memloupe_cachesim::{
-    Inclusion, LevelOptions, Partition, PartitionBy, Protocol, WritePolicy, prefetch, replacement,
+    Inclusion, LevelOptions, Partition, PartitionBy, PluginError, Protocol, WritePolicy, prefetch,
+    replacement,
 };
 
 use crate::error::MachineError;
@@ -70,16 +73,74 @@ fn masks(text: &str) -> Option<Vec<u64>> {
     text.split_whitespace().map(mask).collect()
 }
 
+/// The library that a file names where it could name what is built in: a path, from the folder of the file that says so.
+fn library(file: &MachineFile, key: &str) -> Result<Option<PathBuf>, MachineError> {
+    let text = file.text(key)?;
+    if !text.contains('/') && !text.ends_with(".so") {
+        return Ok(None);
+    }
+    let path = file.folder(key)?.join(text);
+    // An absolute path, so that the loader looks nowhere else and the resolved machine stands for itself.
+    Ok(Some(path.canonicalize().unwrap_or(path)))
+}
+
+/// What `load` makes of the library under `key` with the parameters under `key`_parameters, if it names one.
+fn loaded<T>(
+    file: &MachineFile,
+    key: &str,
+    load: fn(&Path, &str) -> Result<T, PluginError>,
+) -> Result<Option<T>, MachineError> {
+    let parameters_key = format!("{key}_parameters");
+    let Some(library) = library(file, key)? else {
+        return if file.has(&parameters_key) {
+            let expected = format!("for a model that is built in: remove it, or name a library under {key}");
+            file.choice(&parameters_key, &expected, |_| None)
+        } else {
+            Ok(None)
+        };
+    };
+    let parameters = if file.has(&parameters_key) {
+        file.text(&parameters_key)?
+    } else {
+        ""
+    };
+    match load(&library, parameters) {
+        Ok(loaded) => Ok(Some(loaded)),
+        Err(error) => file.choice(key, &format!("a library that can be used: {error}"), |_| None),
+    }
+}
+
+/// Read together with the library that they are for.
+const PARAMETERS_READ: fn(&MachineFile, &str, &mut LevelOptions, u32) -> Result<(), MachineError> =
+    |file, key, _, _| {
+        let library = key.trim_end_matches("_parameters");
+        if file.has(library) {
+            return Ok(());
+        }
+        file.choice(key, &format!("of use without a library under {library}"), |_| {
+            None
+        })
+    };
+
 /// Every option, in the order in which machines are written.
 pub(crate) const OPTIONS: &[CacheOption] = &[
     CacheOption {
         key: "replacement",
         read: |file, key, options, _| {
+            if let Some(loaded) = loaded(file, key, replacement::load)? {
+                options.replacement = loaded;
+                return Ok(());
+            }
             let builtin: Vec<_> = replacement::BUILTIN.iter().collect();
             options.replacement = name_of(file, key, &builtin, |policy| policy.name.into())?;
             Ok(())
         },
         write: |options, _| quoted(options.replacement.name),
+    },
+    CacheOption {
+        key: "replacement_parameters",
+        read: PARAMETERS_READ,
+        write: |options, _| quoted(options.replacement.parameters()),
     },
     CacheOption {
         key: "seed",
@@ -170,6 +231,10 @@ pub(crate) const OPTIONS: &[CacheOption] = &[
     CacheOption {
         key: "prefetcher",
         read: |file, key, options, _| {
+            if let Some(loaded) = loaded(file, key, prefetch::load)? {
+                options.prefetcher = Some(loaded);
+                return Ok(());
+            }
             let names: Vec<_> = std::iter::once("none")
                 .chain(prefetch::BUILTIN.iter().map(|builtin| builtin.name))
                 .collect();
@@ -178,6 +243,11 @@ pub(crate) const OPTIONS: &[CacheOption] = &[
             Ok(())
         },
         write: |options, _| quoted(options.prefetcher.map_or("none", |builtin| builtin.name)),
+    },
+    CacheOption {
+        key: "prefetcher_parameters",
+        read: PARAMETERS_READ,
+        write: |options, _| quoted(options.prefetcher.map_or("", |builtin| builtin.parameters())),
     },
     CacheOption {
         key: "partition_by",

@@ -4,6 +4,7 @@
 //! extending file says replaces what the extended one says, key by key.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 
 use toml::de::{DeTable, DeValue};
@@ -259,6 +260,12 @@ impl MachineFile {
 
     pub(crate) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
+    }
+
+    /// The folder of the file that gives `key`.
+    pub(crate) fn folder(&self, key: &str) -> Result<&Path, MachineError> {
+        let file = Path::new(&*self.entry(key)?.file);
+        Ok(file.parent().unwrap_or(Path::new("")))
     }
 
     /// A text.

@@ -205,6 +205,21 @@ fn mistakes_name_the_key_and_what_it_takes() {
             "l3: coherence: the directory's level must be the first that cores share",
         ),
         (
+            "\"tree-plru\"",
+            "\"./nowhere.so\"",
+            "cache.l2.replacement: \"./nowhere.so\" is not a library that can be used: ./nowhere.so: cannot be loaded: ",
+        ),
+        (
+            "\"spp\"",
+            "\"spp\"\nprefetcher_parameters = \"4\"",
+            "cache.l2.prefetcher_parameters: \"4\" is not for a model that is built in: remove it, or name a library",
+        ),
+        (
+            "victim_lines = 4",
+            "victim_lines = 4\nreplacement_parameters = \"4\"",
+            "cache.l1d.replacement_parameters: \"4\" is not of use without a library under cache.l1d.replacement",
+        ),
+        (
             "slices = 4",
             "slices = 5",
             "l3: size 196608 B is not a positive multiple",

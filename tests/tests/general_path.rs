@@ -14,15 +14,6 @@ classify = true
 inclusion = "inclusive"
 replacement = "ship"
 opt_bound = true
-[tlb]
-page = "4 KiB"
-walks = "cached"
-[tlb.data]
-entries = 16
-ways = 4
-[tlb.unified]
-entries = 64
-ways = 4
 "#;
 
 #[test]
@@ -52,17 +43,6 @@ fn prefetches_and_classes_of_misses_reach_the_report() {
     assert!(rows.sum("l2_prefetch_lookups") >= rows.sum("l1d_prefetches_useful"));
     // Every line still comes from memory once.
     assert!(copy.sum("dram_read_bytes") / 64 >= lines - 2);
-
-    // Each page of both arrays is walked for once: the TLBs hold fewer than were touched before.
-    let pages = 2 * n * 8 / 4096;
-    assert!(
-        copy.sum("page_walks") >= pages,
-        "{} of {pages} pages",
-        copy.sum("page_walks")
-    );
-    assert!(copy.sum("page_walks") < pages * 11 / 10);
-    assert_eq!(rows.sum("stlb_accesses"), rows.sum("dtlb_misses"));
-    assert_eq!(rows.sum("l1d_walk_lookups"), rows.sum("walk_reads"));
 
     let notes = capture.summary().get("notes").to_string();
     assert!(

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::plugin::PluginError;
+
 /// Why a configuration was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -67,6 +69,13 @@ pub enum ConfigError {
         /// What is wrong.
         message: String,
     },
+    /// A level's policy or prefetcher, of a shared library, cannot be made.
+    Plugin {
+        /// The level.
+        level: String,
+        /// Why.
+        error: PluginError,
+    },
     /// An option of a level has a value that cannot be simulated, or not together with others.
     Option {
         /// The level.
@@ -126,6 +135,7 @@ impl fmt::Display for ConfigError {
                 )
             }
             ConfigError::Translation { buffer, message } => write!(f, "{buffer}: {message}"),
+            ConfigError::Plugin { level, error } => write!(f, "{level}: {error}"),
             ConfigError::Option {
                 level,
                 option,

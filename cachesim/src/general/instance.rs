@@ -8,6 +8,7 @@ use super::slices::Slices;
 use super::victim_cache::VictimCache;
 use super::write_buffer::WriteBuffer;
 use crate::config::{Config, Contents, Inclusion, Partition, PartitionBy, WritePolicy};
+use crate::plugin::PluginError;
 use crate::prefetch::PAGE_BYTES;
 use crate::replacement::{Geometry, opt::Recording};
 
@@ -41,7 +42,7 @@ pub(super) struct Instance {
 }
 
 impl Instance {
-    pub(super) fn new(config: &Config, level: usize, first_core: usize) -> Self {
+    pub(super) fn new(config: &Config, level: usize, first_core: usize) -> Result<Self, PluginError> {
         let cache = &config.levels[level];
         let options = &cache.options;
         let sets = config.sets(level);
@@ -58,9 +59,10 @@ impl Instance {
         let page_lines = u64::from(PAGE_BYTES / config.line_bytes).max(1);
         let prefetching = options
             .prefetcher
-            .map(|builtin| Prefetching::new(builtin, page_lines, options.miss_window_accesses));
+            .map(|builtin| Prefetching::new(builtin, page_lines, options.miss_window_accesses))
+            .transpose()?;
         let recording = options.opt_bound.then(Recording::default);
-        Self {
+        Ok(Self {
             level,
             first_core,
             outer: None,
@@ -69,7 +71,7 @@ impl Instance {
                 Slices::new(options.slices, sets, block_shift),
                 options.sectors,
                 &geometry,
-                options.replacement.build(&geometry),
+                options.replacement.build(&geometry)?,
             ),
             victims: some(options.victim_lines).map(VictimCache::new),
             leaving: Vec::new(),
@@ -88,7 +90,7 @@ impl Instance {
             prefetching,
             partition: options.partition.clone(),
             all_ways: u64::MAX >> (u64::BITS - cache.ways),
-        }
+        })
     }
 
     /// The ways in which lines of a core and an owner class may replace others.

@@ -32,7 +32,7 @@ pub(crate) use directory::MOST_CORES;
 
 use crate::cache::{ADDRESS_BITS, line_address};
 use crate::caches::Holder;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::detail::{Details, LevelDetail};
 use crate::ledger::Ledger;
 use crate::memory::Memory;
@@ -80,17 +80,19 @@ pub(crate) struct General {
 
 impl General {
     /// The configuration must be valid, and there must be a core.
-    pub(crate) fn new(config: &Config, cores: usize) -> Self {
+    pub(crate) fn new(config: &Config, cores: usize) -> Result<Self, ConfigError> {
         let mut instances: Vec<Instance> = Vec::new();
         let mut first_instance = Vec::new();
         for (level, cache) in config.levels.iter().enumerate() {
             first_instance.push(instances.len());
             let step = cache.scope.cores_per_instance(cores);
-            instances.extend(
-                (0..cores)
-                    .step_by(step)
-                    .map(|core| Instance::new(config, level, core)),
-            );
+            for core in (0..cores).step_by(step) {
+                let instance = Instance::new(config, level, core).map_err(|error| ConfigError::Plugin {
+                    level: cache.name.clone(),
+                    error,
+                })?;
+                instances.push(instance);
+            }
         }
         let instance_of = |level: usize, core: usize| {
             first_instance[level] + core / config.levels[level].scope.cores_per_instance(cores)
@@ -132,7 +134,7 @@ impl General {
                 config.line_bytes.trailing_zeros(),
             ))
         });
-        Self {
+        Ok(Self {
             line_shift: config.line_bytes.trailing_zeros(),
             line_mask: u64::MAX >> (u64::BITS - ADDRESS_BITS + config.line_bytes.trailing_zeros()),
             cores: (0..cores)
@@ -159,7 +161,7 @@ impl General {
                 .map(|config| Translation::new(config, cores)),
             ledger: Ledger::new(config.levels.len()),
             details: Details::new(config.levels.len()),
-        }
+        })
     }
 
     pub(crate) fn reserve_owners(&mut self, owners: usize) {

@@ -10,6 +10,7 @@ use super::request::Hierarchy;
 use crate::config::Inclusion;
 use crate::line_map::LineMap;
 use crate::memory::Memory;
+use crate::plugin::PluginError;
 use crate::prefetch::{Access, Builtin, Engine, Geometry, Requests};
 use crate::replacement::Purpose;
 
@@ -35,16 +36,16 @@ pub(super) struct Prefetching {
 }
 
 impl Prefetching {
-    pub(super) fn new(builtin: &Builtin, page_lines: u64, miss_window: u32) -> Self {
+    pub(super) fn new(builtin: &Builtin, page_lines: u64, miss_window: u32) -> Result<Self, PluginError> {
         let geometry = Geometry { page_lines };
-        Self {
+        Ok(Self {
             geometry,
-            engine: builtin.build(&geometry),
+            engine: builtin.build(&geometry)?,
             accesses: 0,
             late_within: miss_window.into(),
             waiting: LineMap::default(),
             replaced: vec![0; REPLACED_ENTRIES],
-        }
+        })
     }
 
     /// Shows the prefetcher an access; what it asks for goes to `queue` as line and owner.

@@ -5,11 +5,17 @@
 
 mod ampm;
 mod best_offset;
+#[allow(unsafe_code)]
+mod loaded;
 mod next_line;
 mod sms;
 mod spp;
 mod stream;
 mod stride;
+
+use std::path::Path;
+
+use crate::plugin::PluginError;
 
 /// Prefetchers in hardware see physical addresses, so none of them follows a pattern out of a page of this size.
 pub const PAGE_BYTES: u32 = 4096;
@@ -107,18 +113,24 @@ pub trait Prefetcher {
     }
 }
 
-/// One line of [`BUILTIN`].
+/// A kind of prefetcher: a line of [`BUILTIN`], or from a library.
 pub struct Builtin {
     /// What machine files call it.
     pub name: &'static str,
     /// What it is, for lists.
     pub summary: &'static str,
-    build: fn(&Geometry) -> Engine,
+    make: Make,
+}
+
+/// How a kind makes a prefetcher.
+enum Make {
+    Builtin(fn(&Geometry) -> Engine),
+    Loaded(&'static loaded::Kind),
 }
 
 impl PartialEq for Builtin {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
+        self.name == other.name && self.parameters() == other.parameters()
     }
 }
 
@@ -131,9 +143,32 @@ impl std::fmt::Debug for Builtin {
 }
 
 impl Builtin {
-    pub(crate) fn build(&self, geometry: &Geometry) -> Engine {
-        (self.build)(geometry)
+    /// The model at work, or why its library could not make it.
+    pub(crate) fn build(&self, geometry: &Geometry) -> Result<Engine, PluginError> {
+        match &self.make {
+            Make::Builtin(build) => Ok(build(geometry)),
+            Make::Loaded(kind) => kind.build(geometry).map(Engine::Loaded),
+        }
     }
+
+    /// The parameters that its library gets; empty if it is built in.
+    #[must_use]
+    pub fn parameters(&self) -> &str {
+        match &self.make {
+            Make::Builtin(_) => "",
+            Make::Loaded(kind) => &kind.parameters,
+        }
+    }
+}
+
+/// A prefetcher of the library at `library`, an absolute path, with its parameters. It is never unloaded.
+pub fn load(library: &Path, parameters: &str) -> Result<&'static Builtin, PluginError> {
+    let kind = Box::leak(Box::new(loaded::Kind::load(library.into(), parameters)?));
+    Ok(Box::leak(Box::new(Builtin {
+        name: Box::leak(library.display().to_string().into_boxed_str()),
+        summary: "from a library",
+        make: Make::Loaded(kind),
+    })))
 }
 
 macro_rules! prefetchers {
@@ -142,26 +177,36 @@ macro_rules! prefetchers {
         pub const BUILTIN: &[Builtin] = &[$(Builtin {
             name: $name,
             summary: $summary,
-            build: |geometry| Engine::$variant(<$type>::new(geometry)),
+            make: Make::Builtin(|geometry| Engine::$variant(<$type>::new(geometry))),
         }),*];
 
         /// A prefetcher at work; an enum for the same reason as the replacement policies.
         #[derive(Debug)]
         pub(crate) enum Engine {
             $($variant($type),)*
+            Loaded(loaded::Loaded),
         }
 
         impl Engine {
             pub(crate) fn access(&mut self, access: &Access, requests: &mut Requests) {
-                match self { $(Engine::$variant(engine) => engine.access(access, requests),)* }
+                match self {
+                    $(Engine::$variant(engine) => engine.access(access, requests),)*
+                    Engine::Loaded(engine) => engine.access(access, requests),
+                }
             }
 
             pub(crate) fn filled(&mut self, line: u64, prefetched: bool) {
-                match self { $(Engine::$variant(engine) => engine.filled(line, prefetched),)* }
+                match self {
+                    $(Engine::$variant(engine) => engine.filled(line, prefetched),)*
+                    Engine::Loaded(engine) => engine.filled(line, prefetched),
+                }
             }
 
             pub(crate) fn left(&mut self, line: u64) {
-                match self { $(Engine::$variant(engine) => engine.left(line),)* }
+                match self {
+                    $(Engine::$variant(engine) => engine.left(line),)*
+                    Engine::Loaded(engine) => engine.left(line),
+                }
             }
         }
     };

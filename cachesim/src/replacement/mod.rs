@@ -8,6 +8,8 @@ mod drrip;
 mod fifo;
 mod hawkeye;
 mod lfu;
+#[allow(unsafe_code)]
+mod loaded;
 mod lru;
 mod nru;
 pub mod opt;
@@ -17,6 +19,10 @@ mod ship;
 mod srrip;
 mod stamps;
 mod tree_plru;
+
+use std::path::Path;
+
+use crate::plugin::PluginError;
 
 /// The array that a policy works for.
 #[derive(Clone, Copy, Debug)]
@@ -100,18 +106,24 @@ pub(crate) fn ways_of(mut mask: u64) -> impl Iterator<Item = usize> {
     })
 }
 
-/// One line of [`BUILTIN`].
+/// A kind of policy: a line of [`BUILTIN`], or from a library.
 pub struct Builtin {
     /// What machine files call it.
     pub name: &'static str,
     /// What it is, for lists.
     pub summary: &'static str,
-    build: fn(&Geometry) -> Policy,
+    make: Make,
+}
+
+/// How a kind makes a policy.
+enum Make {
+    Builtin(fn(&Geometry) -> Policy),
+    Loaded(&'static loaded::Kind),
 }
 
 impl PartialEq for Builtin {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
+        self.name == other.name && self.parameters() == other.parameters()
     }
 }
 
@@ -124,8 +136,21 @@ impl std::fmt::Debug for Builtin {
 }
 
 impl Builtin {
-    pub(crate) fn build(&self, geometry: &Geometry) -> Policy {
-        (self.build)(geometry)
+    /// The model at work, or why its library could not make it.
+    pub(crate) fn build(&self, geometry: &Geometry) -> Result<Policy, PluginError> {
+        match &self.make {
+            Make::Builtin(build) => Ok(build(geometry)),
+            Make::Loaded(kind) => kind.build(geometry).map(Policy::Loaded),
+        }
+    }
+
+    /// The parameters that its library gets; empty if it is built in.
+    #[must_use]
+    pub fn parameters(&self) -> &str {
+        match &self.make {
+            Make::Builtin(_) => "",
+            Make::Loaded(kind) => &kind.parameters,
+        }
     }
 }
 
@@ -138,44 +163,70 @@ pub fn builtin(name: &str) -> Option<&'static Builtin> {
     BUILTIN.iter().find(|builtin| builtin.name == name)
 }
 
+/// A policy of the library at `library`, an absolute path, with its parameters. It is never unloaded.
+pub fn load(library: &Path, parameters: &str) -> Result<&'static Builtin, PluginError> {
+    let kind = Box::leak(Box::new(loaded::Kind::load(library.into(), parameters)?));
+    Ok(Box::leak(Box::new(Builtin {
+        name: Box::leak(library.display().to_string().into_boxed_str()),
+        summary: "from a library",
+        make: Make::Loaded(kind),
+    })))
+}
+
 macro_rules! policies {
     ($($name:literal $variant:ident($type:ty): $summary:literal,)*) => {
         /// Every policy there is.
         pub const BUILTIN: &[Builtin] = &[$(Builtin {
             name: $name,
             summary: $summary,
-            build: |geometry| Policy::$variant(<$type>::new(geometry)),
+            make: Make::Builtin(|geometry| Policy::$variant(<$type>::new(geometry))),
         }),*];
 
         /// A policy at work. An enum, so that an access costs a branch that is always taken alike and no virtual call.
         #[derive(Debug)]
         pub(crate) enum Policy {
             $($variant($type),)*
+            Loaded(loaded::Loaded),
         }
 
         impl Policy {
             pub(crate) fn repeated_hits_are_idle(&self) -> bool {
-                match self { $(Policy::$variant(_) => <$type>::REPEATED_HITS_ARE_IDLE,)* }
+                match self {
+                    $(Policy::$variant(_) => <$type>::REPEATED_HITS_ARE_IDLE,)*
+                    Policy::Loaded(_) => false,
+                }
             }
 
             #[inline(always)]
             pub(crate) fn hit(&mut self, set: usize, way: usize, request: &Request) {
-                match self { $(Policy::$variant(policy) => policy.hit(set, way, request),)* }
+                match self {
+                    $(Policy::$variant(policy) => policy.hit(set, way, request),)*
+                    Policy::Loaded(policy) => policy.hit(set, way, request),
+                }
             }
 
             #[inline(always)]
             pub(crate) fn fill(&mut self, set: usize, way: usize, request: &Request) {
-                match self { $(Policy::$variant(policy) => policy.fill(set, way, request),)* }
+                match self {
+                    $(Policy::$variant(policy) => policy.fill(set, way, request),)*
+                    Policy::Loaded(policy) => policy.fill(set, way, request),
+                }
             }
 
             #[inline(always)]
             pub(crate) fn victim(&mut self, set: usize, candidates: u64, request: &Request) -> Option<usize> {
-                match self { $(Policy::$variant(policy) => policy.victim(set, candidates, request),)* }
+                match self {
+                    $(Policy::$variant(policy) => policy.victim(set, candidates, request),)*
+                    Policy::Loaded(policy) => policy.victim(set, candidates, request),
+                }
             }
 
             #[inline(always)]
             pub(crate) fn leave(&mut self, set: usize, way: usize) {
-                match self { $(Policy::$variant(policy) => policy.leave(set, way),)* }
+                match self {
+                    $(Policy::$variant(policy) => policy.leave(set, way),)*
+                    Policy::Loaded(policy) => policy.leave(set, way),
+                }
             }
         }
     };

@@ -21,7 +21,7 @@ const WITHIN: u64 = (1 << (48 - BASE_SHIFT + 3)) - 1;
 
 /// Address of the entry that maps the page of `address`, if that is a page of 4 KiB.
 fn entry(address: u64) -> u64 {
-    TABLES | (address >> BASE_SHIFT) * ENTRY_BYTES & WITHIN
+    TABLES | (((address >> BASE_SHIFT) * ENTRY_BYTES) & WITHIN)
 }
 
 /// The entries that a walk read, in order.

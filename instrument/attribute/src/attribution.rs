@@ -338,6 +338,12 @@ impl Attribution {
         &self.contexts
     }
 
+    /// Objects so far.
+    #[must_use]
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
     /// Operator identities so far.
     #[must_use]
     pub fn probes(&self) -> &Probes {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use memloupe_attribute::{Attribution, Fate};
+use memloupe_cachesim::OwnerTraits;
 use memloupe_hierarchy::System;
 use memloupe_stream::{Event, Probe, RunBatch, Sink, SiteTable};
 
@@ -156,8 +157,13 @@ impl Sink for Pipeline {
             }
             step.thread = thread;
             step.rows.clear();
-            step.rows
-                .extend((self.rows_told..ledger.len()).map(|row| ledger.key(row as u32)));
+            let objects = self.attribution.objects().table();
+            let new_rows = (self.rows_told..ledger.len()).map(|row| ledger.key(row as u32));
+            step.rows.extend(new_rows.map(|key| OwnerTraits {
+                site: key.site,
+                object: key.object,
+                class: objects[key.object as usize].class as u8,
+            }));
             self.rows_told = ledger.len();
             step.phase = self.attribution.phase();
             step.instructions = instructions;

@@ -1,6 +1,6 @@
 //! One machine's view of the stream: its caches and memory, and its traffic over time.
 
-use memloupe_attribute::{AttributedBatch, PhaseId, RowKey};
+use memloupe_attribute::{AttributedBatch, PhaseId};
 use memloupe_cachesim::OwnerTraits;
 use memloupe_hierarchy::System;
 
@@ -13,8 +13,8 @@ pub struct Step {
     pub thread: u32,
     /// Its runs.
     pub batch: AttributedBatch,
-    /// Rows of the ledger that are new with this step, in order of their ids.
-    pub rows: Vec<RowKey>,
+    /// What the models may know of the rows of the ledger that are new with this step, in order of their ids.
+    pub rows: Vec<OwnerTraits>,
     /// The phase that the runs belong to.
     pub phase: PhaseId,
     /// Instructions of the runs.
@@ -49,15 +49,8 @@ impl Simulation {
         if let Some(system) = &mut self.system {
             let known = system.owner_count();
             system.reserve_owners(known + step.rows.len());
-            for (key, row) in step.rows.iter().zip(known as u32..) {
-                system.describe_owner(
-                    row,
-                    OwnerTraits {
-                        site: key.site,
-                        object: key.object,
-                        class: 0,
-                    },
-                );
+            for (traits, row) in step.rows.iter().zip(known as u32..) {
+                system.describe_owner(row, *traits);
             }
             let core = step.thread as usize % system.cores();
             system.runs(core, step.batch.runs());

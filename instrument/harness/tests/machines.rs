@@ -3,7 +3,8 @@
 use memloupe::pipeline::Pipeline;
 use memloupe::simulation::{Simulation, Step};
 use memloupe::workers::Workers;
-use memloupe_attribute::Attribution;
+use memloupe_attribute::{Attribution, RowKey};
+use memloupe_cachesim::OwnerTraits;
 use memloupe_hierarchy::{Machine, System};
 use memloupe_stream::{AccessKind, RunBatch, RunOperand, Sink, SiteTable};
 
@@ -118,12 +119,19 @@ fn threads_change_nothing() {
         let mut pipeline = Pipeline::new(Attribution::new(Vec::new()), Vec::new(), None);
         stream(&mut pipeline);
         let ledger = pipeline.into_parts().attribution.ledger;
-        let keys: Vec<_> = (0..ledger.len() as u32).map(|row| ledger.key(row)).collect();
+        let traits = |key: RowKey| OwnerTraits {
+            site: key.site,
+            object: key.object,
+            class: 0,
+        };
+        let rows: Vec<_> = (0..ledger.len() as u32)
+            .map(|row| traits(ledger.key(row)))
+            .collect();
         for number in 0..100u64 {
             workers.submit(|step: &mut Step| {
                 step.rows.clear();
                 if number == 0 {
-                    step.rows.extend(&keys);
+                    step.rows.extend(&rows);
                 }
                 step.thread = (number % 2) as u32;
                 step.phase = (number / 30) as u32;
