@@ -83,7 +83,7 @@ fn dram_bytes_of_operator_kinds_are_estimated_within_two_percent() {
 
 #[test]
 fn a_sample_is_not_combined_with_what_it_can_not_serve() {
-    for other in [["--region", "decode"], ["--analyses", "reuse"], ["--for", "4ops"]] {
+    for other in [["--line-sample", "1"], ["--analyses", "reuse"]] {
         let options = [&["--sample", "ops:4"][..], &other].concat();
         let capture = Capture::run(&options, std::path::Path::new("/bin/true"), &[""; 0]);
         assert_eq!(capture.output.status.code(), Some(2), "{other:?}");

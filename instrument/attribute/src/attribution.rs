@@ -4,17 +4,19 @@ use std::path::Path;
 
 use memloupe_cachesim as cachesim;
 use memloupe_stream::{
-    AccessKind, BlockId, Ending, Event, MapKind, Probe, Run, RunBatch, RunOperand, SiteId, SiteTable,
+    self as stream, AccessKind, BlockId, Ending, Event, MapKind, Probe, Run, RunBatch, RunOperand, SiteId,
+    SiteTable,
 };
 
 use crate::batch::AttributedBatch;
+use crate::burst::Bursts;
 use crate::calls::{CallPaths, CallStack, PathId, ROOT};
 use crate::class::Class;
 use crate::context::{Context, ContextId, Contexts, LOAD_PHASE, OTHER_PHASE, PhaseId};
 use crate::ledger::{Ledger, RowId, RowKey};
 use crate::module::{CodeAddress, Modules};
 use crate::object::Objects;
-use crate::probe::{Ends, Lasts, Mark, OperatorId, Phase, Preset, Probes, SeenObject};
+use crate::probe::{Ends, Entered, Lasts, Mark, Operator, OperatorId, Phase, Preset, Probes, SeenObject};
 use crate::region::RegionName;
 use crate::sample::{Fate, Sample, SampleRule, Sampler, Series};
 
@@ -25,6 +27,8 @@ const ANCESTORS_MAX: usize = 8;
 #[derive(Clone, Copy, Debug)]
 struct Instance {
     operator: OperatorId,
+    /// Among the thread's: 0, 1, 2…
+    number: u64,
     fate: Fate,
 }
 
@@ -70,9 +74,18 @@ struct Thread {
     /// Times that the user's region was entered; without one, operators.
     instances: u64,
     calls: CallStack,
+    /// Instances of operators so far.
+    instances_begun: u64,
+    /// What was entered last, if the engine may ask what it means.
+    entered: Option<Entered>,
 }
 
 impl Thread {
+    fn next_number(&mut self) -> u64 {
+        self.instances_begun += 1;
+        self.instances_begun - 1
+    }
+
     fn instance(&self) -> Option<Instance> {
         let (depth, begun) = match self.begun.last() {
             Some(begun) => (begun.depth, Some(begun.instance)),
@@ -125,6 +138,27 @@ impl Thread {
             }
         }
         self.frames.push(frame);
+    }
+
+    /// Settles what becomes of the instance that has just begun.
+    fn decide(&mut self, fate: Fate) {
+        let Some((entered, enclosing)) = self.frames.split_last_mut() else {
+            return;
+        };
+        let lasting = enclosing
+            .last_mut()
+            .map_or(&mut self.lasting, |frame| &mut frame.lasting);
+        let Some(instance) = &mut entered.operator else {
+            return;
+        };
+        let number = instance.number;
+        instance.fate = fate;
+        let begun = self.begun.last_mut().map(|begun| &mut begun.instance);
+        for same in lasting.as_mut().into_iter().chain(begun) {
+            if same.number == number {
+                same.fate = fate;
+            }
+        }
     }
 
     /// Returns whether a frame that set the phase is among those left.
@@ -209,6 +243,12 @@ pub struct Attribution {
     sampler: Option<Sampler>,
     /// If calls are followed.
     paths: Option<CallPaths>,
+    /// If only bursts of the run are simulated.
+    bursts: Option<Bursts>,
+    /// The engine knows what is wanted: it asks what functions mean, and draws.
+    is_gated: bool,
+    /// Names of phases, as the engine knows them by number.
+    phase_names: Vec<String>,
     /// By site: the hot path's memory.
     answers: Vec<Answer>,
     /// By block: which module its code belongs to, noted while that module is loaded.
@@ -244,6 +284,9 @@ impl Attribution {
             tokens: 0,
             sampler: None,
             paths: None,
+            bursts: None,
+            is_gated: false,
+            phase_names: vec![LOAD_PHASE.to_owned()],
             answers: Vec::new(),
             code: Vec::new(),
             unresolved: Vec::new(),
@@ -263,8 +306,13 @@ impl Attribution {
     /// Of the instances of operators that are alike, only some are to be simulated.
     #[must_use]
     pub fn sampled(self, rule: SampleRule) -> Self {
+        let (sampler, bursts) = match rule {
+            SampleRule::Operators(count) => (Some(Sampler::new(count)), None),
+            SampleRule::Bursts(rule) => (None, Some(Bursts::new(rule))),
+        };
         Self {
-            sampler: Some(Sampler::new(rule)),
+            sampler,
+            bursts,
             ..self
         }
     }
@@ -278,11 +326,71 @@ impl Attribution {
         }
     }
 
+    /// The engine has a gate: it leaves out what is not wanted, and draws.
+    #[must_use]
+    pub fn gated(self) -> Self {
+        Self {
+            is_gated: true,
+            ..self
+        }
+    }
+
+    /// What the call that `thread` has entered last means to the engine's gate.
+    pub fn meaning(&mut self, thread: u32) -> stream::Answer {
+        let Some(entered) = self.thread(thread).entered.take() else {
+            return stream::Answer::default();
+        };
+        let series = entered
+            .operator
+            .zip(self.sampler.as_mut())
+            .map(|(operator, sampler)| {
+                let phase = &self.contexts.phase(self.phase.id).name;
+                let operator = &self.probes.operators()[operator as usize];
+                sampler.number(series(thread, phase, operator, &entered.objects)) as u32
+            });
+        let changes_phase = entered.phase.is_some() || entered.ends == Some(Ends::Phase);
+        stream::Answer {
+            operator: entered.operator,
+            lasts: match entered.lasts {
+                Lasts::Call => stream::Lasts::Call,
+                Lasts::UntilNext => stream::Lasts::UntilNext,
+                Lasts::UntilEnded => stream::Lasts::UntilEnded,
+            },
+            ends_operator: entered.ends == Some(Ends::Operator),
+            region: entered.is_region,
+            phase: changes_phase.then(|| self.phase_number()),
+            phase_is_region: self.phase.is_region,
+            mark_begin: entered.mark == Some(Mark::Begin),
+            mark_end: entered.mark == Some(Mark::End),
+            series: series.unwrap_or(0),
+        }
+    }
+
+    /// The number by which the engine knows the phase.
+    fn phase_number(&mut self) -> u32 {
+        let name = &self.contexts.phase(self.phase.id).name;
+        let known = self.phase_names.iter().position(|known| known == name);
+        known.unwrap_or_else(|| {
+            self.phase_names.push(name.clone());
+            self.phase_names.len() - 1
+        }) as u32
+    }
+
     /// What becomes of what a thread does now.
     #[must_use]
     pub fn fate(&self, thread: u32) -> Fate {
+        if let Some(bursts) = &self.bursts {
+            return bursts.fate();
+        }
         self.instance(thread)
             .map_or(Fate::Whole, |instance| instance.fate)
+    }
+
+    /// So many instructions have been executed: the clock that bursts go by.
+    pub fn advance(&mut self, instructions: u64) {
+        if let Some(bursts) = &mut self.bursts {
+            bursts.advance(instructions);
+        }
     }
 
     /// The execution of an operator that a thread works for. One that never enters an operator itself (a worker of a
@@ -364,7 +472,10 @@ impl Attribution {
             objects: self.objects,
             probes: self.probes,
             contexts: self.contexts,
-            sample: self.sampler.map(Sampler::finish),
+            sample: self
+                .sampler
+                .map(Sampler::finish)
+                .or(self.bursts.map(Bursts::finish)),
             paths: self.paths,
             ledger: self.ledger,
             code: self.code,
@@ -490,9 +601,9 @@ impl Attribution {
 
     fn context(&mut self, thread: u32) -> ContextId {
         let instance = self.instance(thread);
-        let sample = match instance.map(|instance| instance.fate) {
-            Some(Fate::Sampled(id)) => Some(id),
-            Some(Fate::Whole | Fate::Skipped) | None => None,
+        let sample = match self.fate(thread) {
+            Fate::Sampled(id) => Some(id),
+            Fate::Whole | Fate::Skipped => None,
         };
         self.contexts.intern(Context {
             thread,
@@ -542,6 +653,7 @@ impl Attribution {
             Event::ThreadStart { thread, parent, .. } if thread != parent => {
                 self.thread(*thread).parent = Some(*parent);
             }
+            Event::Draw { series, ordinal } => self.drawn(thread, *series, *ordinal),
             Event::ThreadEnd { thread: ended } => *self.thread(*ended) = Thread::default(),
             Event::Exec { .. } => {
                 self.threads.clear();
@@ -596,6 +708,7 @@ impl Attribution {
         let instance = entered.operator.map(|operator| {
             enclosing.unwrap_or_else(|| Instance {
                 operator,
+                number: self.thread(thread).next_number(),
                 fate: self.draw(thread, operator, &entered.objects),
             })
         });
@@ -625,10 +738,24 @@ impl Attribution {
             None => {}
         }
         state.enter(frame, entered.lasts);
-        if entered.operator.is_some() && !nested {
+        // An instance that the engine draws is counted when it tells so.
+        let is_counted = entered.operator.is_some() && !nested;
+        if is_counted && !(self.is_gated && self.sampler.is_some()) {
             let context = self.context(thread);
             self.contexts.count_call(context);
         }
+        if self.is_gated {
+            self.thread(thread).entered = Some(entered);
+        }
+    }
+
+    /// The engine has drawn for the instance that begins.
+    fn drawn(&mut self, thread: u32, series: u32, ordinal: u64) {
+        let Some(sampler) = &mut self.sampler else { return };
+        let fate = sampler.draw(series as usize, ordinal);
+        self.thread(thread).decide(fate);
+        let context = self.context(thread);
+        self.contexts.count_call(context);
     }
 
     /// Whether another instance of an operator is simulated.
@@ -636,13 +763,12 @@ impl Attribution {
         let Some(sampler) = &mut self.sampler else {
             return Fate::Whole;
         };
-        let weights = objects.iter().filter(|object| object.class == Class::Weight);
-        sampler.enter(Series::new(
-            thread,
-            &self.contexts.phase(self.phase.id).name,
-            &self.probes.operators()[operator as usize],
-            weights.map(|object| object.bytes).sum(),
-        ))
+        if self.is_gated {
+            return Fate::Skipped; // Until the engine has said what it has drawn.
+        }
+        let phase = &self.contexts.phase(self.phase.id).name;
+        let operator = &self.probes.operators()[operator as usize];
+        sampler.enter(series(thread, phase, operator, objects))
     }
 
     fn leave(&mut self, thread: u32, stack_pointer: u64) {
@@ -679,6 +805,13 @@ fn thread_of(threads: &mut Vec<Thread>, thread: u32) -> &mut Thread {
         threads.resize_with(index + 1, Thread::default);
     }
     &mut threads[index]
+}
+
+/// The series of an instance.
+fn series(thread: u32, phase: &str, operator: &Operator, objects: &[SeenObject]) -> Series {
+    let weights = objects.iter().filter(|object| object.class == Class::Weight);
+    let bytes = weights.map(|object| object.bytes).sum();
+    Series::new(thread, phase, operator, bytes)
 }
 
 /// What is left of an attribution when its stream is over.

@@ -10,6 +10,7 @@
 
 mod attribution;
 mod batch;
+mod burst;
 mod calls;
 mod class;
 mod context;
@@ -27,6 +28,7 @@ mod symbol;
 
 pub use attribution::{Attribution, Parts};
 pub use batch::AttributedBatch;
+pub use burst::BurstRule;
 pub use calls::{Call, CallPaths, DEPTH_LIMIT, PATH_LIMIT, PathId, ROOT, STACK_BYTES};
 pub use class::Class;
 pub use context::{Context, ContextId, Contexts, LOAD_PHASE, OTHER_PHASE, PhaseId, phase_span};

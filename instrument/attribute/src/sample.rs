@@ -1,4 +1,4 @@
-//! Operator-stratified sampling: which instances of an operator are observed, and which go by.
+//! What is sampled, and operator-stratified sampling (by bursts: `burst`): which instances of an operator are observed, and which go by.
 //!
 //! Instances that are alike are a series: same thread, phase name, operator kind, name without the digits that number
 //! layers, shape, element type, and bytes of weights (two matrices may give the same shape and differ in what they read).
@@ -16,8 +16,10 @@ use std::fmt;
 use std::num::NonZero;
 use std::str::FromStr;
 
+use memloupe_stream::draw;
 use rustc_hash::FxHashMap;
 
+use crate::burst::BurstRule;
 use crate::probe::Operator;
 
 /// Index of an instance that is simulated.
@@ -26,49 +28,80 @@ pub type SampleId = u32;
 /// Fewest observations of a stratum that say anything about its spread, unless they are all there is.
 pub const FEWEST_OBSERVATIONS: u64 = 2;
 
-/// `ops:K`: how many instances of each stratum are observed.
+/// What is observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SampleRule(NonZero<u32>);
+pub enum SampleRule {
+    /// `ops:K`: so many instances of each stratum.
+    Operators(NonZero<u32>),
+    /// `BURST/PERIOD`.
+    Bursts(BurstRule),
+}
+
+/// Units of instructions.
+const UNITS: [(&str, u64); 4] = [
+    ("inst", 1),
+    ("kinst", 1_000),
+    ("Minst", 1_000_000),
+    ("Ginst", 1_000_000_000),
+];
+
+fn instructions(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    number.parse::<u64>().ok()?.checked_mul(*scale)
+}
 
 impl FromStr for SampleRule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let count = text.strip_prefix("ops:").and_then(|count| count.parse().ok());
-        let count = count.filter(|count: &NonZero<u32>| count.get() <= 1 << 20);
-        count.map(Self).ok_or_else(|| {
-            format!("`{text}`: write ops:K, K being how many like instances of an operator to observe, as in ops:4")
+        let operators = || {
+            let count = text.strip_prefix("ops:")?.parse().ok();
+            let count = count.filter(|count: &NonZero<u32>| count.get() <= 1 << 20);
+            count.map(Self::Operators)
+        };
+        let bursts = || {
+            let (burst, period) = text.split_once('/')?;
+            let (burst, period) = (instructions(burst)?, instructions(period)?);
+            let is_sound = burst > 0 && burst <= period && period < 1 << 50;
+            is_sound.then_some(Self::Bursts(BurstRule { burst, period }))
+        };
+        operators().or_else(bursts).ok_or_else(|| {
+            format!(
+                "`{text}`: write ops:K, K being how many like instances of an operator to observe, as in ops:4, or \
+                 BURST/PERIOD in inst, kinst, Minst or Ginst, as in 1Minst/20Minst"
+            )
         })
     }
 }
 
 impl fmt::Display for SampleRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ops:{}", self.0)
+        let count = |instructions: u64| {
+            let units = UNITS.iter().rev();
+            let (unit, scale) = units
+                .copied()
+                .find(|(_, scale)| instructions.is_multiple_of(*scale))
+                .unwrap_or(("inst", 1));
+            format!("{}{unit}", instructions / scale)
+        };
+        match self {
+            Self::Operators(operators) => write!(f, "ops:{operators}"),
+            Self::Bursts(rule) => write!(f, "{}/{}", count(rule.burst), count(rule.period)),
+        }
     }
 }
 
 impl SampleRule {
-    /// The doubling that an instance lies in, and whether it is drawn.
-    fn draw(self, ordinal: u64) -> (u32, bool) {
-        let count = u64::from(self.0.get());
-        let Some(octave) = (ordinal / count).checked_ilog2() else {
-            return (0, true);
-        };
-        // As many instances as the doubling has, over the number drawn from it.
-        let cell = 1 << octave;
-        let position = ordinal - (count << octave);
-        let drawn = mix((u64::from(octave) << 32) | (position / cell)) % cell;
-        (octave + 1, position % cell == drawn)
+    /// Of operators, how many of each doubling are observed.
+    #[must_use]
+    pub fn operators(self) -> Option<u32> {
+        match self {
+            Self::Operators(count) => Some(count.get()),
+            Self::Bursts(_) => None,
+        }
     }
-}
-
-/// The finalizer of `SplitMix64`: a fixed pseudo-random number for each input.
-fn mix(input: u64) -> u64 {
-    let mut z = input.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// What instances of a series have in common.
@@ -91,6 +124,19 @@ pub struct Series {
 }
 
 impl Series {
+    /// Stretches of the run, whatever they hold.
+    pub(crate) fn bursts() -> Self {
+        Self {
+            thread: 0,
+            phase: String::new(),
+            kind: "burst".to_owned(),
+            name: String::new(),
+            shape: String::new(),
+            element_type: String::new(),
+            weight_bytes: 0,
+        }
+    }
+
     /// The series of an instance.
     #[must_use]
     pub fn new(thread: u32, phase: &str, operator: &Operator, weight_bytes: u64) -> Self {
@@ -130,7 +176,7 @@ struct Instance {
 /// Draws the sample while the program runs.
 #[derive(Debug)]
 pub(crate) struct Sampler {
-    rule: SampleRule,
+    count: NonZero<u32>,
     index: FxHashMap<Series, usize>,
     /// By series: instances so far.
     counts: Vec<u64>,
@@ -138,25 +184,37 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    pub(crate) fn new(rule: SampleRule) -> Self {
+    pub(crate) fn new(count: NonZero<u32>) -> Self {
         Self {
-            rule,
+            count,
             index: FxHashMap::default(),
             counts: Vec::new(),
             instances: Vec::new(),
         }
     }
 
-    /// Another instance of a series begins.
-    pub(crate) fn enter(&mut self, series: Series) -> Fate {
-        let series = *self.index.entry(series).or_insert_with(|| {
+    /// The number of a series.
+    pub(crate) fn number(&mut self, series: Series) -> usize {
+        *self.index.entry(series).or_insert_with(|| {
             self.counts.push(0);
             self.counts.len() - 1
-        });
-        let ordinal = self.counts[series];
-        self.counts[series] += 1;
-        let observed = self.rule.draw(ordinal).1;
-        if !observed && !self.rule.draw(ordinal + 1).1 {
+        })
+    }
+
+    /// Another instance of a series begins.
+    pub(crate) fn enter(&mut self, series: Series) -> Fate {
+        let series = self.number(series);
+        self.draw(series, self.counts[series])
+    }
+
+    /// What becomes of an instance of a series by its number.
+    pub(crate) fn draw(&mut self, series: usize, ordinal: u64) -> Fate {
+        let Some(count) = self.counts.get_mut(series) else {
+            return Fate::Skipped;
+        };
+        *count = ordinal + 1;
+        let observed = draw(self.count.get(), ordinal).1;
+        if !observed && !draw(self.count.get(), ordinal + 1).1 {
             return Fate::Skipped;
         }
         self.instances.push(Instance {
@@ -178,7 +236,7 @@ impl Sampler {
             let first_of_series = strata.len();
             let mut of_octave = Vec::new();
             for ordinal in 0..self.counts[index] {
-                let (octave, observed) = self.rule.draw(ordinal);
+                let (octave, observed) = draw(self.count.get(), ordinal);
                 if octave as usize == of_octave.len() {
                     of_octave.push(strata.len() as u32);
                     strata.push(Stratum {
@@ -208,14 +266,14 @@ impl Sampler {
             numbers.push(of_octave);
         }
         let of_instance = self.instances.iter().map(|instance| {
-            let octave = self.rule.draw(instance.ordinal).0 as usize;
+            let octave = draw(self.count.get(), instance.ordinal).0 as usize;
             instance.observed.then(|| Observation {
                 stratum: numbers[instance.series][octave],
                 instance: u32::try_from(instance.ordinal).unwrap_or(u32::MAX),
             })
         });
         Sample {
-            rule: self.rule,
+            rule: SampleRule::Operators(self.count),
             of_instance: of_instance.collect(),
             strata,
         }
@@ -275,6 +333,8 @@ mod tests {
     fn rules_are_read_and_mistakes_named() {
         let rule: SampleRule = "ops:4".parse().expect("a rule");
         assert_eq!(rule.to_string(), "ops:4");
+        let rule: SampleRule = "500kinst/20Minst".parse().expect("a rule");
+        assert_eq!(rule.to_string(), "500kinst/20Minst");
         for wrong in [
             "",
             "4",
@@ -283,6 +343,10 @@ mod tests {
             "ops:-1",
             "ops:4.5",
             "1000/10000",
+            "2Minst/1Minst",
+            "0inst/1Minst",
+            "1Minst",
+            "1ms/10ms",
             "ops:9999999999",
         ] {
             let error = wrong.parse::<SampleRule>().expect_err(wrong);
@@ -292,8 +356,7 @@ mod tests {
 
     #[test]
     fn each_doubling_is_drawn_from_alike() {
-        let rule: SampleRule = "ops:3".parse().expect("a rule");
-        let drawn: Vec<u64> = (0..3 << 10).filter(|ordinal| rule.draw(*ordinal).1).collect();
+        let drawn: Vec<u64> = (0..3 << 10).filter(|ordinal| draw(3, *ordinal).1).collect();
         assert_eq!(drawn[..6], [0, 1, 2, 3, 4, 5]);
         for octave in 0..10 {
             let doubling = 3u64 << octave..3 << (octave + 1);
@@ -311,7 +374,7 @@ mod tests {
 
     #[test]
     fn layers_share_a_series_and_every_instance_is_accounted_for() {
-        let mut sampler = Sampler::new("ops:2".parse().expect("a rule"));
+        let mut sampler = Sampler::new(NonZero::new(2).expect("two"));
         let mut simulated = Vec::new();
         for layer in 0..1000u64 {
             if let Fate::Sampled(id) = sampler.enter(series(&format!("ffn_up-{layer}"))) {

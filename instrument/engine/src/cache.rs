@@ -22,6 +22,9 @@ const ZONE_REACH: i64 = 0x7000_0000;
 const LOWEST: i64 = 0x20_0000;
 const PAGE_SHIFT: u32 = 12;
 
+/// Stands for the record pointer's register where there is none: the stack pointer never is it.
+pub(crate) const NO_POINTER: u8 = 4;
+
 /// A multiplicative hash for addresses.
 #[derive(Default)]
 pub(crate) struct AddressHash(u64);
@@ -55,6 +58,15 @@ struct Zone {
     end: usize,
 }
 
+/// Which of a block's two translations: a thread runs one kind or the other (`gate`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Records what it does.
+    Recorded,
+    /// Only does it.
+    Bare,
+}
+
 /// What the dispatcher does when translated code leaves a block through it.
 #[derive(Clone, Copy)]
 pub(crate) enum Cause {
@@ -66,8 +78,8 @@ pub(crate) enum Cause {
     AfterSystemCall,
     /// The code at `target` is not what was translated.
     Stale,
-    /// A probed or hooked function is entered; goes on at `resume` in its block.
-    Enter { resume: usize },
+    /// A probed or hooked function is entered; goes on where its block is told of it ([`Entry::told`]).
+    Enter,
     /// A call of a probed or hooked function returns to `target`.
     Leave,
 }
@@ -76,6 +88,8 @@ pub(crate) enum Cause {
 #[derive(Clone, Copy)]
 pub(crate) struct Exit {
     pub(crate) cause: Cause,
+    /// Of the block that it leaves, and of the one that it leads to.
+    pub(crate) mode: Mode,
     /// In the target's addresses.
     pub(crate) target: u64,
     /// The rel32 to patch with the translation of `target`; 0 for none.
@@ -86,19 +100,41 @@ pub(crate) struct Exit {
     pub(crate) pointer: Option<u8>,
 }
 
+impl Exit {
+    /// Not a branch: all registers are the target's, and there is nothing to patch.
+    pub(crate) fn of(cause: Cause, mode: Mode, target: u64) -> Self {
+        Self {
+            cause,
+            mode,
+            target,
+            patch: 0,
+            stub: 0,
+            pointer: None,
+        }
+    }
+}
+
+/// A translation of a block.
+pub(crate) struct Entry {
+    /// Where it begins if all registers are the target's.
+    pub(crate) entry: usize,
+    /// Where it begins *warm*: if this register holds the record pointer and its value for the target is spilled.
+    pub(crate) warm: Option<(u8, usize)>,
+    /// Where it goes on when the engine has told that a function is entered there.
+    pub(crate) told: Option<usize>,
+}
+
 struct Block {
     code: std::ops::Range<u64>,
-    /// Where it begins if all registers are the target's.
-    entry: usize,
-    /// Where it begins *warm*: if this register holds the record pointer and its value for the target is spilled.
-    warm: Option<(u8, usize)>,
+    at: Entry,
     incoming: Vec<usize>,
 }
 
 /// The cache.
 pub(crate) struct Cache {
     zones: Vec<Zone>,
-    blocks: AddressMap<Block>,
+    /// By mode.
+    blocks: [AddressMap<Block>; 2],
     /// Starts of the blocks that touch a page.
     pages: AddressMap<Vec<u64>>,
     exits: Vec<Exit>,
@@ -118,7 +154,7 @@ impl Cache {
     pub(crate) const fn new() -> Self {
         Self {
             zones: Vec::new(),
-            blocks: address_map(),
+            blocks: [address_map(), address_map()],
             pages: address_map(),
             exits: Vec::new(),
             leave_stubs: address_map(),
@@ -206,25 +242,18 @@ impl Cache {
     }
 
     /// The translation of the block at `pc`.
-    pub(crate) fn find(&self, pc: u64) -> Option<usize> {
-        self.blocks.get(&pc).map(|block| block.entry)
+    pub(crate) fn find(&self, mode: Mode, pc: u64) -> Option<&Entry> {
+        self.blocks[mode as usize].get(&pc).map(|block| &block.at)
     }
 
     /// Adds a translation.
-    pub(crate) fn insert(&mut self, code: std::ops::Range<u64>, entry: usize, warm: Option<(u8, usize)>) {
+    pub(crate) fn insert(&mut self, mode: Mode, code: std::ops::Range<u64>, at: Entry) {
         let start = code.start;
         for page in code.start >> PAGE_SHIFT..=(code.end - 1) >> PAGE_SHIFT {
             self.pages.entry(page).or_default().push(start);
         }
-        self.blocks.insert(
-            start,
-            Block {
-                code,
-                entry,
-                warm,
-                incoming: Vec::new(),
-            },
-        );
+        let incoming = Vec::new();
+        self.blocks[mode as usize].insert(start, Block { code, at, incoming });
     }
 
     pub(crate) fn new_exit(&mut self, exit: Exit) -> usize {
@@ -236,21 +265,17 @@ impl Cache {
         self.exits[index]
     }
 
-    pub(crate) fn set_cause(&mut self, index: usize, cause: Cause) {
-        self.exits[index].cause = cause;
-    }
-
     /// Lets an exit go straight to the translation of its target from now on.
     pub(crate) fn link(&mut self, index: usize) {
         let exit = self.exits[index];
-        let Some(block) = self.blocks.get_mut(&exit.target) else {
+        let Some(block) = self.blocks[exit.mode as usize].get_mut(&exit.target) else {
             return;
         };
         if exit.patch == 0 {
             return;
         }
         block.incoming.push(index);
-        let entry = match (exit.pointer, block.warm, block.entry) {
+        let entry = match (exit.pointer, block.at.warm, block.at.entry) {
             (None, _, entry) => entry,
             (Some(pointer), Some((own, warm)), _) if pointer == own => warm,
             (Some(pointer), _, entry) => self.adapter(entry, pointer),
@@ -263,17 +288,21 @@ impl Cache {
         );
     }
 
-    /// Where the block at `pc` begins for a thread whose record pointer is in `pointer`.
-    pub(crate) fn find_warm(&mut self, pc: u64, pointer: u8) -> Option<usize> {
-        let block = self.blocks.get(&pc)?;
-        match block.warm {
+    /// Where the block at `pc` begins for a thread whose record pointer is in `pointer`, or that has none.
+    pub(crate) fn find_warm(&mut self, mode: Mode, pc: u64, pointer: u8) -> Option<usize> {
+        let at = &self.blocks[mode as usize].get(&pc)?.at;
+        match at.warm {
             Some((own, warm)) if own == pointer => Some(warm),
-            _ => Some(self.adapter(block.entry, pointer)),
+            _ => Some(self.adapter(at.entry, pointer)),
         }
     }
 
-    /// Code that makes all registers the target's, the record pointer being in `pointer`, and goes to `entry`.
+    /// Code that makes all registers the target's, the record pointer being in `pointer`, and goes to `entry`: `entry` itself
+    /// if there is none.
     pub(crate) fn adapter(&mut self, entry: usize, pointer: u8) -> usize {
+        if pointer == NO_POINTER {
+            return entry;
+        }
         // Code lies below 2^47.
         let key = entry as u64 | u64::from(pointer) << 48;
         if let Some(&adapter) = self.adapters.get(&key) {
@@ -310,17 +339,17 @@ impl Cache {
 
     /// Forgets the block at `pc`: no link and no look-up leads to it any more.
     pub(crate) fn remove(&mut self, pc: u64) {
-        let Some(block) = self.blocks.remove(&pc) else {
-            return;
-        };
-        for index in block.incoming {
-            let exit = self.exits[index];
-            patch(exit.patch, (exit.stub as i64 - (exit.patch as i64 + 4)) as i32);
-        }
-        forget(pc);
-        for page in block.code.start >> PAGE_SHIFT..=(block.code.end - 1) >> PAGE_SHIFT {
-            if let Some(starts) = self.pages.get_mut(&page) {
-                starts.retain(|&start| start != pc);
+        let found = self.blocks.each_mut().map(|blocks| blocks.remove(&pc));
+        for block in found.into_iter().flatten() {
+            for index in block.incoming {
+                let exit = self.exits[index];
+                patch(exit.patch, (exit.stub as i64 - (exit.patch as i64 + 4)) as i32);
+            }
+            forget(pc);
+            for page in block.code.start >> PAGE_SHIFT..=(block.code.end - 1) >> PAGE_SHIFT {
+                if let Some(starts) = self.pages.get_mut(&page) {
+                    starts.retain(|&start| start != pc);
+                }
             }
         }
     }

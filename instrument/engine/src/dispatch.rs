@@ -2,13 +2,14 @@
 
 use std::arch::naked_asm;
 use std::hash::BuildHasherDefault;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use crate::cache::{Cache, Cause};
+use crate::cache::{Cache, Cause, Mode, NO_POINTER};
+use crate::gate::{self, Gate};
 use crate::heap::Stacks;
 use crate::maps::Maps;
 use crate::probe::Entries;
-use crate::ring::Event;
+use crate::ring::{self, Event};
 use crate::thread::{Thread, offset, register};
 use crate::translator::{self, Translator};
 use crate::{ENGINE, attach, probe, signal, syscall, system};
@@ -27,6 +28,7 @@ pub(crate) struct Engine {
     pub(crate) cache: Cache,
     pub(crate) maps: Maps,
     pub(crate) entries: Entries,
+    pub(crate) gate: Gate,
     pub(crate) stacks: Stacks,
     pub(crate) translator: Option<Translator>,
 }
@@ -37,6 +39,7 @@ impl Engine {
             cache: Cache::new(),
             maps: Maps::new(),
             entries: Entries::new(),
+            gate: Gate::new(),
             stacks: Stacks::with_hasher(BuildHasherDefault::new()),
             translator: None,
         }
@@ -44,10 +47,10 @@ impl Engine {
 
     /// The translation of the code at `pc`, made if need be, for a block whose record pointer is in `pointer`. `Err` says
     /// why there is none.
-    fn entry(&mut self, pc: u64, pointer: Option<u8>) -> Result<usize, String> {
-        match self.cache.find(pc) {
-            Some(entry) => Ok(entry),
-            None => translator::translate(self, pc, pointer),
+    fn entry(&mut self, mode: Mode, pc: u64, pointer: Option<u8>) -> Result<usize, String> {
+        match self.cache.find(mode, pc) {
+            Some(at) => Ok(at.entry),
+            None => translator::translate(self, mode, pc, pointer),
         }
     }
 }
@@ -176,6 +179,10 @@ pub(crate) fn settled_target(thread: &Thread) -> Option<u64> {
 extern "C" fn dispatch(thread: *mut Thread) {
     // SAFETY: GS points to the state of the calling thread, which nobody else changes but through atomics.
     let thread = unsafe { &mut *thread };
+    if thread.bare.swap(0, SeqCst) != 0 && ring::STOPPING.load(SeqCst) {
+        thread.park();
+    }
+    thread.hear_call();
     match thread.exit {
         EXIT_CHUNK_FULL => {
             thread.next_chunk();
@@ -183,21 +190,27 @@ extern "C" fn dispatch(thread: *mut Thread) {
         }
         EXIT_START => {
             begin(thread);
+            gate::pass(thread);
             go_on(thread, thread.start, None);
         }
         EXIT_HANDLER => {
             signal::begin_handler(thread);
             go_on(thread, thread.start, None);
         }
-        EXIT_RESUME => go_on(thread, thread.start, None),
+        EXIT_RESUME => {
+            gate::pass(thread);
+            go_on(thread, thread.start, None);
+        }
         EXIT_INDIRECT => {
             if thread.may_land() && probe::leave_passed(thread) {
                 thread.landed();
             }
+            gate::pass(thread);
             go_on_indirectly(thread);
         }
         index => leave_block(thread, index as usize),
     }
+    thread.bare.store(u64::from(thread.mode == Mode::Bare), SeqCst);
 }
 
 fn begin(thread: &mut Thread) {
@@ -225,12 +238,16 @@ fn begin(thread: &mut Thread) {
 fn leave_block(thread: &mut Thread, index: usize) {
     let exit = ENGINE.lock().cache.exit(index);
     match exit.cause {
-        Cause::Branch => go_on(thread, exit.target, Some(index)),
+        Cause::Branch => {
+            gate::pass(thread);
+            go_on(thread, exit.target, Some(index));
+        }
         Cause::SystemCall { plain, watched } => {
             thread.next = syscall::before(thread, exit.target, plain, watched);
         }
         Cause::AfterSystemCall => {
             syscall::after(thread);
+            gate::pass(thread);
             go_on(thread, exit.target, None);
         }
         Cause::Stale => {
@@ -239,12 +256,19 @@ fn leave_block(thread: &mut Thread, index: usize) {
             drop(engine);
             go_on(thread, exit.target, None);
         }
-        Cause::Enter { resume } => {
+        Cause::Enter => {
             probe::enter(thread, exit.target);
-            thread.next = resume as u64;
+            gate::pass(thread);
+            let mut engine = ENGINE.lock();
+            if resume_at(thread, &mut engine, exit.target, None)
+                && let Some(told) = engine.cache.find(thread.mode, exit.target).and_then(|at| at.told)
+            {
+                thread.next = told as u64;
+            }
         }
         Cause::Leave => {
             probe::leave(thread);
+            gate::pass(thread);
             let mut engine = ENGINE.lock();
             resume_at(thread, &mut engine, exit.target, None);
         }
@@ -266,6 +290,7 @@ fn go_on(thread: &mut Thread, pc: u64, from: Option<usize>) {
     let pointer = from.and_then(|index| engine.cache.exit(index).pointer);
     if resume_at(thread, &mut engine, pc, pointer)
         && let Some(index) = from
+        && engine.cache.exit(index).mode == thread.mode
     {
         engine.cache.link(index);
     }
@@ -279,11 +304,17 @@ fn go_on_indirectly(thread: &mut Thread) {
     }
     let pointer = thread.came_with as u8;
     let mut engine = ENGINE.lock();
+    let came_in = if pointer == NO_POINTER {
+        Mode::Bare
+    } else {
+        Mode::Recorded
+    };
     if let Some(&stub) = engine.cache.leave_stubs.get(&pc) {
         thread.remember(pc, pointer, engine.cache.adapter(stub, pointer));
         thread.next = stub as u64;
     } else if resume_at(thread, &mut engine, pc, Some(pointer))
-        && let Some(entry) = engine.cache.find_warm(pc, pointer)
+        && came_in == thread.mode
+        && let Some(entry) = engine.cache.find_warm(came_in, pc, pointer)
     {
         thread.remember(pc, pointer, entry);
     }
@@ -291,7 +322,7 @@ fn go_on_indirectly(thread: &mut Thread) {
 
 /// Sets the thread to go on at `pc`. Whether a translation was found; if not, the thread is let go.
 fn resume_at(thread: &mut Thread, engine: &mut Engine, pc: u64, pointer: Option<u8>) -> bool {
-    match engine.entry(pc, pointer) {
+    match engine.entry(thread.mode, pc, pointer) {
         Ok(entry) => {
             thread.next = entry as u64;
             true

@@ -7,7 +7,7 @@
 //! Invariants: on the target's threads the engine uses no libc, no TLS and no lock that the target may hold; its memory
 //! is its own (`memory`); the target's stack is never written but by the target's own instructions.
 //!
-//! Not there: region mode; sampling.
+//! If memloupe wants a part of the run only, threads run unrecorded outside of it: see `gate`.
 #![allow(unsafe_code)] // every module here is about memory and code that the compiler knows nothing of
 
 mod action;
@@ -16,6 +16,7 @@ mod cache;
 mod context;
 mod dispatch;
 mod environment;
+mod gate;
 mod heap;
 mod lock;
 mod maps;

@@ -77,6 +77,29 @@ impl Maps {
             .get(index)
             .filter(|mapping| mapping.range.contains(&address))
     }
+
+    /// Reads memory of the target; whether all of it could be read. Without a system call where a mapping is known: entries
+    /// of operators read dozens of values.
+    pub(crate) fn read(&mut self, address: u64, out: &mut [u8]) -> bool {
+        let bytes = out.len() as u64;
+        match self.find(address) {
+            Some(mapping)
+                if mapping.protection & PROTECTION_READ != 0 && bytes <= mapping.range.end - address =>
+            {
+                // SAFETY: mapped and readable; what is unmapped or protected meanwhile would be the target's own
+                // argument, taken away under the call that it was made with.
+                unsafe { std::ptr::copy_nonoverlapping(address as *const u8, out.as_mut_ptr(), out.len()) };
+                true
+            }
+            Some(_) => system::read_memory(address, out),
+            None => {
+                // Mapped since, perhaps: stacks and heaps grow without our knowing.
+                let is_there = system::read_memory(address, out);
+                self.stale |= is_there;
+                is_there
+            }
+        }
+    }
 }
 
 fn parse(text: &[u8]) -> Vec<Mapping> {

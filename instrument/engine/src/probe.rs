@@ -8,12 +8,13 @@
 use std::ffi::CStr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use crate::cache::{self, AddressMap, Cause, Exit, address_map};
+use crate::cache::{self, AddressMap, Cause, Exit, Mode, address_map};
 use crate::dispatch::Engine;
+use crate::maps::Maps;
 use crate::ring::Event;
 use crate::stream::{self, Probe};
 use crate::thread::{FRAMES, Frame, Thread, register};
-use crate::{ENGINE, heap, system};
+use crate::{ENGINE, gate, heap};
 
 const FETCH_REGISTER: u8 = 0xff;
 
@@ -119,10 +120,11 @@ fn note(thread: &mut Thread, frame: Frame) {
     thread.frame_count += 1;
     let probe = stream::probe(frame.probe);
     let mut payload = vec![u64::from(frame.probe), frame.stack_pointer, 0];
+    let mut engine = ENGINE.lock();
     for index in 0..usize::from(probe.fetches) {
         let bytes = usize::from(probe.fetch[index].bytes);
         let mut value = vec![0; bytes.next_multiple_of(8)];
-        if fetch(thread, probe, index, &mut value[..bytes]) {
+        if fetch(&mut engine.maps, thread, probe, index, &mut value[..bytes]) {
             payload[2] |= 1 << index;
         }
         let words = value
@@ -130,10 +132,15 @@ fn note(thread: &mut Thread, frame: Frame) {
             .map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")));
         payload.extend(words);
     }
+    drop(engine);
+    if thread.mode == Mode::Bare {
+        thread.mark();
+    }
     thread.event(Event::ProbeEnter, &payload);
+    gate::enter(thread, probe, &payload);
 }
 
-fn fetch(thread: &Thread, probe: &Probe, index: usize, out: &mut [u8]) -> bool {
+fn fetch(maps: &mut Maps, thread: &Thread, probe: &Probe, index: usize, out: &mut [u8]) -> bool {
     let fetch = &probe.fetch[index];
     let mut pointer = thread.registers[usize::from(fetch.register & 15)];
     if fetch.steps == FETCH_REGISTER {
@@ -144,12 +151,12 @@ fn fetch(thread: &Thread, probe: &Probe, index: usize, out: &mut [u8]) -> bool {
     let steps = usize::from(fetch.steps).min(fetch.offset.len() - 1);
     for offset in &fetch.offset[..steps] {
         let mut word = [0; 8];
-        if pointer == 0 || !system::read_memory(pointer.wrapping_add_signed(i64::from(*offset)), &mut word) {
+        if pointer == 0 || !maps.read(pointer.wrapping_add_signed(i64::from(*offset)), &mut word) {
             return false;
         }
         pointer = u64::from_le_bytes(word);
     }
-    pointer != 0 && system::read_memory(pointer.wrapping_add_signed(i64::from(fetch.offset[steps])), out)
+    pointer != 0 && maps.read(pointer.wrapping_add_signed(i64::from(fetch.offset[steps])), out)
 }
 
 /// A frame at or above which another begins: it was left by a non-local exit, or its function has jumped to the new one
@@ -180,6 +187,7 @@ fn leave_below(thread: &mut Thread, stack_pointer: u64, inclusive: bool) {
     }
     if let Some(outermost) = outermost {
         thread.event(Event::ProbeLeave, &[outermost]);
+        gate::leave(thread, outermost);
     }
 }
 
@@ -229,13 +237,9 @@ pub(crate) fn watch_return(return_address: u64) {
     if engine.cache.leave_stubs.contains_key(&return_address) {
         return;
     }
-    let index = engine.cache.new_exit(Exit {
-        cause: Cause::Leave,
-        target: return_address,
-        patch: 0,
-        stub: 0,
-        pointer: None,
-    });
+    // From recorded and bare code alike: where it goes on is the dispatcher's matter.
+    let exit = Exit::of(Cause::Leave, Mode::Recorded, return_address);
+    let index = engine.cache.new_exit(exit);
     let mut assembler = engine.cache.open(return_address);
     let stub = assembler.position();
     assembler.leave(index as i32);

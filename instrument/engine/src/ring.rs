@@ -199,6 +199,25 @@ impl Thread {
         }
     }
 
+    /// Asks the consumer what the last [`Event::ProbeEnter`] means; zeros if there is no consumer any more.
+    pub(crate) fn ask(&self) -> [u64; 2] {
+        let answered = &self.ring.answered;
+        let before = answered.load(SeqCst);
+        self.event(Event::Ask, &[]);
+        self.close_chunk();
+        self.open_chunk();
+        while answered.load(SeqCst) == before && !UNREAD.load(Relaxed) {
+            stream::wait(answered, before);
+            if answered.load(SeqCst) == before && !stream::consumer_lives() {
+                UNREAD.store(true, Relaxed);
+            }
+        }
+        if answered.load(SeqCst) == before {
+            return [0; 2];
+        }
+        [0, 1].map(|word| self.ring.answer[word].load(Acquire))
+    }
+
     /// Hands the ring back. The thread must not touch its state from then on.
     pub(crate) fn end_ring(&self) {
         self.close_chunk();
@@ -222,7 +241,10 @@ pub(crate) fn finish(thread: &Thread, code: i32, signal: i32) {
             continue;
         }
         other.limit.store(0, SeqCst);
-        let still = || other.parked.load(SeqCst) != 0 || other.in_kernel.load(SeqCst) != 0;
+        let still = || {
+            let words = [&other.bare, &other.in_kernel];
+            other.parked.load(SeqCst) != 0 || words.iter().any(|word| word.load(SeqCst) != 0)
+        };
         for _ in 0..PATIENCE_YIELDS {
             if still() {
                 break;

@@ -284,9 +284,9 @@ fn translated(thread: &mut Thread, mut delivery: Delivery, place: &Place) -> u64
         && place.state.has_pointer()
     {
         context.set_general(body.pointer, thread.spilled());
-        if let State::Borrowed(register) = place.state {
-            context.set_general(register, thread.borrowed());
-        }
+    }
+    if let State::Borrowed(register) = place.state {
+        context.set_general(register, thread.borrowed());
     }
     if thread.in_kernel.load(Acquire) != 0 {
         // The system call has left the address behind it there.

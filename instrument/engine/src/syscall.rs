@@ -18,7 +18,7 @@ use crate::system::number;
 use crate::thread::{self, Thread, register};
 use crate::translator::assembler::Assembler;
 use crate::unobserved::{self, Cause};
-use crate::{ENGINE, action, environment, probe, signal, stream, system};
+use crate::{ENGINE, action, environment, gate, probe, signal, stream, system};
 
 const MAP_FIXED: u64 = 0x10;
 const MAP_ANONYMOUS: u64 = 0x20;
@@ -463,6 +463,7 @@ fn end_thread(thread: &Thread) -> ! {
     });
     let code = thread.argument(0) & 0xff;
     signal::block_all();
+    gate::forget(&mut ENGINE.lock(), thread);
     if others {
         thread.event(Event::ThreadEnd, &[u64::from(thread.index)]);
         thread.close_chunk();

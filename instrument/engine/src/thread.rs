@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
+use crate::cache::Mode;
 use crate::stream::{self, RING_FREE, RING_LIVE, Ring};
 use crate::system;
 use crate::{dispatch, heap, signal};
@@ -73,7 +74,7 @@ pub(crate) struct Thread {
     /// Where an indirect branch goes, in the target's addresses.
     pub(crate) target: u64,
     /// Where translated code looks targets up: [`Thread::table`], or an empty one.
-    lookup: *mut Lookup,
+    lookup: AtomicPtr<Lookup>,
     /// The register that holds the record pointer where an indirect branch was not found in the table.
     pub(crate) came_with: u64,
     /// Why translated code came to the dispatcher: `dispatch::Exit…` or the index of a [`crate::cache::Exit`].
@@ -94,6 +95,12 @@ pub(crate) struct Thread {
     pub(crate) pending_signal: u64,
     /// Where the dispatcher goes on behind the trap that it ends in while a signal waits.
     pub(crate) behind_trap: u64,
+    /// Runs unrecorded: writes nothing.
+    pub(crate) bare: AtomicU64,
+    /// Others ask it to look whether it is to be recorded.
+    pub(crate) called: AtomicU32,
+    /// Which translations it goes through.
+    pub(crate) mode: Mode,
     /// In a system call: writes no records.
     pub(crate) in_kernel: AtomicU64,
     /// Stopped for good, or waiting for the consumer.
@@ -193,7 +200,7 @@ pub(crate) fn claim(parent: u32) -> Option<*mut Thread> {
         thread.this = place;
         thread.allocator_call = None;
         thread.replaced = None;
-        thread.lookup = lookup;
+        thread.lookup.store(lookup, Relaxed);
         thread.table = lookup;
         thread.stack_end = stack;
         thread.extended_state = extended;
@@ -287,6 +294,31 @@ impl Thread {
     pub(crate) fn await_landing(&mut self) {
         /// Between `_Unwind_SetIP` and the landing, libgcc returns from about ten functions; `longjmp` lands at once.
         const BRANCHES: u32 = 64;
+        self.lookup.store(Self::empty_table(), Relaxed);
+        self.landing = BRANCHES;
+    }
+
+    /// Asks all other threads to come to the dispatcher with their next return or indirect branch.
+    pub(crate) fn call_others(&self) {
+        for other in stream::claimed() {
+            // SAFETY: a claimed ring's state; what is touched is atomic.
+            let other = unsafe { &*other };
+            if !ptr::eq(other, self) && other.ring.state.load(Acquire) == RING_LIVE {
+                other.lookup.store(Self::empty_table(), SeqCst);
+                other.called.store(1, SeqCst);
+            }
+        }
+    }
+
+    /// In the dispatcher: answers [`Thread::call_others`].
+    pub(crate) fn hear_call(&self) {
+        if self.called.swap(0, SeqCst) != 0 && self.landing == 0 {
+            self.lookup.store(self.table, SeqCst);
+        }
+    }
+
+    /// Tables in which nothing is found.
+    fn empty_table() -> *mut Lookup {
         static EMPTY: AtomicPtr<Lookup> = AtomicPtr::new(ptr::null_mut());
         if EMPTY.load(Acquire).is_null() {
             // Read only from then on, so it costs little memory; nor does a second one that is made at the same time.
@@ -298,8 +330,7 @@ impl Thread {
             }
             EMPTY.store(empty, Release);
         }
-        self.lookup = EMPTY.load(Acquire);
-        self.landing = BRANCHES;
+        EMPTY.load(Acquire)
     }
 
     /// Whether an indirect branch may be the landing.
@@ -309,7 +340,7 @@ impl Thread {
         }
         self.landing -= 1;
         if self.landing == 0 {
-            self.lookup = self.table;
+            self.lookup.store(self.table, Relaxed);
         }
         true
     }
@@ -317,6 +348,6 @@ impl Thread {
     /// The jump has landed.
     pub(crate) fn landed(&mut self) {
         self.landing = 0;
-        self.lookup = self.table;
+        self.lookup.store(self.table, Relaxed);
     }
 }

@@ -3,10 +3,9 @@
 mod recording;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use memloupe_stream::{Event, Fetch, Geometry, MapKind, Probe, Source};
-use recording::{Recording, compile};
+use recording::{Recording, compile, symbol};
 
 /// The Valgrind engine's test program: the same events are expected.
 const PROCESS: &str = "../valgrind/tests/programs/process.c";
@@ -28,20 +27,6 @@ fn numbers(output: &str) -> Vec<u64> {
         .split_whitespace()
         .filter_map(|word| word.parse().ok())
         .collect()
-}
-
-/// File offset of a function, from the symbol table of a program whose code lies at its file offset.
-fn symbol(program: &Path, name: &str) -> u64 {
-    let output = Command::new("nm")
-        .arg(program)
-        .output()
-        .expect("binutils are installed");
-    let text = String::from_utf8(output.stdout).expect("nm prints text");
-    let line = text
-        .lines()
-        .find(|line| line.split_whitespace().nth(2) == Some(name))
-        .unwrap_or_else(|| panic!("no symbol {name}"));
-    u64::from_str_radix(line.split_whitespace().next().unwrap_or_default(), 16).expect("nm prints addresses")
 }
 
 #[test]
@@ -189,6 +174,7 @@ fn probes_read_arguments_and_see_every_way_out() {
     };
     let probed = Probe {
         address: 0,
+        keys: Vec::new(),
         // depth, node->tag, node->name, node->next->tag, node->next->next->tag
         fetches: vec![
             Fetch::Register(rdi),
@@ -200,6 +186,7 @@ fn probes_read_arguments_and_see_every_way_out() {
     };
     let jumps = Probe {
         address: 0,
+        keys: Vec::new(),
         fetches: vec![Fetch::Register(rdi)],
     };
     let wanted = vec![

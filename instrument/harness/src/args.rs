@@ -68,11 +68,12 @@ pub struct Run {
     /// End after so much more; the program goes on to its end
     #[arg(long = "for", value_name = "EXTENT", conflicts_with = "discard")]
     pub length: Option<Extent>,
-    /// Simulate K of the many like instances of an operator (same kind, shape, type, weights, name up to the layer's number)
-    /// and estimate the rest, with a 95% interval for each figure: ops:K observes the first 2 K, then K of each doubling. K
-    /// of 2 at least gives intervals
-    #[arg(long, value_name = "ops:K",
-          conflicts_with_all = ["discard", "region", "after", "length", "analyses", "line_sample", "line_limit"])]
+    /// Simulate a part and estimate the rest, with a 95% interval for each figure. ops:K: of the many like instances of an
+    /// operator (same kind, shape, type, weights, name up to the layer's number) the first 2 K, then K of each
+    /// doubling; K of 2 at least gives intervals. BURST/PERIOD, as in 1Minst/20Minst: of each period, a burst at a
+    /// random place (inst, kinst, Minst, Ginst)
+    #[arg(long, value_name = "RULE",
+          conflicts_with_all = ["discard", "analyses", "line_sample", "line_limit"])]
     pub sample: Option<SampleRule>,
     /// Follow every call and return, so that reports can group by `callpath`: more rows, and slower where calls are frequent
     #[arg(long, conflicts_with = "discard")]

@@ -5,7 +5,7 @@ use std::time::Instant;
 use memloupe_attribute::{Attribution, Fate};
 use memloupe_cachesim::OwnerTraits;
 use memloupe_hierarchy::System;
-use memloupe_stream::{Event, Probe, RunBatch, Sink, SiteTable};
+use memloupe_stream::{Answer, Event, Probe, RunBatch, Sink, SiteTable};
 
 use crate::analyses::{Analyses, Found};
 use crate::progress::Status;
@@ -65,15 +65,19 @@ impl Pipeline {
     }
 
     fn is_in_window(&mut self, thread: u32) -> bool {
+        let now = self.now(thread);
+        self.window.admits(thread, now)
+    }
+
+    fn now(&self, thread: u32) -> Moment {
         let (tokens, in_token) = self.attribution.tokens();
-        let now = Moment {
+        Moment {
             instructions: self.instructions,
             instances: self.attribution.instances(thread),
             tokens,
             in_token,
             time: self.started.elapsed(),
-        };
-        self.window.admits(thread, now)
+        }
     }
 
     /// Where things stand.
@@ -141,6 +145,7 @@ impl Sink for Pipeline {
         self.instructions += instructions;
         if !is_in_window || self.attribution.fate(thread) == Fate::Skipped {
             self.attribution.pass_over(thread, sites, batch);
+            self.attribution.advance(instructions);
             return;
         }
         let accesses_before = self.accesses;
@@ -170,6 +175,7 @@ impl Sink for Pipeline {
             step.accesses_before = accesses_before;
             step.accesses = self.accesses;
         });
+        self.attribution.advance(instructions);
     }
 
     fn event(&mut self, thread: u32, event: Event) {
@@ -189,7 +195,12 @@ impl Sink for Pipeline {
             _ => {}
         }
         let instances = self.attribution.instances(thread);
+        let (tokens, _) = self.attribution.tokens();
         self.attribution.event(thread, &event);
+        if self.attribution.tokens().0 > tokens {
+            // A window of tokens opens with the phase's call, before anything of it is recorded.
+            self.is_in_window(thread);
+        }
         if self.attribution.instances(thread) > instances {
             self.instances.all += 1;
             self.instances.captured += u64::from(self.is_in_window(thread));
@@ -198,5 +209,13 @@ impl Sink for Pipeline {
 
     fn probes(&mut self, first: u32) -> Vec<Probe> {
         self.attribution.resolve_probes(first)
+    }
+
+    fn answer(&mut self, thread: u32) -> Answer {
+        self.attribution.meaning(thread)
+    }
+
+    fn wants(&self) -> bool {
+        !self.window.is_closed(self.now(self.last_thread))
     }
 }

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
-use memloupe_attribute::Attribution;
+use memloupe_attribute::{Attribution, SampleRule};
 use memloupe_hierarchy::{Machine, System};
-use memloupe_stream::{Checker, Consumer, Engine, Geometry, Progress as Polled, Sink, StreamError};
+use memloupe_stream::{Checker, Consumer, Engine, Gate, Geometry, Progress as Polled, Sink, StreamError};
 
 use crate::analyses::{self, Analyses, Choice};
-use crate::args::{ProgressChoice, Run};
+use crate::args::{EngineChoice, ProgressChoice, Run};
 use crate::collect::{self, Capture};
 use crate::failure::{Failure, Kind};
 use crate::launch::{Ending, Launched};
@@ -76,6 +76,16 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     } else {
         arguments.progress
     });
+    let window = Window::new(arguments.after, arguments.length);
+    // Call paths need every call, outside of what is wanted too.
+    let is_gated = arguments.engine == EngineChoice::Native && !arguments.discard && !arguments.call_paths;
+    if is_gated {
+        consumer.gate(Gate {
+            region: arguments.region.is_some(),
+            sample: arguments.sample.and_then(SampleRule::operators),
+            window: window.instances(),
+        });
+    }
     let launched = Launched::start(
         arguments.engine,
         &target,
@@ -107,8 +117,12 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         Some(rule) => attribution.sampled(rule),
         None => attribution,
     };
-    let pipeline = Pipeline::new(attribution, systems, Analyses::new(options))
-        .within(Window::new(arguments.after, arguments.length));
+    let attribution = if is_gated {
+        attribution.gated()
+    } else {
+        attribution
+    };
+    let pipeline = Pipeline::new(attribution, systems, Analyses::new(options)).within(window);
     let mut session = Session {
         launched,
         progress,

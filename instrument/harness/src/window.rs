@@ -143,6 +143,43 @@ impl Window {
         }
     }
 
+    /// Nothing before this moment's end is wanted on any thread, or nothing any more. Instances are not looked at: the engine
+    /// counts them itself.
+    #[must_use]
+    pub fn is_closed(&self, now: Moment) -> bool {
+        let Some(opened) = self.opened else {
+            return matches!(self.after, Some(Extent::Tokens(count)) if now.tokens <= count);
+        };
+        match self.length {
+            Some(Extent::Instructions(count)) => now.instructions - opened.instructions >= count,
+            Some(Extent::Time(time)) => now.time - opened.time >= time,
+            Some(Extent::Tokens(count)) => {
+                let begun = now.tokens - (opened.tokens - u64::from(opened.in_token));
+                begun > count || begun == count && !now.in_token
+            }
+            None | Some(Extent::Instances(_)) => false,
+        }
+    }
+
+    /// The instances of each thread that are wanted, as far as they can be told beforehand: the first and the last.
+    #[must_use]
+    pub fn instances(&self) -> Option<(u64, u64)> {
+        match (self.after, self.length) {
+            (Some(Extent::Instances(after)), Some(Extent::Instances(count))) => {
+                Some((after + 1, after.saturating_add(count)))
+            }
+            (Some(Extent::Instances(after)), _) => Some((after + 1, u64::MAX)),
+            (None, Some(Extent::Instances(count))) => Some((0, count)),
+            _ => None,
+        }
+    }
+
+    /// Whether there is any bound.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        self.after.is_some() || self.length.is_some()
+    }
+
     /// Instances of a thread that were over when the window opened for it.
     fn instances_before(&mut self, thread: u32, now: Moment) -> u64 {
         let index = thread as usize;

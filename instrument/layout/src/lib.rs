@@ -7,8 +7,12 @@
 #![forbid(unsafe_code)]
 #![allow(missing_docs)] // named and explained in the C header
 
+mod draw;
+
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU32, AtomicU64};
+
+pub use draw::{draw, mix};
 
 pub const MAGIC: u64 = u64::from_le_bytes(*b"STREAM01");
 /// Version of the protocol; see `PROTOCOL.md`, "Changes".
@@ -18,9 +22,12 @@ pub const FD_VARIABLE: &str = "MEMLOUPE_STREAM_FD";
 pub const HEADER_BYTES: usize = 4096;
 pub const RING_HEADER_BYTES: usize = 4096;
 pub const CHUNK_HEADER_BYTES: usize = 64;
-pub const PROBE_BYTES: usize = 1024;
+pub const PROBE_BYTES: usize = 2048;
 pub const PROBE_STEPS: usize = 4;
 pub const PROBE_FETCHES: usize = 40;
+pub const PROBE_KEYS: usize = 264;
+/// Value of [`Probe::keys`]: all that is fetched.
+pub const ALL_KEYS: u16 = u16::MAX;
 pub const BLOCK_BYTES: usize = 40;
 pub const OPERAND_BYTES: usize = 32;
 /// No record is longer.
@@ -44,6 +51,25 @@ pub const BLOCK_RETURN: u16 = 8;
 pub const PART_SHIFT: u32 = 32;
 pub const PART_BITS: u32 = 24;
 pub const FETCH_REGISTER: u8 = 0xff;
+/// Bits of [`Header::gate`].
+pub const GATE_REGION: u32 = 1;
+pub const GATE_SAMPLE: u32 = 2;
+pub const GATE_WINDOW: u32 = 4;
+/// The two high bits of [`Key::bytes`]: what of the bytes matters.
+pub const KEY_KIND_SHIFT: u32 = 14;
+pub const KEY_BYTES: u16 = 0;
+pub const KEY_TEXT: u16 = 1;
+pub const KEY_PRESENCE: u16 = 2;
+/// Bits of an answer's first word; its high half is the operator's number.
+pub const ANSWER_OPERATOR: u64 = 1;
+pub const ANSWER_UNTIL_NEXT: u64 = 2;
+pub const ANSWER_REGION: u64 = 4;
+pub const ANSWER_PHASE: u64 = 8;
+pub const ANSWER_MARK_BEGIN: u64 = 16;
+pub const ANSWER_MARK_END: u64 = 32;
+pub const ANSWER_UNTIL_ENDED: u64 = 64;
+pub const ANSWER_ENDS_OPERATOR: u64 = 128;
+pub const ANSWER_PHASE_REGION: u64 = 256;
 
 pub const RING_FREE: u32 = 0;
 pub const RING_LIVE: u32 = 1;
@@ -69,12 +95,17 @@ pub struct Header {
     pub chunk_bytes: u32,
     pub chunk_count: u32,
     pub consumer_pid: u32,
-    reserved0: [u32; 10],
+    pub gate: u32,
+    pub sample_count: u32,
+    pub first_instance: u64,
+    pub last_instance: u64,
+    reserved0: [u32; 4],
 
     pub consumer_waiting: AtomicU32,
     pub probe_count: AtomicU32,
     pub sync_ack: AtomicU64,
-    reserved1: [u32; 12],
+    pub closed: AtomicU32,
+    reserved1: [u32; 11],
 
     pub doorbell: AtomicU32,
     pub target_pid: AtomicU32,
@@ -116,7 +147,10 @@ pub struct Ring {
 
     pub tail: AtomicU64,
     pub producer_waiting: AtomicU32,
-    reserved3: [u32; 13],
+    reserved3: u32,
+    pub answered: AtomicU64,
+    pub answer: [AtomicU64; 2],
+    reserved4: [u32; 6],
 }
 
 /// `struct ml_fetch`.
@@ -134,9 +168,17 @@ pub struct Probe {
     pub address: u64,
     pub id: u32,
     pub fetches: u16,
-    reserved0: u16,
+    pub keys: u16,
     pub fetch: [Fetch; PROBE_FETCHES],
-    reserved1: [u64; 6],
+    pub key: [Key; PROBE_KEYS],
+    reserved0: [u64; 2],
+}
+
+/// `struct ml_key`.
+#[repr(C)]
+pub struct Key {
+    pub start: u16,
+    pub bytes: u16,
 }
 
 /// `enum ml_form`: how an operand becomes accesses.
@@ -191,11 +233,13 @@ pub enum EventCode {
     Unobserved = 16,
     SegmentBase = 17,
     Order = 18,
+    Ask = 19,
+    Draw = 20,
 }
 
 impl EventCode {
     /// Every event, in the order of its number, from 1 on.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::ThreadStart,
         Self::ThreadEnd,
         Self::Map,
@@ -214,6 +258,8 @@ impl EventCode {
         Self::Unobserved,
         Self::SegmentBase,
         Self::Order,
+        Self::Ask,
+        Self::Draw,
     ];
 
     /// The event with a number.
@@ -225,7 +271,9 @@ impl EventCode {
 
 const _: () = {
     assert!(size_of::<Header>() == 320);
+    assert!(offset_of!(Header, gate) == 88);
     assert!(offset_of!(Header, consumer_waiting) == 128);
+    assert!(offset_of!(Header, closed) == 144);
     assert!(offset_of!(Header, doorbell) == 192);
     assert!(offset_of!(Header, active_head) == 224);
     assert!(offset_of!(Header, next_order) == 232);
@@ -233,6 +281,8 @@ const _: () = {
     assert!(size_of::<Ring>() == 192);
     assert!(offset_of!(Ring, head) == 64);
     assert!(offset_of!(Ring, tail) == 128);
+    assert!(offset_of!(Ring, answered) == 144);
     assert!(size_of::<Fetch>() == 24);
     assert!(size_of::<Probe>() == PROBE_BYTES);
+    assert!(offset_of!(Probe, key) == 976);
 };

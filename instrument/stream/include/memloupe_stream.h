@@ -33,13 +33,18 @@ struct ml_header {
     uint32_t chunk_bytes;
     uint32_t chunk_count;  /* chunks of one ring */
     uint32_t consumer_pid;
-    uint32_t reserved0[10];
+    uint32_t gate;           /* offset 88: ML_GATE_…; 0: everything is recorded. See PROTOCOL.md, "The gate" */
+    uint32_t sample_count;   /* of ML_GATE_SAMPLE */
+    uint64_t first_instance; /* of ML_GATE_WINDOW: before this one of each thread's instances (1, 2, 3…) nothing is wanted */
+    uint64_t last_instance;  /* nor behind this one; the largest number there is: without end */
+    uint32_t reserved0[4];
 
     /* offset 128: consumer side */
     uint32_t consumer_waiting; /* 1 while the consumer sleeps on `doorbell` */
     uint32_t probe_count;      /* entries of the probe table that are complete (release) */
     uint64_t sync_ack;         /* highest ML_EVENT_SYNC number the consumer has acted on; futex word is its low half */
-    uint32_t reserved1[12];
+    uint32_t closed;           /* offset 144: 1 while no thread need record anything */
+    uint32_t reserved1[11];
 
     /* offset 192: producer side */
     uint32_t doorbell;         /* futex word: bumped whenever a chunk is closed */
@@ -90,7 +95,10 @@ struct ml_ring {
     /* offset 128: consumer side */
     uint64_t tail;             /* chunks consumed since the ring was claimed (release); futex word is its low half */
     uint32_t producer_waiting; /* 1 while the producer sleeps on `tail` */
-    uint32_t reserved3[13];
+    uint32_t reserved3;
+    uint64_t answered;         /* offset 144: ML_EVENT_ASKs answered; futex word is its low half */
+    uint64_t answer[2];        /* ML_ANSWER_… | operator << 32, series | phase name << 32 */
+    uint32_t reserved4[6];
 };
 
 #define ML_RING_HEADER_BYTES 4096u /* what lies behind struct ml_ring is the producer's own */
@@ -222,6 +230,8 @@ enum ml_event {
     ML_EVENT_UNOBSERVED = 16,  /* instructions, text cause */
     ML_EVENT_SEGMENT_BASE = 17, /* the thread's FS base from here on */
     ML_EVENT_ORDER = 18,       /* clock: what follows in this ring has this `order` */
+    ML_EVENT_ASK = 19,         /* the producer waits to be told what its last PROBE_ENTER means */
+    ML_EVENT_DRAW = 20,        /* series, number of the instance in it: the operator that the last PROBE_ENTER has begun */
 };
 
 enum ml_map { ML_MAP_ANONYMOUS = 0, ML_MAP_FILE = 1, ML_MAP_STACK = 2, ML_MAP_BRK = 3 };
@@ -232,6 +242,7 @@ enum ml_map { ML_MAP_ANONYMOUS = 0, ML_MAP_FILE = 1, ML_MAP_STACK = 2, ML_MAP_BR
 
 #define ML_PROBE_STEPS 4
 #define ML_PROBE_FETCHES 40
+#define ML_PROBE_KEYS 264
 
 /* Read `bytes` of target memory: p = register; p = load64(p + offset[i]) for i < steps; value at p + offset[steps].
  * With steps == ML_FETCH_REGISTER the value is the register itself. A null or unreadable pointer leaves the
@@ -244,29 +255,58 @@ struct ml_fetch {
 };
 #define ML_FETCH_REGISTER 0xffu
 
-/* Executed when a thread reaches `address`, before the instruction there; an entry of 1024 bytes. */
+/* Bytes of what is fetched that an answer depends on: `start` from the first value's first byte on. */
+struct ml_key {
+    uint16_t start;
+    uint16_t bytes; /* bits 15-14: enum ml_key_kind */
+};
+enum ml_key_kind { ML_KEY_BYTES = 0, ML_KEY_TEXT = 1 /* up to a zero */, ML_KEY_PRESENCE = 2 /* whether all are zero */ };
+#define ML_ALL_KEYS 0xffffu
+
+/* Bits of ml_header.gate. */
+#define ML_GATE_REGION 1u
+#define ML_GATE_SAMPLE 2u
+#define ML_GATE_WINDOW 4u
+
+/* Bits of an answer's first word: what entering a function means. */
+#define ML_ANSWER_OPERATOR 1u   /* an operator begins, or a part of one that has */
+#define ML_ANSWER_UNTIL_NEXT 2u /* which goes on in the enclosing call until the next begins */
+#define ML_ANSWER_REGION 4u     /* it is part of the region */
+#define ML_ANSWER_PHASE 8u      /* the process is in another phase from now on: not to be remembered, ask again each time */
+#define ML_ANSWER_MARK_BEGIN 16u
+#define ML_ANSWER_MARK_END 32u
+#define ML_ANSWER_UNTIL_ENDED 64u    /* the operator goes on until it is ended; so does the phase, which else ends with the call */
+#define ML_ANSWER_ENDS_OPERATOR 128u /* the innermost operator of those is over */
+#define ML_ANSWER_PHASE_REGION 256u  /* the phase that the process is in is the region */
+
+/* Executed when a thread reaches `address`, before the instruction there; an entry of 2048 bytes. */
 struct ml_probe {
     uint64_t address; /* run-time address of the function's entry, where rsp points to the return address */
     uint32_t id;      /* index in the table */
     uint16_t fetches;
-    uint16_t reserved0;
+    uint16_t keys; /* ML_ALL_KEYS: all that is fetched is one */
     struct ml_fetch fetch[ML_PROBE_FETCHES];
-    uint64_t reserved1[6];
+    struct ml_key key[ML_PROBE_KEYS];
+    uint64_t reserved0[2];
 };
 
 #define ML_ASSERT(name, condition) typedef char ml_assert_##name[(condition) ? 1 : -1]
 ML_ASSERT(header, sizeof(struct ml_header) == 320);
+ML_ASSERT(header_gate, offsetof(struct ml_header, gate) == 88);
 ML_ASSERT(header_consumer, offsetof(struct ml_header, consumer_waiting) == 128);
+ML_ASSERT(header_closed, offsetof(struct ml_header, closed) == 144);
 ML_ASSERT(header_producer, offsetof(struct ml_header, doorbell) == 192);
 ML_ASSERT(header_active, offsetof(struct ml_header, active_head) == 224);
 ML_ASSERT(header_counters, offsetof(struct ml_header, lost_records) == 256);
 ML_ASSERT(ring, sizeof(struct ml_ring) == 192);
 ML_ASSERT(ring_head, offsetof(struct ml_ring, head) == 64);
 ML_ASSERT(ring_tail, offsetof(struct ml_ring, tail) == 128);
+ML_ASSERT(ring_answered, offsetof(struct ml_ring, answered) == 144);
 ML_ASSERT(chunk, sizeof(struct ml_chunk) == ML_CHUNK_HEADER_BYTES);
 ML_ASSERT(block, sizeof(struct ml_block) == 40);
 ML_ASSERT(operand, sizeof(struct ml_operand) == 32);
 ML_ASSERT(fetch, sizeof(struct ml_fetch) == 24);
-ML_ASSERT(probe, sizeof(struct ml_probe) == 1024);
+ML_ASSERT(probe, sizeof(struct ml_probe) == 2048);
+ML_ASSERT(probe_key, offsetof(struct ml_probe, key) == 976);
 
 #endif

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::{Event, PROTECTION_EXECUTE, Probe, RunBatch, Sink, SiteTable};
+use crate::{Answer, Event, PROTECTION_EXECUTE, Probe, RunBatch, Sink, SiteTable};
 
 /// One broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,5 +206,13 @@ impl<S: Sink> Sink for Checker<S> {
 
     fn probes(&mut self, first: u32) -> Vec<Probe> {
         self.inner.probes(first)
+    }
+
+    fn answer(&mut self, thread: u32) -> Answer {
+        self.inner.answer(thread)
+    }
+
+    fn wants(&self) -> bool {
+        self.inner.wants()
     }
 }

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use rustix::thread::futex;
 
-use crate::decode::{Decoder, Extent, Sink};
+use crate::decode::{Decoder, Extent, Sink, Waiting};
+use crate::gate::{Answer, Gate};
 use crate::layout::{CHUNK_HEADER_BYTES, RING_ENDED, RING_FREE, RING_HEADER_BYTES};
 use crate::reader::{HEADER_WORDS, Position, Reader};
 use crate::shared::{Counters, Geometry, Shared, low_half};
@@ -59,6 +60,11 @@ impl Consumer {
             bytes_consumed: 0,
             threads: 0,
         })
+    }
+
+    /// Says what is wanted, before the target starts. An engine that has no gate records all the same.
+    pub fn gate(&mut self, gate: Gate) {
+        self.shared.set_gate(gate);
     }
 
     /// The shared file; not close-on-exec, so that the target inherits it.
@@ -152,7 +158,7 @@ impl Consumer {
             .shared
             .chunk_ends_with(ring, tail, words, [SYNC_HEAD, expected])
         {
-            self.answer(expected, sink)
+            self.acknowledge(expected, sink)
         } else {
             Ok(())
         };
@@ -262,8 +268,14 @@ impl Consumer {
         match self.decoder.decode(thread, words, extent, &self.sites, sink) {
             Ok(decoded) => {
                 reader.advance(decoded);
-                match decoded.sync {
-                    Some(number) => self.answer(number, sink),
+                let closed = u32::from(!sink.wants());
+                self.shared.header().closed.store(closed, Release);
+                match decoded.waiting {
+                    Some(Waiting::Sync(number)) => self.acknowledge(number, sink),
+                    Some(Waiting::Answer) => {
+                        self.answer(ring, sink.answer(thread));
+                        Ok(())
+                    }
                     None => Ok(()),
                 }
             }
@@ -391,8 +403,17 @@ impl Consumer {
             .then_some(used as usize)
     }
 
+    fn answer(&self, ring: u32, answer: Answer) {
+        let state = self.shared.ring(ring);
+        for (word, value) in state.answer.iter().zip(answer.words()) {
+            word.store(value, Release);
+        }
+        state.answered.fetch_add(1, SeqCst);
+        wake(low_half(&state.answered));
+    }
+
     /// Lets a producer that waits at a SYNC go on, with the probes for what it has mapped.
-    fn answer(&self, number: u64, sink: &mut impl Sink) -> Result<(), StreamError> {
+    fn acknowledge(&self, number: u64, sink: &mut impl Sink) -> Result<(), StreamError> {
         let header = self.shared.header();
         let probes = sink.probes(header.probe_count.load(Relaxed));
         let added = self.shared.add_probes(&probes);

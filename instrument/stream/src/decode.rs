@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::event::Event;
+use crate::gate::Answer;
 use crate::layout;
 use crate::repeat::{self, Cycle, LoopRecord, execution};
 use crate::run::RunBatch;
@@ -20,6 +21,24 @@ pub trait Sink {
         let _ = first;
         Vec::new()
     }
+    /// What the last [`Event::ProbeEnter`] of `thread` means to the gate.
+    fn answer(&mut self, thread: u32) -> Answer {
+        let _ = thread;
+        Answer::default()
+    }
+    /// Whether something of what the target does may be wanted.
+    fn wants(&self) -> bool {
+        true
+    }
+}
+
+/// What a producer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// The acknowledgement of an [`Event::Sync`] with this number.
+    Sync(u64),
+    /// The answer to an [`Event::Ask`].
+    Answer,
 }
 
 /// Runs in a batch before it is handed on, so that a batch and what it touches stay in the consumer's caches.
@@ -49,8 +68,8 @@ pub(crate) struct Decoded {
     pub(crate) words: usize,
     /// The last ORDER event among them.
     pub(crate) order: Option<u64>,
-    /// The number of the SYNC event at their end: its producer waits.
-    pub(crate) sync: Option<u64>,
+    /// What the producer waits for behind them.
+    pub(crate) waiting: Option<Waiting>,
     /// The block record behind them, the last one of an open chunk, is left alone.
     pub(crate) leaves_last: bool,
 }
@@ -66,7 +85,7 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    /// Decodes whole records.
+    /// Decodes whole records, up to one that its producer waits behind.
     ///
     /// # Errors
     /// What breaks the protocol, and the word where; what came before has been handed on.
@@ -84,7 +103,7 @@ impl Decoder {
         // Behind the last ORDER event.
         let mut segment = 0;
         let mut at = 0;
-        while at < words.len() && done.sync.is_none() {
+        while at < words.len() && done.waiting.is_none() {
             let record = &words[at..];
             if record[0] == ORDER_HEAD && record.len() >= ORDER_WORDS {
                 done.order = Some(record[1]);
@@ -114,7 +133,8 @@ impl Decoder {
                     self.flush(thread, sites, sink);
                     Self::event(record[0] as u32, &record[1..]).map(|(event, length)| {
                         match event {
-                            Event::Sync { number } => done.sync = Some(number),
+                            Event::Sync { number } => done.waiting = Some(Waiting::Sync(number)),
+                            Event::Ask => done.waiting = Some(Waiting::Answer),
                             Event::SegmentBase { fs } => {
                                 fs_base = fs;
                                 self.keep_fs_base(thread, fs);

@@ -149,6 +149,16 @@ pub enum Event {
         /// Why, for a person.
         cause: String,
     },
+    /// The producer waits to be told what its last [`Event::ProbeEnter`] means; answered by the
+    /// [`Consumer`](crate::Consumer).
+    Ask,
+    /// An instance of an operator that may be sampled: the last [`Event::ProbeEnter`] has begun it.
+    Draw {
+        /// What it is alike with, as the answer said.
+        series: u32,
+        /// Its number among those: 0, 1, 2…
+        ordinal: u64,
+    },
     /// The thread's FS base from here on. The decoder keeps it to itself.
     SegmentBase {
         /// The base.
@@ -241,6 +251,11 @@ impl Event {
             },
             EventCode::SegmentBase => Self::SegmentBase { fs: words.u64()? },
             EventCode::Order => Self::Order { clock: words.u64()? },
+            EventCode::Ask => Self::Ask,
+            EventCode::Draw => Self::Draw {
+                series: words.u32()?,
+                ordinal: words.u64()?,
+            },
         };
         Ok(event)
     }

@@ -3,6 +3,8 @@
 //! A probe is resolved on memloupe's side (symbols, DWARF types); here it is only an address and a list of reads. The
 //! engine executes them at the function's entry and sends the values in [`Event::ProbeEnter`](crate::Event).
 
+use std::mem;
+
 use crate::layout;
 
 /// Most bytes one fetch may read.
@@ -43,6 +45,28 @@ impl Fetch {
     }
 }
 
+/// What of some bytes matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeyKind {
+    /// Whether all are zero.
+    Presence,
+    /// Those before the first zero.
+    Text,
+    /// All.
+    Bytes,
+}
+
+/// A part of what is fetched that the meaning of the call depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// From the first value's first byte on.
+    pub start: u16,
+    /// Its length.
+    pub bytes: u16,
+    /// What of it matters.
+    pub kind: KeyKind,
+}
+
 /// A function entry to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
@@ -50,6 +74,8 @@ pub struct Probe {
     pub address: u64,
     /// What to read there.
     pub fetches: Vec<Fetch>,
+    /// What of it the meaning depends on: all, if these are too many for the entry.
+    pub keys: Vec<Key>,
 }
 
 /// Why a probe does not fit the table's entry.
@@ -96,6 +122,22 @@ impl Probe {
         entry[0..8].copy_from_slice(&self.address.to_le_bytes());
         entry[8..12].copy_from_slice(&id.to_le_bytes());
         entry[12..14].copy_from_slice(&(self.fetches.len() as u16).to_le_bytes());
+        let keys = if self.keys.len() <= layout::PROBE_KEYS {
+            self.keys.len() as u16
+        } else {
+            layout::ALL_KEYS
+        };
+        entry[14..16].copy_from_slice(&keys.to_le_bytes());
+        let places = entry[mem::offset_of!(layout::Probe, key)..].chunks_exact_mut(4);
+        for (key, place) in self.keys.iter().take(layout::PROBE_KEYS).zip(places) {
+            let kind = match key.kind {
+                KeyKind::Presence => layout::KEY_PRESENCE,
+                KeyKind::Text => layout::KEY_TEXT,
+                KeyKind::Bytes => layout::KEY_BYTES,
+            };
+            place[..2].copy_from_slice(&key.start.to_le_bytes());
+            place[2..].copy_from_slice(&(key.bytes | kind << layout::KEY_KIND_SHIFT).to_le_bytes());
+        }
         let fetch_bytes = 4 + 4 * (layout::PROBE_STEPS + 1);
         for (fetch, slot) in self.fetches.iter().zip(entry[16..].chunks_exact_mut(fetch_bytes)) {
             match fetch {

@@ -12,6 +12,7 @@ use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::StreamError;
+use crate::gate::Gate;
 use crate::layout::{self, Header, Ring};
 use crate::probe::Probe;
 
@@ -136,6 +137,16 @@ impl Shared {
             (*header).active_ring.store(layout::NO_RING, Release);
         }
         Ok(Self { fd, base, bytes })
+    }
+
+    pub(crate) fn set_gate(&mut self, gate: Gate) {
+        // SAFETY: initialised in `create`; no other process knows the file yet.
+        let header = unsafe { self.base.cast::<Header>().as_mut() };
+        let (first, last) = gate.window.unwrap_or((0, u64::MAX));
+        header.gate = gate.bits();
+        header.sample_count = gate.sample.unwrap_or(0);
+        header.first_instance = first;
+        header.last_instance = last;
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {

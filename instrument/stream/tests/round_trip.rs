@@ -356,6 +356,7 @@ fn events_keep_their_place_and_a_sync_is_answered_with_probes() {
     let mut sink = Collect {
         probes: vec![Probe {
             address: 0x40_0123,
+            keys: Vec::new(),
             fetches: vec![memloupe_stream::Fetch::Memory {
                 source: memloupe_stream::Source { register: 6 },
                 offsets: vec![152, 256],

@@ -252,6 +252,7 @@ fn probes_read_arguments_and_see_every_way_out() {
     };
     let probed = Probe {
         address: 0,
+        keys: Vec::new(),
         // depth, node->tag, node->name, node->next->tag, node->next->next->tag
         fetches: vec![
             Fetch::Register(rdi),
@@ -263,6 +264,7 @@ fn probes_read_arguments_and_see_every_way_out() {
     };
     let jumps = Probe {
         address: 0,
+        keys: Vec::new(),
         fetches: vec![Fetch::Register(rdi)],
     };
     let wanted = vec![

@@ -1,8 +1,8 @@
 //! What entering a probed function means: a rule of a preset, bound to the fields of one function.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use memloupe_stream::{Fetch, Source};
+use memloupe_stream::{Fetch, Key, KeyKind, Source};
 
 use super::dwarf::Debug;
 use super::expression::Expression;
@@ -213,6 +213,64 @@ impl Meaning {
         for slot in &self.slots {
             essence.extend_from_slice(values.get(slot.start..slot.end).unwrap_or_default());
         }
+    }
+
+    /// What of an event the operator, the classes and the sizes of the objects depend on: not where they lie.
+    pub(super) fn keys(&self) -> Vec<Key> {
+        let mut kinds: BTreeMap<(usize, usize), KeyKind> = BTreeMap::new();
+        let mut add = |reading: &Reading, kind: Option<KeyKind>| {
+            let slot = &self.slots[reading.wanted];
+            let kind = kind.unwrap_or(match reading.decode {
+                Decode::Text => KeyKind::Text,
+                Decode::Integers { .. } => KeyKind::Bytes,
+            });
+            let known = kinds.entry((slot.start, slot.end)).or_insert(kind);
+            *known = kind.max(*known);
+        };
+        if let Some(operator) = &self.operator {
+            if let KindField::Read(field, details) = &operator.kind {
+                add(&field.reading, None);
+                details.values().for_each(|detail| add(&detail.reading, None));
+            }
+            let element_type = operator.element_type.as_ref().map(|field| &field.reading);
+            let fields = [&operator.name, &operator.shape, &operator.layer].map(Option::as_ref);
+            let fields = fields.into_iter().chain([element_type]).flatten();
+            fields
+                .chain(&operator.sources)
+                .for_each(|reading| add(reading, None));
+        }
+        for object in &self.objects {
+            match object {
+                ObjectFields::Described(fields) => {
+                    for tensor in &fields.alternatives {
+                        add(&tensor.address, Some(KeyKind::Presence));
+                        for reading in [&tensor.name, &tensor.extents, &tensor.strides] {
+                            add(reading, None);
+                        }
+                    }
+                }
+                ObjectFields::Told(fields) => {
+                    add(&fields.class, None);
+                    add(&fields.bytes, None);
+                }
+            }
+        }
+        // A mark has one slot and no reading.
+        if self.mark.is_some() {
+            let marks = self
+                .slots
+                .iter()
+                .map(|slot| ((slot.start, slot.end), KeyKind::Text));
+            kinds.extend(marks);
+        }
+        kinds
+            .into_iter()
+            .map(|((start, end), kind)| Key {
+                start: start as u16,
+                bytes: (end - start) as u16,
+                kind,
+            })
+            .collect()
     }
 
     /// The phase that the call opens.

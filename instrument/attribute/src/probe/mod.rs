@@ -190,6 +190,7 @@ impl Probes {
             .into_iter()
             .zip(places)
             .map(|(found, place)| {
+                let keys = found.meaning.keys();
                 *place = Some(Resolved {
                     meaning: found.meaning,
                     remembered: HashMap::new(),
@@ -198,6 +199,7 @@ impl Probes {
                 Probe {
                     address: found.address.wrapping_add(bias),
                     fetches: found.fetches,
+                    keys,
                 }
             })
             .collect()

@@ -43,7 +43,7 @@ pub(super) struct Block {
 }
 
 /// Whether a block can't contain it: privileged or obsolete control transfers.
-fn is_refused(instruction: &Instruction) -> bool {
+pub(super) fn is_refused(instruction: &Instruction) -> bool {
     matches!(
         instruction.code(),
         Opcode::Iretq

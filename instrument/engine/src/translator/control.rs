@@ -15,7 +15,7 @@ use super::assembler::{Assembler, Gpr, RAX, RCX, RDX, Rel32};
 use super::block::Block;
 use super::emit::GPRS;
 use super::flags;
-use crate::cache::{Cause, Exit};
+use crate::cache::{Cause, Exit, Mode, NO_POINTER};
 use crate::dispatch::{EXIT_INDIRECT, Engine};
 use crate::place::State;
 use crate::system;
@@ -30,8 +30,18 @@ const R11: Gpr = 11;
 /// `push qword ptr [rip + rel32]`
 const PUSH_RIP: [u8; 2] = [0xff, 0x35];
 
+/// The end of a block.
+pub(super) struct End<'a> {
+    /// All that it has.
+    pub(super) instructions: &'a [Instruction],
+    /// The last one goes elsewhere; otherwise the block goes on at `at`.
+    pub(super) terminated: bool,
+    pub(super) at: u64,
+}
+
 /// What is written behind the block.
 struct Tail {
+    mode: Mode,
     /// The register that holds the record pointer while control leaves; none if all are the target's.
     pointer: Option<Gpr>,
     /// Branches to code that may not be translated yet.
@@ -50,7 +60,7 @@ pub(super) fn branch(jump: &Instruction) -> Vec<u8> {
 }
 
 /// The first two bytes of `jcc rel32`.
-fn conditional(branch: &Instruction) -> [u8; 2] {
+pub(super) fn conditional(branch: &Instruction) -> [u8; 2] {
     let mut near = *branch;
     near.as_near_branch();
     // Opcodes 0f 80 … 0f 8f follow the condition codes' hardware numbers; the short forms 70 … 7f do so too.
@@ -81,14 +91,44 @@ fn conditional(branch: &Instruction) -> [u8; 2] {
 
 /// Writes the control flow of `block`, whose translation is in the cache already so that it can be linked to.
 pub(super) fn emit(engine: &mut Engine, assembler: &mut Assembler, block: &Block, pointer: Gpr) {
+    let end = End {
+        instructions: &block.instructions,
+        terminated: block.terminated,
+        at: block.end,
+    };
+    leave(engine, assembler, Mode::Recorded, &end, Vec::new(), pointer);
+}
+
+/// Writes the control flow of a bare block. `exits` are its branches to elsewhere before its end.
+pub(super) fn emit_bare(
+    engine: &mut Engine,
+    assembler: &mut Assembler,
+    end: &End<'_>,
+    exits: Vec<(Rel32, u64)>,
+) {
+    leave(engine, assembler, Mode::Bare, end, exits, NO_POINTER);
+}
+
+fn leave(
+    engine: &mut Engine,
+    assembler: &mut Assembler,
+    mode: Mode,
+    end: &End<'_>,
+    exits: Vec<(Rel32, u64)>,
+    pointer: Gpr,
+) {
     let mut tail = Tail {
-        pointer: Some(pointer),
-        exits: Vec::new(),
+        mode,
+        pointer: (pointer != NO_POINTER).then_some(pointer),
+        exits,
         constants: Vec::new(),
     };
-    match block.instructions.last() {
-        Some(last) if block.terminated => terminator(engine, assembler, &mut tail, block, last, pointer),
-        _ => jump(assembler, &mut tail, block.end),
+    if end.terminated
+        && let Some(last) = end.instructions.last()
+    {
+        terminator(engine, assembler, &mut tail, end.instructions, last, pointer);
+    } else {
+        jump(assembler, &mut tail, end.at);
     }
     for (place, value) in tail.constants {
         assembler.align(8, 0);
@@ -96,21 +136,29 @@ pub(super) fn emit(engine: &mut Engine, assembler: &mut Assembler, block: &Block
         assembler.bytes(&value.to_le_bytes());
     }
     for (branch, target) in tail.exits {
-        stub(engine, assembler, branch, target, tail.pointer);
+        stub(engine, assembler, branch, target, mode, tail.pointer);
     }
 }
 
 /// Goes on at `target`.
 pub(super) fn leave_for(engine: &mut Engine, assembler: &mut Assembler, target: u64, pointer: Gpr) {
     let branch = assembler.branch_patchable(&JMP);
-    stub(engine, assembler, branch, target, Some(pointer));
+    stub(engine, assembler, branch, target, Mode::Recorded, Some(pointer));
 }
 
 /// Where `branch` leads until there is a translation of `target`.
-fn stub(engine: &mut Engine, assembler: &mut Assembler, branch: Rel32, target: u64, pointer: Option<Gpr>) {
+fn stub(
+    engine: &mut Engine,
+    assembler: &mut Assembler,
+    branch: Rel32,
+    target: u64,
+    mode: Mode,
+    pointer: Option<Gpr>,
+) {
     let stub = assembler.position();
     let index = engine.cache.new_exit(Exit {
         cause: Cause::Branch,
+        mode,
         target,
         patch: branch.0,
         stub,
@@ -150,7 +198,7 @@ fn terminator(
     engine: &mut Engine,
     assembler: &mut Assembler,
     tail: &mut Tail,
-    block: &Block,
+    block: &[Instruction],
     last: &Instruction,
     pointer: Gpr,
 ) {
@@ -317,7 +365,9 @@ fn look_up_quickly(assembler: &mut Assembler, pointer: Gpr, temporaries: [Gpr; 2
 
 /// Leaves for the dispatcher because a look-up found nothing.
 fn miss_indirect(assembler: &mut Assembler, pointer: Gpr) {
-    assembler.load_state(pointer, offset::SCRATCH_0);
+    if pointer != NO_POINTER {
+        assembler.load_state(pointer, offset::SCRATCH_0);
+    }
     assembler.store_state_immediate(offset::CAME_WITH, i32::from(pointer));
     assembler.leave(EXIT_INDIRECT as i32);
 }
@@ -372,18 +422,13 @@ fn system_call(engine: &mut Engine, assembler: &mut Assembler, tail: &mut Tail, 
     let plain = call(assembler);
     jump(assembler, tail, next);
     let watched = call(assembler);
-    let exit = |cause, target| Exit {
-        cause,
-        target,
-        patch: 0,
-        stub: 0,
-        pointer: None,
-    };
-    let after = engine.cache.new_exit(exit(Cause::AfterSystemCall, next));
+    let mode = tail.mode;
+    let after = engine
+        .cache
+        .new_exit(Exit::of(Cause::AfterSystemCall, mode, next));
     assembler.leave(after as i32);
     assembler.lead_here(to_dispatcher);
-    let before = engine
-        .cache
-        .new_exit(exit(Cause::SystemCall { plain, watched }, next));
+    let cause = Cause::SystemCall { plain, watched };
+    let before = engine.cache.new_exit(Exit::of(cause, mode, next));
     assembler.leave(before as i32);
 }

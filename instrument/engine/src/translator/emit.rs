@@ -23,6 +23,8 @@
 //! `head` moves once per record, behind a complete one: a fault or a `longjmp` out of the block leaves no trace of its
 //! unfinished record.
 
+use std::ops::Range;
+
 use iced_x86::{Code as Opcode, Instruction, MemoryOperand, Register};
 
 use super::assembler::{Assembler, Gpr, RAX, RCX, RDX, Rel32};
@@ -32,7 +34,7 @@ use super::layout::{self, Layout, Snapshot};
 use super::operand::Source;
 use super::site::Published;
 use super::{control, flags};
-use crate::cache::{Cause, Exit};
+use crate::cache::{Cause, Entry, Exit, Mode};
 use crate::dispatch::{EXIT_CHUNK_FULL, Engine};
 use crate::place::{Body, Shape, State};
 use crate::ring::{MARK_BYTES, MARK_HEAD};
@@ -118,20 +120,11 @@ pub(super) fn emit(
     plan: &Plan,
     published: Published,
 ) -> usize {
-    let mut emitter = Emitter {
-        assembler: engine.cache.open(block.start),
-        engine,
-        full: Vec::new(),
-    };
+    let mut emitter = Emitter::new(engine, block.start);
     let entry = emitter.assembler.position();
     emitter.note(block.start, State::Entry);
-    if code.is_rewritable {
-        emitter.compare_code(code, block);
-    }
-    if emitter.engine.entries.contains(block.start) {
-        emitter.tell_entry(block.start);
-    }
-    let is_checked = code.is_rewritable || emitter.engine.entries.contains(block.start);
+    let told = emitter.begin(code, block.start..block.end, Mode::Recorded);
+    let is_checked = code.is_rewritable || told.is_some();
     emitter.engine.cache.places.note_body(Body {
         block: published.block,
         site: published.offset,
@@ -145,7 +138,7 @@ pub(super) fn emit(
         iteration_words: plan.layout.iteration_words,
         is_marked: block.acquires,
     });
-    emitter.record(block, plan, published.block, entry, is_checked);
+    emitter.record(block, plan, published.block, entry, told, is_checked);
     let Emitter {
         mut assembler,
         full,
@@ -158,26 +151,54 @@ pub(super) fn emit(
     entry
 }
 
-struct Emitter<'a> {
-    assembler: Assembler,
-    engine: &'a mut Engine,
+/// Writes a translation into the cache.
+pub(super) struct Emitter<'a> {
+    pub(super) assembler: Assembler,
+    pub(super) engine: &'a mut Engine,
     /// Branches taken when the record has no room, and where they come back to.
     full: Vec<(Rel32, usize)>,
 }
 
-impl Emitter<'_> {
-    fn note(&mut self, address: u64, state: State) {
+impl<'a> Emitter<'a> {
+    pub(super) fn new(engine: &'a mut Engine, start: u64) -> Self {
+        Self {
+            assembler: engine.cache.open(start),
+            engine,
+            full: Vec::new(),
+        }
+    }
+
+    /// What comes before a block: a comparison of code that may be rewritten, and what is told of a probed function's entry.
+    /// Returns where that goes on, if there is one.
+    pub(super) fn begin(&mut self, code: &Code, block: Range<u64>, mode: Mode) -> Option<usize> {
+        if code.is_rewritable {
+            self.compare_code(code, &block, mode);
+        }
+        let is_entry = self.engine.entries.contains(block.start);
+        is_entry.then(|| self.tell_entry(block.start, mode))
+    }
+
+    pub(super) fn note(&mut self, address: u64, state: State) {
         self.engine
             .cache
             .places
             .note(self.assembler.position(), address, state);
     }
 
-    /// The block behind its checks. Where there are any, control has to come through `entry`.
-    fn record(&mut self, block: &Block, plan: &Plan, id: u32, entry: usize, is_checked: bool) {
+    /// The block behind its checks. Where there are any, control has to come through `entry`; `told` is where it goes on
+    /// when a function's entry has been told.
+    fn record(
+        &mut self,
+        block: &Block,
+        plan: &Plan,
+        id: u32,
+        entry: usize,
+        told: Option<usize>,
+        is_checked: bool,
+    ) {
         let pointer = plan.pointer;
         let layout = &plan.layout;
-        let is_told = self.engine.entries.contains(block.start);
+        let is_told = told.is_some();
         if !is_told {
             self.note(block.start, State::Entry);
         }
@@ -187,11 +208,14 @@ impl Emitter<'_> {
         if !is_told {
             self.note(block.start, State::Warm);
         }
-        self.engine.cache.insert(
-            block.start..block.end,
+        let at = Entry {
             entry,
-            (!is_checked).then_some((pointer, warm)),
-        );
+            warm: (!is_checked).then_some((pointer, warm)),
+            told,
+        };
+        self.engine
+            .cache
+            .insert(Mode::Recorded, block.start..block.end, at);
         let mut top = self.loop_top(plan.repeats && !layout.is_loop);
         self.check_at_start(plan);
         self.assembler.store_immediate(pointer, id.cast_signed());
@@ -443,7 +467,7 @@ impl Emitter<'_> {
     }
 
     /// An instruction that does not branch.
-    fn copy(&mut self, instruction: &Instruction) {
+    pub(super) fn copy(&mut self, instruction: &Instruction) {
         if !instruction.is_ip_rel_memory_operand() {
             // SAFETY: decoded from there a moment ago; should the target unmap it meanwhile, it would take away the
             // code that it is about to run.
@@ -495,14 +519,11 @@ impl Emitter<'_> {
     }
 
     /// Compares the code with what was translated; leaves for the dispatcher if it has changed.
-    fn compare_code(&mut self, code: &Code, block: &Block) {
-        let exit = self.engine.cache.new_exit(Exit {
-            cause: Cause::Stale,
-            target: block.start,
-            patch: 0,
-            stub: 0,
-            pointer: None,
-        });
+    fn compare_code(&mut self, code: &Code, block: &Range<u64>, mode: Mode) {
+        let exit = self
+            .engine
+            .cache
+            .new_exit(Exit::of(Cause::Stale, mode, block.start));
         self.assembler.store_state(offset::RAX, RAX);
         self.assembler.store_state(offset::RCX, RCX);
         self.assembler.store_state(offset::RDX, RDX);
@@ -545,18 +566,11 @@ impl Emitter<'_> {
         self.assembler.load_state(RDX, offset::RDX);
     }
 
-    /// Tells the engine that a probed function is entered.
-    fn tell_entry(&mut self, pc: u64) {
-        let index = self.engine.cache.new_exit(Exit {
-            cause: Cause::Enter { resume: 0 },
-            target: pc,
-            patch: 0,
-            stub: 0,
-            pointer: None,
-        });
+    /// Tells the engine that a probed function is entered. Returns where it goes on.
+    fn tell_entry(&mut self, pc: u64, mode: Mode) -> usize {
+        let index = self.engine.cache.new_exit(Exit::of(Cause::Enter, mode, pc));
         self.assembler.leave(index as i32);
-        let resume = self.assembler.position();
-        self.engine.cache.set_cause(index, Cause::Enter { resume });
+        self.assembler.position()
     }
 }
 

@@ -54,8 +54,8 @@ fn jumps_through_variable(instruction: &Instruction) -> bool {
 
 /// Whether a block is a linker's stub, which leads to the start of a function: a jump through a variable, alone or behind
 /// the mark of a branch's target. Where something else comes before, the jump may take flags along.
-pub(super) fn enters_function(block: &Block) -> bool {
-    match block.instructions.as_slice() {
+pub(super) fn enters_function(block: &[Instruction]) -> bool {
+    match block {
         [jump] => jumps_through_variable(jump),
         [mark, jump] => mark.mnemonic() == Mnemonic::Endbr64 && jumps_through_variable(jump),
         _ => false,
@@ -135,7 +135,7 @@ fn dead_from(code: &Code, block: &Block, from: usize) -> bool {
                 && dead_at(code, last.next_ip(), false)
         }
         FlowControl::Return => true,
-        FlowControl::IndirectBranch => enters_function(block),
+        FlowControl::IndirectBranch => enters_function(&block.instructions),
         FlowControl::Call | FlowControl::IndirectCall => is_call(last),
         _ => false,
     }

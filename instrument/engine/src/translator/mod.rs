@@ -5,9 +5,12 @@
 //! record pointer lies in a register that the block does not use. A loop onto itself has one record for many iterations
 //! (`layout`). A conditional jump forward does not end a block (`block`). Control flow is in `control`.
 //!
+//! Outside of what is to be observed, blocks are not recorded (`bare`).
+//!
 //! Not there: return prediction.
 
 pub(crate) mod assembler;
+mod bare;
 mod block;
 mod code;
 mod control;
@@ -22,6 +25,7 @@ mod xsave;
 
 use iced_x86::{Encoder, InstructionInfoFactory};
 
+use crate::cache::Mode;
 use crate::dispatch::Engine;
 use code::Code;
 
@@ -75,9 +79,17 @@ pub(crate) fn executed(engine: &mut Engine, start: u64, pc: u64) -> Option<Execu
 ///
 /// # Errors
 /// Why it can't be translated.
-pub(crate) fn translate(engine: &mut Engine, pc: u64, pointer: Option<u8>) -> Result<usize, String> {
+pub(crate) fn translate(
+    engine: &mut Engine,
+    mode: Mode,
+    pc: u64,
+    pointer: Option<u8>,
+) -> Result<usize, String> {
     let mapping = engine.maps.find(pc).ok_or("nothing is mapped there")?;
     let code = Code::of(mapping).ok_or("it is not executable")?;
+    if mode == Mode::Bare {
+        return bare::translate(engine, &code, pc);
+    }
     let translator = engine
         .translator
         .as_mut()

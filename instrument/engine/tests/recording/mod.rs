@@ -11,8 +11,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use memloupe_stream::{
-    AccessKind, Checker, Consumer, Counters, Event, FD_VARIABLE, Geometry, Probe, Progress, RunBatch, Sink,
-    SiteTable,
+    AccessKind, Answer, Checker, Consumer, Counters, Event, FD_VARIABLE, Gate, Geometry, Probe, Progress,
+    RunBatch, Sink, SiteTable,
 };
 
 /// A program that takes longer hangs.
@@ -63,6 +63,13 @@ pub(crate) struct Recording {
     wanted: Vec<(u64, Probe)>,
     program: PathBuf,
     unresolved: Vec<Probe>,
+    /// What of the program is wanted, and what entering the probed functions means, by probe.
+    gate: Gate,
+    answers: Vec<Answer>,
+    /// By thread: the probe that was entered last.
+    entered: HashMap<u32, u32>,
+    /// Times that the engine asked.
+    pub(crate) asked: usize,
 }
 
 impl Sink for Recording {
@@ -110,7 +117,10 @@ impl Sink for Recording {
         }
     }
 
-    fn event(&mut self, _: u32, event: Event) {
+    fn event(&mut self, thread: u32, event: Event) {
+        if let Event::ProbeEnter { probe, .. } = &event {
+            self.entered.insert(thread, *probe);
+        }
         if let Event::Map {
             address,
             bytes,
@@ -137,6 +147,11 @@ impl Sink for Recording {
 
     fn probes(&mut self, _first: u32) -> Vec<Probe> {
         std::mem::take(&mut self.unresolved)
+    }
+
+    fn answer(&mut self, thread: u32) -> Answer {
+        self.asked += 1;
+        self.answers[self.entered[&thread] as usize]
     }
 }
 
@@ -185,6 +200,26 @@ impl Recording {
         .run(program, arguments, &geometry)
     }
 
+    /// Runs a program of which only a part is wanted: functions by name, what is read there, and what entering them means.
+    pub(crate) fn gated(
+        program: &Path,
+        arguments: &[&str],
+        gate: Gate,
+        functions: Vec<(u64, Probe, Answer)>,
+    ) -> Self {
+        let answers = functions.iter().map(|(.., answer)| *answer).collect();
+        let wanted = functions.into_iter();
+        Self {
+            wanted: wanted.map(|(offset, probe, _)| (offset, probe)).collect(),
+            program: program.to_owned(),
+            gate,
+            answers,
+            sums: Some(Sums::default()),
+            ..Self::default()
+        }
+        .run(program, arguments, &Geometry::default())
+    }
+
     /// Runs a program with a library preloaded behind the engine.
     pub(crate) fn with_library(
         preload: Option<String>,
@@ -201,6 +236,7 @@ impl Recording {
     /// Runs a program on a stream of this geometry.
     pub(crate) fn run(self, program: impl AsRef<OsStr>, arguments: &[&str], geometry: &Geometry) -> Self {
         let mut consumer = Consumer::create(geometry).expect("a stream");
+        consumer.gate(self.gate);
         let mut preload = library().into_os_string();
         if let Some(others) = &self.preload {
             preload.push(":");
@@ -298,4 +334,18 @@ pub(crate) fn compile(source: &str, flags: &[&str]) -> PathBuf {
         .expect("a compiler");
     assert!(status.success(), "{} does not compile", source.display());
     path
+}
+
+/// File offset of a function, from the symbol table of a program whose code lies at its file offset.
+pub(crate) fn symbol(program: &Path, name: &str) -> u64 {
+    let output = Command::new("nm")
+        .arg(program)
+        .output()
+        .expect("binutils are installed");
+    let text = String::from_utf8(output.stdout).expect("nm prints text");
+    let line = text
+        .lines()
+        .find(|line| line.split_whitespace().nth(2) == Some(name))
+        .unwrap_or_else(|| panic!("no symbol {name}"));
+    u64::from_str_radix(line.split_whitespace().next().unwrap_or_default(), 16).expect("nm prints addresses")
 }

@@ -215,7 +215,7 @@ impl Summary {
 pub struct Sampling {
     /// The rule.
     pub rule: String,
-    /// Instances of operators that ran.
+    /// Instances of operators that ran; as many bursts as make the run.
     pub instances: u64,
     /// Of these, those that were observed.
     pub observed_instances: u64,
@@ -232,9 +232,17 @@ pub struct Sampling {
 impl Sampling {
     fn caveat(&self) -> String {
         let mut text = format!(
-            "SAMPLED {}: {} of {} operator instances were observed ({} more warmed the caches). Figures are estimates; ± is \
+            "SAMPLED {}: {} of {} {} were observed ({} more warmed the caches). Figures are estimates; ± is \
              half their 95% interval. Footprints are of what was observed, the timeline is of what was simulated.",
-            self.rule, self.observed_instances, self.instances, self.warm_up_instances
+            self.rule,
+            self.observed_instances,
+            self.instances,
+            if self.rule.contains('/') {
+                "bursts"
+            } else {
+                "operator instances"
+            },
+            self.warm_up_instances
         );
         if self.open_strata > 0 {
             text += &format!(
