@@ -78,7 +78,7 @@ fn a_region_is_recorded_and_nothing_else() {
         let expected = whole.sums.as_ref().expect("asked for");
         assert!(executed.len() < 12, "{} blocks", executed.len());
         assert!(wanted >= CALLS * N * 2 * threads && passes(&recording) >= CALLS * BYTES * threads);
-        assert!(expected.instructions.len() > 1000);
+        assert!(expected.instructions.len() > 100);
         // What allocations are there is told all the same.
         let allocations = |recording: &Recording| {
             let told = recording.pick(|event| match event {
@@ -206,8 +206,8 @@ fn bare_code_is_transparent() {
             (native.status.code(), true, 0),
             "{source} {arguments:?}"
         );
-        if arguments != ["heap"] {
-            assert_eq!(recording.output, native.stdout, "{source}"); // It prints addresses.
+        if arguments.is_empty() {
+            assert_eq!(recording.output, native.stdout, "{source}"); // Elsewhere, it prints addresses.
         }
     }
 }
