@@ -2,8 +2,8 @@
 //!
 //! A [`Machine`] is a TOML file: cores, caches and DRAM, every quantity with its unit. A [`System`] is that machine
 //! at work: it takes runs of accesses, simulates them through the caches of `memloupe-cachesim` into an open-row
-//! DRAM, and keeps every counter per owner. [`timed::TimedMemory`] is the memory of a machine alone, in time, driven
-//! request by request from outside.
+//! DRAM, and keeps every counter per owner. [`CoreTiming`] says what that costs a core. [`timed::TimedMemory`] is the
+//! memory of a machine alone, in time, driven request by request from outside.
 //!
 //! The crate knows no process and no capture engine. It reads machine files and, for the machine `host`, what the
 //! kernel says of this computer's caches; it writes nothing.
@@ -12,9 +12,11 @@
 
 mod answer;
 mod cache_options;
+mod curve;
 pub mod dram;
 mod error;
 mod host;
+mod interval;
 mod machine;
 mod machine_file;
 mod nearest;
@@ -23,11 +25,12 @@ mod quantity;
 mod resolve;
 mod system;
 pub mod timed;
-mod timing;
 mod translation;
 
 pub use answer::Answer;
+pub use curve::{Curve, CurveOptions, CurvePoint, Pattern};
 pub use error::{MachineError, Place};
+pub use interval::{CoreTiming, Cycles, Exposure, Wait, Work};
 pub use machine::{Cache, Core, Machine, MemoryDevice};
 pub use presets::{PRESETS, Preset};
 pub use system::{Counters, System};

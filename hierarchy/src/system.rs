@@ -8,8 +8,8 @@ use memloupe_cachesim::{
 
 use crate::dram::{Dram, DramCounters};
 use crate::error::MachineError;
+use crate::interval::CoreTiming;
 use crate::machine::Machine;
-use crate::timing;
 
 /// Everything that was counted for an owner, or summed over several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,6 +55,7 @@ impl AddAssign<&Counters> for Counters {
 #[derive(Debug)]
 pub struct System {
     machine: Machine,
+    timing: CoreTiming,
     caches: Caches,
     dram: Dram,
     // The same accesses simulated one by one, if the results are to be checked.
@@ -89,13 +90,15 @@ impl System {
                 error,
             }
         })?;
-        let dram =
-            Dram::new(&machine.memory, machine.line_bytes()).map_err(|error| MachineError::Inconsistent {
-                machine: machine.name.clone(),
-                message: format!("memory: {error}"),
-            })?;
+        let of_memory = |error| MachineError::Inconsistent {
+            machine: machine.name.clone(),
+            message: format!("memory: {error}"),
+        };
+        let dram = Dram::new(&machine.memory, machine.line_bytes()).map_err(of_memory)?;
+        let timing = CoreTiming::new(machine).map_err(of_memory)?;
         Ok(Self {
             machine: machine.clone(),
+            timing,
             caches,
             dram,
             oracle: None,
@@ -262,10 +265,8 @@ impl System {
         sum
     }
 
-    /// Estimated core cycles of the work that these counters come from: `instructions` at full issue width, then
-    /// every demand miss, one after the other, at the latency of the level that answers it. Nothing overlaps, so
-    /// memory-bound work on an out-of-order core takes fewer.
-    pub fn est_cycles(&self, counters: &Counters, instructions: u64) -> f64 {
-        timing::estimated_cycles(&self.machine, counters, instructions)
+    /// What decides how long a core waits.
+    pub fn timing(&self) -> &CoreTiming {
+        &self.timing
     }
 }

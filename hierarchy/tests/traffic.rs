@@ -1,7 +1,7 @@
-//! Traffic through a whole machine in closed form, and the cycle estimate by hand.
+//! Traffic through a whole machine in closed form, and its cycles.
 
 use memloupe_cachesim::{AccessKind, Cause, Operand, Run};
-use memloupe_hierarchy::{Machine, System};
+use memloupe_hierarchy::{Machine, System, Wait};
 
 const LINE: u64 = 64;
 
@@ -157,7 +157,9 @@ fn cores_have_private_levels_above_a_shared_one() {
 }
 
 #[test]
-fn cycles_are_issue_plus_every_latency_in_turn() {
+fn cycles_follow_from_what_was_simulated() {
+    // DDR4-3200AA on a closed bank, 40 ns to it and back, at 2 GHz.
+    let memory_cycles = ((22.0 + 22.0 + 4.0) * 0.625 + 40.0) * 2.0;
     let mut system = system();
     let load = |address, owner| {
         [Operand {
@@ -165,20 +167,52 @@ fn cycles_are_issue_plus_every_latency_in_turn() {
             ..operand(address, AccessKind::Load, owner)
         }]
     };
+    let cycles = |system: &System, owner, instructions| {
+        let timing = system.timing();
+        let work = timing.work(Wait::Dependent, &system.counters(owner), instructions);
+        timing.cycles(&work, &timing.exposures(std::slice::from_ref(&work))[0])
+    };
     run(&mut system, 0, &load(0, 0), 1);
-    let cold = system.counters(0);
-    // DDR4-3200AA on a closed bank, 40 ns to it and back, at 2 GHz.
-    let memory_ns = (22.0 + 22.0 + 4.0) * 0.625 + 40.0;
-    assert_eq!(system.est_cycles(&cold, 100), 100.0 / 4.0 + memory_ns * 2.0);
-
+    assert_eq!(cycles(&system, 0, 1).total(), memory_cycles, "from DRAM");
     run(&mut system, 1, &load(0, 1), 1);
-    assert_eq!(
-        system.est_cycles(&system.counters(1), 100),
-        25.0 + 42.0,
-        "L3 has it"
-    );
+    assert_eq!(cycles(&system, 1, 1).total(), 42.0, "L3 has it");
     run(&mut system, 1, &load(0, 2), 1);
-    assert_eq!(system.est_cycles(&system.counters(2), 100), 25.0, "L1 has it");
+    let found = cycles(&system, 2, 1);
+    assert_eq!((found.total(), found.levels[0]), (5.0, 4.75), "L1 has it");
+}
+
+#[test]
+fn streams_of_several_cores_end_at_the_bandwidth() {
+    let bytes = 8 << 20;
+    let text = machine().to_toml().replacen("count = 2", "count = 8", 1);
+    let mut system = System::new(&Machine::from_toml("eight", &text).unwrap()).unwrap();
+    system.reserve_owners(8);
+    for core in 0..8 {
+        let load = operand((core as u64) << 30, AccessKind::Load, core);
+        run(&mut system, core as usize, &[load], bytes / 8);
+    }
+    // Two instructions per load.
+    let timing = system.timing();
+    let works: Vec<_> = (0..8)
+        .map(|core| timing.work(Wait::Independent, &system.counters(core), bytes / 4))
+        .collect();
+    let all = timing.exposures(&works);
+    // Two channels of DDR4-3200: 51.2 GB/s at 2 GHz.
+    let bandwidth_bound = 8.0 * bytes as f64 / 25.6;
+    for (work, exposure) in works.iter().zip(&all) {
+        let cycles = timing.cycles(work, exposure);
+        assert!(
+            (cycles.total() / bandwidth_bound - 1.0).abs() < 1e-9,
+            "{cycles:?}"
+        );
+    }
+    // One alone is bound by its twelve registers: rows are hits but for one in 128 lines, at 60 to 100 ns.
+    let alone = timing.cycles(&works[0], &timing.exposures(&works[..1])[0]);
+    let lines = bytes as f64 / LINE as f64;
+    let latency_bound = |latency_ns: f64| lines * latency_ns * 2.0 / 12.0;
+    let hit_ns = (22.0 + 4.0) * 0.625 + 40.0;
+    assert!(alone.total() > latency_bound(hit_ns) && alone.total() < latency_bound(hit_ns + 5.0));
+    assert_eq!(alone.dram_bandwidth, 0.0);
 }
 
 #[test]

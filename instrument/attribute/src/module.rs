@@ -238,6 +238,23 @@ impl Modules {
         )
     }
 
+    /// The bytes of code in a module's file; none where it has fewer, is no longer there or was overwritten.
+    #[must_use]
+    pub fn code(&self, at: CodeAddress, bytes: u32) -> Option<&[u8]> {
+        let Region::Module(module) = at.region else {
+            return None;
+        };
+        let image = self.get(module).binary()?.image();
+        let segment = image.segment_at(at.offset).ok()?;
+        let start = at.offset - segment.address;
+        let end = start + u64::from(bytes);
+        if !segment.is_executable || end > segment.file_bytes || image.is_overwritten() {
+            return None;
+        }
+        let from = segment.file_offset.checked_add(start)? as usize;
+        image.file().get(from..from + bytes as usize)
+    }
+
     /// The module that occupies an address, and around it the addresses [start, end) that it occupies.
     pub(crate) fn span_at(&self, address: u64) -> Option<(ModuleId, u64, u64)> {
         match self.spans.at(address) {

@@ -272,6 +272,24 @@ pub struct MachineCommand {
     pub action: MachineAction,
 }
 
+/// Which lines the traffic of a curve asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CurvePattern {
+    /// A stream of reads and one of writes from each core
+    Sequential,
+    /// Any line
+    Random,
+}
+
+/// How a curve is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CurveFormat {
+    /// For people
+    Table,
+    /// An array of flat objects, one per point
+    Json,
+}
+
 /// What to do with machines.
 #[derive(Debug, Subcommand)]
 pub enum MachineAction {
@@ -282,6 +300,18 @@ pub enum MachineAction {
         /// A preset or a TOML file
         #[arg(value_name = "NAME|FILE")]
         machine: String,
+    },
+    /// Measure read latency against used bandwidth of a machine's memory, at rising load and several shares of reads
+    Curve {
+        /// A preset or a TOML file
+        #[arg(value_name = "NAME|FILE")]
+        machine: String,
+        /// Which lines are asked for
+        #[arg(long, value_enum, default_value_t = CurvePattern::Sequential)]
+        pattern: CurvePattern,
+        /// How to print it
+        #[arg(long, value_enum, default_value_t = CurveFormat::Table)]
+        format: CurveFormat,
     },
     /// Say whether a machine file is right
     Check {
@@ -306,7 +336,11 @@ fn table_help() -> String {
         .iter()
         .map(|table| format!("{} ({})", table.name, table.about))
         .collect();
-    format!("Show what an analysis of locality found: {}", tables.join("; "))
+    format!(
+        "Show {} (what the estimated cycles are spent on), or what an analysis of locality found: {}",
+        crate::report::STALLS,
+        tables.join("; ")
+    )
 }
 
 fn by_help() -> String {

@@ -6,14 +6,17 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use memloupe_attribute::{CodeAddress, Contexts, Location, Objects, Probes, Row, RowKey, Sample, Symbolizer};
+use memloupe_attribute::{
+    CodeAddress, Contexts, Location, Modules, Objects, Probes, Row, RowKey, Sample, Symbolizer, chained_loads,
+};
 use memloupe_cachesim::{LevelDetail, TranslationCounters};
-use memloupe_hierarchy::{Counters, System};
+use memloupe_hierarchy::{Counters, Cycles, System, Wait};
 use memloupe_stream::{AccessKind, Consumer, Engine, SiteId, SiteTable};
 
 use call_paths::NamedPaths;
 
 use crate::analyses::Found;
+use crate::cycles::{self, Estimates};
 use crate::launch::Ending;
 use crate::pipeline::Parts;
 use crate::profile::{
@@ -94,11 +97,15 @@ pub fn profiles(capture: Capture<'_>) -> Vec<Profile> {
             places.is_some_and(|(of_instance, id)| of_instance[id as usize].is_none())
         })
         .collect();
-    let (traffic, owners): (Vec<Traffic>, Vec<u32>) = rows
+    let mut waits = Waits::new(consumer.sites(), &modules, &code);
+    let (traffic, timed): (Vec<Traffic>, Vec<cycles::Row>) = rows
         .into_iter()
         .zip(0..)
         .filter(|(row, _)| !warms[row.key.context as usize])
-        .map(|(row, id)| (fact(row, consumer.sites(), |site| sites.index(site)), id))
+        .map(|(row, id)| {
+            let timed = waits.timed(&row, id);
+            (fact(row, consumer.sites(), |site| sites.index(site)), timed)
+        })
         .unzip();
     let locality = locality.map_or_else(Vec::new, |found| {
         summary.locality = Some(locality_summary(&found));
@@ -147,7 +154,7 @@ pub fn profiles(capture: Capture<'_>) -> Vec<Profile> {
         let timeline = describe_timeline(simulation.timeline(), &contexts);
         let counted = Profile { timeline, ..counted };
         match simulation.system() {
-            Some(system) => simulated(counted, system, &owners),
+            Some(system) => simulated(counted, system, &contexts, &timed),
             None => counted,
         }
         .seal()
@@ -158,8 +165,8 @@ pub fn profiles(capture: Capture<'_>) -> Vec<Profile> {
         .collect()
 }
 
-/// Adds what a machine counted; `owners` are the rows' numbers in it.
-fn simulated(mut profile: Profile, system: &System, owners: &[u32]) -> Profile {
+/// Adds what a machine counted, and what that costs its cores.
+fn simulated(mut profile: Profile, system: &System, contexts: &Contexts, rows: &[cycles::Row]) -> Profile {
     let machine = system.machine();
     let summary = &mut profile.summary;
     summary.machine = serde_json::to_value(machine).expect("a machine is plain data");
@@ -170,11 +177,12 @@ fn simulated(mut profile: Profile, system: &System, owners: &[u32]) -> Profile {
     summary.dirty_lines_at_end = dirty_lines(system);
     summary.notes.extend(machine.notes.iter().cloned());
     summary.notes.extend(bounds(system));
-    for (row, owner) in profile.traffic.iter_mut().zip(owners) {
-        let counters = system.counters(*owner);
+    let estimates = Estimates::new(system, contexts, rows.iter().copied());
+    for (row, timed) in profile.traffic.iter_mut().zip(rows) {
+        let counters = system.counters(timed.owner);
         let measures = &mut row.measures;
-        measures.est_cycles = system.est_cycles(&counters, measures.instructions).round() as u64;
         add_counters(measures, &counters);
+        add_cycles(measures, &estimates.cycles(*timed));
         measures.details = summary
             .details
             .iter()
@@ -313,6 +321,7 @@ fn add_counters(measures: &mut Measures, counters: &Counters) {
             line_accesses: level.line_accesses(),
             misses: level.total_misses(),
             writebacks: level.writebacks,
+            stall_cycles: 0,
         })
         .collect();
     let dram = &counters.dram;
@@ -321,6 +330,70 @@ fn add_counters(measures: &mut Measures, counters: &Counters) {
     measures.row_hits = dram.row_hits;
     measures.row_misses = dram.row_misses;
     measures.row_conflicts = dram.row_conflicts;
+}
+
+/// The total is that of the rounded parts, so that they add up to it.
+fn add_cycles(measures: &mut Measures, cycles: &Cycles) {
+    let whole = |cycles: f64| cycles.round() as u64;
+    measures.base_cycles = whole(cycles.base);
+    measures.dram_latency_cycles = whole(cycles.dram_latency);
+    measures.dram_bandwidth_cycles = whole(cycles.dram_bandwidth);
+    measures.est_cycles =
+        measures.base_cycles + measures.dram_latency_cycles + measures.dram_bandwidth_cycles;
+    for (level, cycles) in measures.levels.iter_mut().zip(&cycles.levels) {
+        level.stall_cycles = whole(*cycles);
+        measures.est_cycles += level.stall_cycles;
+    }
+}
+
+/// How the accesses of each site wait: looked up once per block.
+struct Waits<'a> {
+    sites: &'a SiteTable,
+    modules: &'a Modules,
+    code: &'a [Option<CodeAddress>],
+    /// Addresses of the chained loads, by block.
+    chained: HashMap<u32, Vec<u64>>,
+}
+
+impl<'a> Waits<'a> {
+    fn new(sites: &'a SiteTable, modules: &'a Modules, code: &'a [Option<CodeAddress>]) -> Self {
+        Self {
+            sites,
+            modules,
+            code,
+            chained: HashMap::new(),
+        }
+    }
+
+    fn timed(&mut self, row: &Row, id: u32) -> cycles::Row {
+        let site = self.sites.site(row.key.site);
+        let block = self.sites.block(site.block).expect("a site's block");
+        let is_fetch = site.kind == AccessKind::Fetch;
+        let mut is_chained = || {
+            let chained = self.chained.entry(site.block).or_insert_with(|| {
+                let at = self.code.get(site.block as usize).copied().flatten();
+                let code = at.and_then(|at| self.modules.code(at, block.code_bytes));
+                code.map_or_else(Vec::new, |code| chained_loads(code, block.address))
+            });
+            chained.contains(&site.ip)
+        };
+        cycles::Row {
+            owner: id,
+            context: row.key.context,
+            wait: if is_fetch {
+                Wait::Fetch
+            } else if site.kind == AccessKind::Load && is_chained() {
+                Wait::Dependent
+            } else {
+                Wait::Independent
+            },
+            instructions: if is_fetch {
+                row.accesses * u64::from(block.instructions)
+            } else {
+                0
+            },
+        }
+    }
 }
 
 /// Where the instruction of a site is.

@@ -8,6 +8,7 @@
 pub mod analyses;
 pub mod args;
 pub mod collect;
+mod cycles;
 pub mod doctor;
 pub mod dram;
 pub mod failure;

@@ -2,8 +2,10 @@
 
 use std::fmt::Write;
 
-use memloupe_hierarchy::{Machine, System};
+use memloupe_hierarchy::{Curve, CurveOptions, Machine, Pattern, System};
+use serde_json::json;
 
+use crate::args::{CurveFormat, CurvePattern};
 use crate::failure::{Failure, Kind};
 
 /// The presets, a line each.
@@ -49,6 +51,85 @@ pub fn check(name: &str) -> Result<String, Failure> {
         text.push_str("simulated access by access: every level is plain, but shapes do not allow runs\n");
     }
     Ok(text)
+}
+
+/// Bandwidth–latency curves of a machine's memory.
+///
+/// # Errors
+/// [`Kind::Machine`] if there is no such machine or its file is wrong.
+pub fn curve(name: &str, pattern: CurvePattern, format: CurveFormat) -> Result<String, Failure> {
+    let machine = load(name)?;
+    let options = CurveOptions {
+        pattern: match pattern {
+            CurvePattern::Sequential => Pattern::Sequential,
+            CurvePattern::Random => Pattern::Random,
+        },
+        ..CurveOptions::default()
+    };
+    let curves = machine.curves(&options).map_err(Failure::of(Kind::Machine))?;
+    let peak = machine
+        .peak_bytes_per_second()
+        .map_err(Failure::of(Kind::Machine))?;
+    Ok(match format {
+        CurveFormat::Table => curve_table(&curves, peak),
+        CurveFormat::Json => curve_json(&curves),
+    })
+}
+
+/// A line per point and one that sums a curve up.
+fn curve_table(curves: &[Curve], peak: f64) -> String {
+    let mut text = format!("nominal peak {:.1} GB/s\n", peak / 1e9);
+    for curve in curves {
+        let _ = writeln!(
+            text,
+            "\n{:.0}% reads\n{:>12}  {:>12}  {:>7}  {:>12}",
+            curve.read_share * 100.0,
+            "offered GB/s",
+            "used GB/s",
+            "of peak",
+            "latency ns"
+        );
+        for point in &curve.points {
+            let _ = writeln!(
+                text,
+                "{:>12.1}  {:>12.1}  {:>6.1}%  {:>12.1}",
+                point.offered_bytes_per_second / 1e9,
+                point.bytes_per_second / 1e9,
+                point.bytes_per_second / peak * 100.0,
+                point.read_latency_ns
+            );
+        }
+        let _ = write!(
+            text,
+            "unloaded {:.1} ns; at most {:.1} GB/s; ",
+            curve.unloaded_ns(),
+            curve.most_bytes_per_second() / 1e9
+        );
+        let _ = match curve.knee_bytes_per_second() {
+            Some(knee) => writeln!(text, "latency has doubled at {:.1} GB/s", knee / 1e9),
+            None => writeln!(
+                text,
+                "latency does not double: there are too few misses in flight"
+            ),
+        };
+    }
+    text
+}
+
+fn curve_json(curves: &[Curve]) -> String {
+    let points = curves.iter().flat_map(|curve| {
+        curve.points.iter().map(|point| {
+            json!({
+                "read_share": curve.read_share,
+                "offered_gb_per_s": point.offered_bytes_per_second / 1e9,
+                "bandwidth_gb_per_s": point.bytes_per_second / 1e9,
+                "read_latency_ns": point.read_latency_ns,
+                "knee_gb_per_s": curve.knee_bytes_per_second().map(|knee| knee / 1e9),
+            })
+        })
+    });
+    let points: Vec<serde_json::Value> = points.collect();
+    format!("{:#}\n", serde_json::Value::Array(points))
 }
 
 fn load(name: &str) -> Result<Machine, Failure> {

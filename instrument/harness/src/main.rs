@@ -22,6 +22,11 @@ fn main() -> ExitCode {
         Command::Machine(arguments) => match &arguments.action {
             MachineAction::List => print(&machine::list()),
             MachineAction::Show { machine } => machine::show(machine).and_then(|text| print(&text)),
+            MachineAction::Curve {
+                machine,
+                pattern,
+                format,
+            } => machine::curve(machine, *pattern, *format).and_then(|text| print(&text)),
             MachineAction::Check { machine } => machine::check(machine).and_then(|text| print(&text)),
         },
         Command::Dram(arguments) => dram::dram(arguments).and_then(|text| print(&text)),

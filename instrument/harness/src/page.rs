@@ -10,6 +10,7 @@ mod markup;
 mod operators;
 mod outcomes;
 mod phases;
+mod stalls;
 mod svg;
 mod tables;
 mod timeline;
@@ -31,6 +32,7 @@ pub fn html(profile: &Profile) -> String {
         timeline::draw(profile),
         phases::draw(profile),
         heat::draw(profile),
+        stalls::draw(profile),
         outcomes::draw(profile),
         locality::draw(profile),
         tables::draw(profile),

@@ -16,6 +16,7 @@ mod key;
 mod locality;
 mod overview;
 mod query;
+mod stalls;
 mod table;
 mod units;
 
@@ -25,6 +26,8 @@ pub use locality::{LocalityReport, Shown, TABLES, Table};
 pub(crate) use locality::{resolved_bytes, show, sums};
 pub use overview::{discarded, overview};
 pub use query::{Query, QueryError};
+pub use stalls::STALLS;
+pub(crate) use stalls::causes;
 pub(crate) use table::relative;
 pub use table::terminal_columns;
 pub(crate) use units::{human, percent};

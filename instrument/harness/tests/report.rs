@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use memloupe::page;
 use memloupe::profile::{FOOTPRINT_LINE_BYTES, Measure, Profile};
-use memloupe::report::{Key, Query, QueryError, Report, Shown, TABLES, overview};
+use memloupe::report::{Key, Query, QueryError, Report, STALLS, Shown, TABLES, overview};
 use roaring::RoaringTreemap;
 
 const NO_FILTERS: [&str; 0] = [];
@@ -557,4 +557,47 @@ fn tables_that_are_not_there_say_how_to_get_them() {
         .run_table(&measured.expect("one in two"), "mrc")
         .expect_err("no such key");
     assert!(error.to_string().contains("\"line\"") && error.to_string().contains("class"));
+}
+
+#[test]
+fn cycles_are_spent_on_what_the_table_says() {
+    let profile = synthetic::transformer(2, 2);
+    let query = Query::by(&[Key::Kind]);
+    let report = query
+        .run_table(&profile, STALLS)
+        .expect("a machine was simulated");
+    let names: Vec<&str> = report.columns().map(|(name, _)| name).collect();
+    assert_eq!(
+        names,
+        [
+            "est_cycles",
+            "instructions_per_cycle",
+            "base",
+            "l1d",
+            "l1i",
+            "l2",
+            "l3",
+            "dram_latency",
+            "dram_bandwidth"
+        ]
+    );
+    let cycles: Vec<f64> = report.rows.iter().map(|(_, values)| values[0].unwrap()).collect();
+    assert!(cycles.is_sorted_by(|a, b| a >= b) && cycles.len() > 2);
+    assert_eq!(report.total[0], Some(expected(&profile, "est_cycles") as f64));
+    for (keys, values) in report.rows.iter().filter(|(_, values)| values[0] > Some(0.0)) {
+        let shares: f64 = values[2..].iter().map(|share| share.unwrap()).sum();
+        assert!((shares - 1.0).abs() < 1e-9, "{keys:?}: {values:?}");
+    }
+    // By any key, also those that the tables of locality don't know; filtered as other reports are.
+    let by_line = Query::parse(&["function", "line"], Some("l3_stall_cycles"), &["kind=MUL_MAT"]).unwrap();
+    assert!(!by_line.run_table(&profile, STALLS).unwrap().rows.is_empty());
+    let html = page::html(&profile);
+    assert!(html.contains("Estimated core cycles by operator") && html.contains("dram bandwidth"));
+
+    let mut without = profile;
+    without.summary.levels.clear();
+    assert!(matches!(
+        query.run_table(&without, STALLS),
+        Err(QueryError::Table(name)) if name == STALLS
+    ));
 }

@@ -15,6 +15,8 @@ pub struct LevelCounts {
     pub misses: u64,
     /// Dirty lines it sent to the level below.
     pub writebacks: u64,
+    /// Estimated core cycles spent waiting for what it answered.
+    pub stall_cycles: u64,
 }
 
 /// Everything counted for a row of [`Traffic`](super::Traffic), or a group of rows.
@@ -48,8 +50,14 @@ pub struct Measures {
     pub row_misses: u64,
     /// DRAM requests that found another row open.
     pub row_conflicts: u64,
-    /// Estimated cycles spent on memory.
+    /// Estimated core cycles: [`base_cycles`](Self::base_cycles) and all stalls.
     pub est_cycles: u64,
+    /// Of these, instructions at full issue width.
+    pub base_cycles: u64,
+    /// Of these, stalls for the latency of DRAM.
+    pub dram_latency_cycles: u64,
+    /// Of these, stalls for the bandwidth of DRAM.
+    pub dram_bandwidth_cycles: u64,
 }
 
 impl Measures {
@@ -78,6 +86,7 @@ impl AddAssign<&Self> for Measures {
             sum.line_accesses += counts.line_accesses;
             sum.misses += counts.misses;
             sum.writebacks += counts.writebacks;
+            sum.stall_cycles += counts.stall_cycles;
         }
         self.details
             .resize(self.details.len().max(other.details.len()), 0);
@@ -151,7 +160,12 @@ pub(super) static SCALARS: &[Scalar] = &[
         Dram,
         "DRAM requests that found another row open"
     ),
-    scalar!(est_cycles, Cycles, Caches, "estimated cycles spent on memory"),
+    scalar!(
+        est_cycles,
+        Cycles,
+        Caches,
+        "estimated core cycles: issue and stalls"
+    ),
     scalar!(
         row_misses,
         Count,
@@ -164,6 +178,24 @@ pub(super) static SCALARS: &[Scalar] = &[
         Count,
         Program,
         "basic blocks executed, one instruction fetch each"
+    ),
+    scalar!(
+        base_cycles,
+        Cycles,
+        Caches,
+        "estimated cycles of issuing instructions at full width"
+    ),
+    scalar!(
+        dram_latency_cycles,
+        Cycles,
+        Dram,
+        "estimated stall cycles for the latency of DRAM"
+    ),
+    scalar!(
+        dram_bandwidth_cycles,
+        Cycles,
+        Dram,
+        "estimated stall cycles because the bandwidth of DRAM is used up"
     ),
 ];
 
@@ -207,6 +239,8 @@ pub enum Measure {
         /// Position in [`Measures::details`].
         position: usize,
     },
+    /// Cycles spent waiting for a level.
+    StallCycles(usize),
     /// What else a level counts.
     Detail {
         /// The level.
@@ -239,6 +273,12 @@ impl Measure {
     pub const ROW_CONFLICTS: Self = Self::Scalar(position("row_conflicts"));
     /// Estimated cycles.
     pub const EST_CYCLES: Self = Self::Scalar(position("est_cycles"));
+    /// Of these, instructions at full issue width.
+    pub const BASE_CYCLES: Self = Self::Scalar(position("base_cycles"));
+    /// Of these, stalls for the latency of DRAM.
+    pub const DRAM_LATENCY_CYCLES: Self = Self::Scalar(position("dram_latency_cycles"));
+    /// Of these, stalls for the bandwidth of DRAM.
+    pub const DRAM_BANDWIDTH_CYCLES: Self = Self::Scalar(position("dram_bandwidth_cycles"));
 
     /// Every measure of a machine with so many cache levels, these details of theirs, and DRAM or none, in the order of
     /// tables. Details that this version does not know are left out.
@@ -274,6 +314,7 @@ impl Measure {
             .chain(scalars(memory..SCALARS.len()))
             .chain((0..levels).map(Self::LineAccesses))
             .chain((0..levels).map(Self::Writebacks))
+            .chain((0..levels).map(Self::StallCycles))
             .chain(details.iter().enumerate().filter_map(known))
             .collect()
     }
@@ -288,6 +329,7 @@ impl Measure {
             Self::Misses(level) => format!("{}_misses", levels[level]),
             Self::Writebacks(level) => format!("{}_writebacks", levels[level]),
             Self::Translation { field, .. } => TranslationCounters::FIELDS[field].name.to_owned(),
+            Self::StallCycles(level) => format!("{}_stall_cycles", levels[level]),
             Self::Detail { level, field, .. } => {
                 format!("{}_{}", levels[level], LevelDetail::FIELDS[field].name)
             }
@@ -308,6 +350,12 @@ impl Measure {
             Self::Translation { field, .. } => {
                 TranslationCounters::FIELDS[field].meaning.trim_start().to_owned()
             }
+            Self::StallCycles(level) => {
+                format!(
+                    "estimated stall cycles for what {} answered",
+                    levels[level].to_uppercase()
+                )
+            }
             Self::Detail { level, field, .. } => {
                 let meaning = LevelDetail::FIELDS[field].meaning.trim_start();
                 format!("{}: {meaning}", levels[level].to_uppercase())
@@ -321,6 +369,7 @@ impl Measure {
         match self {
             Self::Scalar(index) => SCALARS[index].unit,
             Self::Footprint => Unit::Bytes,
+            Self::StallCycles(_) => Unit::Cycles,
             Self::LineAccesses(_)
             | Self::Misses(_)
             | Self::Writebacks(_)
@@ -338,6 +387,7 @@ impl Measure {
             Self::LineAccesses(level) => measures.levels[level].line_accesses,
             Self::Misses(level) => measures.levels[level].misses,
             Self::Writebacks(level) => measures.levels[level].writebacks,
+            Self::StallCycles(level) => measures.levels[level].stall_cycles,
             Self::Translation { position, .. } | Self::Detail { position, .. } => {
                 measures.details.get(position).copied().unwrap_or(0)
             }
@@ -352,6 +402,7 @@ impl Measure {
             Self::LineAccesses(level) => Some(&mut measures.levels[level].line_accesses),
             Self::Misses(level) => Some(&mut measures.levels[level].misses),
             Self::Writebacks(level) => Some(&mut measures.levels[level].writebacks),
+            Self::StallCycles(level) => Some(&mut measures.levels[level].stall_cycles),
             Self::Translation { position, .. } | Self::Detail { position, .. } => {
                 let least = measures.details.len().max(position + 1);
                 measures.details.resize(least, 0);

@@ -517,6 +517,25 @@ pub(crate) fn show(value: Option<f64>, shown: Shown) -> String {
 }
 
 impl LocalityReport {
+    /// A table of which every column is shown to everybody.
+    pub(super) fn new(
+        keys: &[Key],
+        columns: Vec<(String, Shown)>,
+        rows: Vec<(Vec<String>, Vec<Option<f64>>)>,
+        total: Vec<Option<f64>>,
+    ) -> Self {
+        Self {
+            keys: keys.to_vec(),
+            columns: columns
+                .into_iter()
+                .map(|(name, shown)| (name, shown, true))
+                .collect(),
+            rows,
+            total,
+            notes: Vec::new(),
+        }
+    }
+
     /// Columns with their names, and how they are shown.
     pub fn columns(&self) -> impl Iterator<Item = (&str, Shown)> {
         self.columns

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::filter::Filter;
-use super::{Key, LocalityReport, Order, Report, TABLES, group, locality};
+use super::{Key, LocalityReport, Order, Report, STALLS, TABLES, group, locality, stalls};
 use crate::profile::{Measure, Profile};
 
 /// Why a query can't be answered.
@@ -58,7 +58,7 @@ impl fmt::Display for QueryError {
                 )
             }
             Self::Table(name) => {
-                let known: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
+                let known: Vec<&str> = TABLES.iter().map(|table| table.name).chain([STALLS]).collect();
                 write!(f, "there is no table \"{name}\": there are {}", known.join(", "))
             }
             Self::NotMeasured { table, analysis } => write!(
@@ -180,13 +180,22 @@ impl Query {
         ))
     }
 
-    /// Answers the query from one of the [`TABLES`] of locality.
+    /// Answers the query from one of the [`TABLES`] of locality, or by what cycles are spent on ([`STALLS`]), largest
+    /// first.
     ///
     /// # Errors
     ///
     /// If the table does not exist, was not measured, or lacks a key or column.
     pub fn run_table(&self, profile: &Profile, table: &str) -> Result<LocalityReport, QueryError> {
         self.check_keys(profile)?;
+        if table == STALLS && !profile.summary.levels.is_empty() {
+            let sorted = match self.sort {
+                None => self.clone().sorted_by(Measure::EST_CYCLES),
+                Some(_) => self.clone(),
+            };
+            let report = sorted.without_footprints().run(profile)?;
+            return Ok(stalls::table(&report, &self.by, &profile.summary));
+        }
         let sort = match &self.sort {
             Some(Sort::Name(name)) => Some(name.clone()),
             Some(Sort::Measure(measure)) => Some(measure.name(&profile.summary.levels)),

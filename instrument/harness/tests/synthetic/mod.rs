@@ -63,6 +63,7 @@ fn measures(random: &mut Random, levels: usize, dram: bool, kind: &str) -> Measu
             line_accesses: reaching,
             misses,
             writebacks: random.below(misses + 1),
+            stall_cycles: random.below(1 << 30),
         };
         reaching = misses;
     }
@@ -74,7 +75,18 @@ fn measures(random: &mut Random, levels: usize, dram: bool, kind: &str) -> Measu
         measures.row_conflicts = reaching - measures.row_hits - measures.row_misses;
     }
     if levels > 0 {
-        measures.est_cycles = random.below(1 << 40);
+        measures.base_cycles = random.below(1 << 40);
+        measures.est_cycles = measures.base_cycles;
+        measures.est_cycles += measures
+            .levels
+            .iter()
+            .map(|level| level.stall_cycles)
+            .sum::<u64>();
+    }
+    if dram {
+        measures.dram_latency_cycles = random.below(1 << 40);
+        measures.dram_bandwidth_cycles = random.below(1 << 40);
+        measures.est_cycles += measures.dram_latency_cycles + measures.dram_bandwidth_cycles;
     }
     measures
 }
@@ -433,16 +445,19 @@ pub(crate) fn transformer(layers: u64, decodes: u64) -> Profile {
                 line_accesses: executions,
                 misses: executions / 6 + dram,
                 writebacks: executions / 20,
+                stall_cycles: executions / 100,
             };
             measures.levels[2] = LevelCounts {
                 line_accesses: executions / 6 + dram,
                 misses: executions / 30 + dram,
                 writebacks: 0,
+                stall_cycles: executions / 40,
             };
             measures.levels[3] = LevelCounts {
                 line_accesses: executions / 30 + dram,
                 misses: dram,
                 writebacks: 0,
+                stall_cycles: executions / 60,
             };
             measures.dram_read_bytes = dram * 64;
             measures.dram_write_bytes = if site % 3 == 1 { dram * 64 } else { 0 };
@@ -450,7 +465,11 @@ pub(crate) fn transformer(layers: u64, decodes: u64) -> Profile {
             measures.row_hits = requests * (80 + random.below(15)) / 100;
             measures.row_conflicts = (requests - measures.row_hits) * 3 / 4;
             measures.row_misses = requests - measures.row_hits - measures.row_conflicts;
-            measures.est_cycles = executions / 2 + dram * 90;
+            measures.base_cycles = executions / 2;
+            measures.dram_latency_cycles = dram * 60;
+            measures.dram_bandwidth_cycles = dram * 30;
+            let stalls: u64 = measures.levels.iter().map(|level| level.stall_cycles).sum();
+            measures.est_cycles = executions / 2 + stalls + dram * 90;
             let mut lines = LineSet::default();
             lines.insert(home, home + dram.max(executions / 40).min(1 << 16));
             profile.traffic.push(Traffic {

@@ -1,0 +1,139 @@
+//! Core cycles by interval analysis (Karkhanis and Smith, ISCA 2004; Eyerman et al., TOCS 27(2), 2009), from counters
+//! alone: what executed and which level answered how often, summed over the rows of an operator on a thread.
+//!
+//! Modelled:
+//! - **Base**: instructions at the core's issue width.
+//! - **Data stalls**: while an access waits, the core goes on until its reorder buffer is full, so misses that lie within
+//!   a reorder buffer's length of each other wait together, as many as the miss registers of the levels nearer than the
+//!   answering one allow. A group of misses stalls the core for its latency less the time that filling the buffer takes.
+//!   What falls into the shadow of misses answered further out costs nothing of its own.
+//! - **Dependent loads**, those whose address another load of the loop yields, wait one after the other; their first-level
+//!   hits count too.
+//! - **Fetch stalls**: an instruction fetch that misses the first level costs its whole latency.
+//! - **Bandwidth**: cores that work on one operator share the peak of the memory; where that is less than they could ask
+//!   for, each waits for its bytes.
+//! - **Prefetches** that come in time make hits, those that were used within the miss window (`prefetches_late`) wait as
+//!   demand misses.
+//!
+//! Not modelled: mispredicted branches, execution ports and latencies of arithmetic (base is a lower bound), address
+//! translation, store buffers (a store that misses waits as a load does), the bandwidth of caches and of the network
+//! between them, contention for a shared level's registers, simultaneous multithreading, and queueing below saturation:
+//! latencies are unloaded up to the peak, which no controller reaches entirely (`memloupe machine curve` shows both). Misses are
+//! taken to be spread evenly over the instructions. Which loads depend on others is the caller's knowledge.
+
+mod exposure;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::AddAssign;
+
+use memloupe_cachesim::Contents;
+
+use crate::dram::{Device, DramError};
+use crate::machine::Machine;
+
+pub use exposure::Exposure;
+pub use work::{Wait, Work};
+
+/// Core cycles by what they are spent on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cycles {
+    /// Issuing instructions.
+    pub base: f64,
+    /// Stalls for what a level answered, in the order of the machine's levels.
+    pub levels: Vec<f64>,
+    /// Stalls for the latency of DRAM.
+    pub dram_latency: f64,
+    /// Stalls because the memory's peak bandwidth is reached.
+    pub dram_bandwidth: f64,
+}
+
+impl Cycles {
+    /// All of them.
+    pub fn total(&self) -> f64 {
+        self.base + self.levels.iter().sum::<f64>() + self.dram_latency + self.dram_bandwidth
+    }
+}
+
+impl AddAssign<&Cycles> for Cycles {
+    fn add_assign(&mut self, other: &Cycles) {
+        self.base += other.base;
+        self.levels.resize(self.levels.len().max(other.levels.len()), 0.0);
+        for (mine, theirs) in self.levels.iter_mut().zip(&other.levels) {
+            *mine += theirs;
+        }
+        self.dram_latency += other.dram_latency;
+        self.dram_bandwidth += other.dram_bandwidth;
+    }
+}
+
+/// A level as the core sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Level {
+    latency_cycles: f64,
+    /// Whether it is as near to the core as a level can be.
+    is_first: bool,
+    /// Whether what misses it goes to DRAM.
+    is_last: bool,
+    /// Misses that all levels nearer to the core together let be under way.
+    most_in_flight: f64,
+}
+
+/// What of a machine decides how long its cores wait.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CoreTiming {
+    cores: f64,
+    width: f64,
+    rob: f64,
+    levels: Vec<Level>,
+    /// As [`Level::most_in_flight`], of misses that go to DRAM.
+    most_in_flight: f64,
+    cycles_per_ps: f64,
+    line_bytes: u64,
+    /// From the core to the memory device and back.
+    outside_ps: u64,
+    /// Of a read that finds its bank closed.
+    device_ps: u64,
+    peak_bytes_per_cycle: f64,
+}
+
+impl CoreTiming {
+    /// That of `machine`.
+    pub fn new(machine: &Machine) -> Result<Self, DramError> {
+        let device = Device::find(&machine.memory.device)?;
+        let frequency_hz = machine.core.frequency_hz as f64;
+        // The registers of the data path, of levels up to this distance from the core.
+        let most_in_flight = |below: u32| {
+            machine
+                .caches
+                .iter()
+                .filter(|cache| cache.contents != Contents::Instruction && cache.level < below)
+                .filter_map(|cache| cache.mshrs)
+                .fold(f64::INFINITY, |least, mshrs| least.min(mshrs.into()))
+        };
+        let first = machine.caches.iter().map(|cache| cache.level).min();
+        let last = machine.caches.iter().map(|cache| cache.level).max();
+        let levels = machine.caches.iter().map(|cache| Level {
+            latency_cycles: cache.latency_cycles,
+            is_first: Some(cache.level) == first,
+            is_last: Some(cache.level) == last,
+            most_in_flight: most_in_flight(cache.level),
+        });
+        let line_bytes = machine.line_bytes();
+        Ok(Self {
+            cores: machine.core.count.into(),
+            width: machine.core.issue_width.into(),
+            rob: machine.core.rob.into(),
+            levels: levels.collect(),
+            most_in_flight: most_in_flight(u32::MAX),
+            cycles_per_ps: frequency_hz / 1e12,
+            line_bytes: line_bytes.into(),
+            outside_ps: machine.memory.latency_ps,
+            device_ps: device.activate_ps() + device.read_hit_ps(line_bytes),
+            peak_bytes_per_cycle: f64::from(machine.memory.channels) * device.peak_bytes_per_second()
+                / frequency_hz,
+        })
+    }
+}
