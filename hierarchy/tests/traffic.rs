@@ -188,7 +188,7 @@ fn streams_of_several_cores_end_at_the_bandwidth() {
     let mut system = System::new(&Machine::from_toml("eight", &text).unwrap()).unwrap();
     system.reserve_owners(8);
     for core in 0..8 {
-        let load = operand((core as u64) << 30, AccessKind::Load, core);
+        let load = operand(u64::from(core) << 30, AccessKind::Load, core);
         run(&mut system, core as usize, &[load], bytes / 8);
     }
     // Two instructions per load.
