@@ -64,6 +64,9 @@ int main(int argc, char **argv) {
         for (long i = 0; i < width * width; i++) weights[layer][i] = i * 7919 % 23;
     }
     for (long i = 0; i < width; i++) x[i] = i % 11;
+    /* The heap grows: what has a name keeps it. */
+    static char *volatile more[64];
+    for (int i = 0; i < 64; i++) *(more[i] = malloc(100000)) = 1;
     for (long step = 0; step < steps; step++) {
         TELL(memloupe_phase_begin("step", step));
         for (long layer = 0; layer < LAYERS; layer++) {

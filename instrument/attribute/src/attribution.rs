@@ -15,7 +15,7 @@ use crate::class::Class;
 use crate::context::{Context, ContextId, Contexts, LOAD_PHASE, OTHER_PHASE, PhaseId};
 use crate::ledger::{Ledger, RowId, RowKey};
 use crate::module::{CodeAddress, Modules};
-use crate::object::Objects;
+use crate::object::{ObjectId, Objects};
 use crate::probe::{Ends, Entered, Lasts, Mark, Operator, OperatorId, Phase, Preset, Probes, SeenObject};
 use crate::region::RegionName;
 use crate::sample::{Fate, Sample, SampleRule, Sampler, Series};
@@ -188,6 +188,7 @@ struct Answer {
     generation: u64,
     start: u64,
     end: u64,
+    object: ObjectId,
     row: RowId,
 }
 
@@ -197,6 +198,7 @@ impl Answer {
         generation: u64::MAX,
         start: 0,
         end: 0,
+        object: 0,
         row: 0,
     };
 
@@ -576,16 +578,22 @@ impl Attribution {
     fn look_up(&mut self, context: ContextId, site: SiteId, address: u64, sites: &SiteTable) -> Answer {
         self.note_code(sites.site(site).block, sites);
         let extent = self.objects.lookup(address, &self.modules);
+        let before = self.answers[site as usize];
         let answer = Answer {
             context,
             generation: self.objects.generation(),
             start: extent.start,
             end: extent.end,
-            row: self.ledger.row(RowKey {
-                context,
-                site,
-                object: extent.object,
-            }),
+            object: extent.object,
+            row: if (before.context, before.object) == (context, extent.object) {
+                before.row
+            } else {
+                self.ledger.row(RowKey {
+                    context,
+                    site,
+                    object: extent.object,
+                })
+            },
         };
         self.answers[site as usize] = answer;
         answer
@@ -677,7 +685,12 @@ impl Attribution {
     }
 
     fn enter(&mut self, thread: u32, probe: u32, stack_pointer: u64, present: u64, values: &[u8]) {
-        let entered = self.probes.enter(probe, present, values);
+        let mut entered = self.probes.enter(probe, present, values);
+        // What a program begins lends its layer to what happens inside.
+        let around = self.thread(thread).begun.last().map(|begun| begun.instance);
+        if let (Some(operator), Some(around)) = (&mut entered.operator, around) {
+            *operator = self.probes.within_layer_of(*operator, around.operator);
+        }
         for seen in &*entered.objects {
             self.objects.register(seen);
         }

@@ -324,9 +324,13 @@ fn report_break(thread: &Thread) {
     engine.maps.invalidate();
     let Some(now) = heap(&mut engine.maps) else { return };
     drop(engine);
-    if before.as_ref() != Some(&now) {
-        let payload = [now.start, now.end - now.start, 3, KIND_BRK, 0];
+    // What was there before stays, with all that is known of it.
+    let end = before.map_or(now.start, |before| before.end);
+    if now.end > end {
+        let payload = [end, now.end - end, 3, KIND_BRK, 0];
         thread.event_with_text(Event::Map, &payload, Some(b""));
+    } else if now.end < end {
+        thread.event(Event::Unmap, &[now.end, end - now.end]);
     }
 }
 

@@ -47,6 +47,9 @@ pub struct Run {
     /// Operator preset or TOML file; `auto` tries every preset, `none` looks for no operators, `list` shows them
     #[arg(long, value_name = "NAME|FILE", default_value = "auto")]
     pub ops: String,
+    /// Don't observe what the Python layer of frameworks knows (PyTorch: modules, phases, weights, gradients, optimizer state)
+    #[arg(long)]
+    pub no_python_hooks: bool,
     /// What to find out about locality, separated by commas; `all`, `none`, or `list` to see what there is
     #[arg(long, value_name = "LIST", default_value = analyses::DEFAULT, value_parser = analyses::parse)]
     pub analyses: analyses::Choice,

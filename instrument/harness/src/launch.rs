@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::args::EngineChoice;
 use crate::failure::{Failure, Kind};
+use crate::python;
 use crate::target::Target;
 
 /// How a target ended.
@@ -41,6 +42,39 @@ impl Ending {
     }
 }
 
+/// What lets a target announce its operators, beside what is read of its functions' arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct Announced {
+    /// The collector of ITT and NVTX tasks.
+    pub tasks: bool,
+    /// Hooks for Python.
+    pub python: bool,
+}
+
+impl Announced {
+    /// Puts it into `folder` and into the environment. A collector that the user has named stays.
+    fn prepare(self, command: &mut Command, folder: &Path) -> Result<(), Failure> {
+        let failed = |(file, error): (PathBuf, std::io::Error)| {
+            Failure::new(Kind::Engine, format!("cannot write {}: {error}", file.display()))
+        };
+        if self.tasks {
+            let library = folder.join("collector.so");
+            fs::write(&library, memloupe_collector::LIBRARY)
+                .map_err(|error| failed((library.clone(), error)))?;
+            for variable in memloupe_collector::VARIABLES {
+                if std::env::var_os(variable).is_none() {
+                    command.env(variable, &library);
+                }
+            }
+        }
+        if self.python {
+            let path = python::install(folder).map_err(failed)?;
+            command.env(python::PATH_VARIABLE, path);
+        }
+        Ok(())
+    }
+}
+
 /// A running target.
 pub struct Launched {
     child: Child,
@@ -53,7 +87,7 @@ pub struct Launched {
 }
 
 impl Launched {
-    /// Starts `target` under an engine with the stream's descriptor inherited.
+    /// Starts `target` under an engine with the stream's descriptor inherited, and with what lets it announce its operators.
     ///
     /// # Errors
     /// [`Kind::Engine`] if the engine is missing, can't be started or can't observe this target.
@@ -62,6 +96,7 @@ impl Launched {
         target: &Target,
         arguments: &[String],
         stream: BorrowedFd<'_>,
+        announced: Announced,
     ) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new()
             .prefix("memloupe-")
@@ -83,6 +118,7 @@ impl Launched {
             }
         };
         command.env(memloupe_stream::FD_VARIABLE, stream.as_raw_fd().to_string());
+        announced.prepare(&mut command, folder.path())?;
         let interrupted = Arc::new(AtomicBool::new(false));
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
             signal_hook::flag::register(signal, Arc::clone(&interrupted))

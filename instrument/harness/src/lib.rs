@@ -19,6 +19,7 @@ pub mod page;
 pub mod pipeline;
 pub mod profile;
 pub mod progress;
+pub mod python;
 pub mod report;
 pub mod run;
 pub mod simulation;

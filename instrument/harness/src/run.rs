@@ -12,7 +12,7 @@ use crate::analyses::{self, Analyses, Choice};
 use crate::args::{EngineChoice, ProgressChoice, Run};
 use crate::collect::{self, Capture};
 use crate::failure::{Failure, Kind};
-use crate::launch::{Ending, Launched};
+use crate::launch::{Announced, Ending, Launched};
 use crate::pipeline::Pipeline;
 use crate::profile::{Destination, Observed, PAGE_FILE, Profile, ProfileError, machine_folder};
 use crate::progress::{Progress, Status};
@@ -91,6 +91,10 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         &target,
         program_arguments,
         consumer.descriptor(),
+        Announced {
+            tasks: arguments.ops != "none",
+            python: arguments.ops != "none" && !arguments.no_python_hooks,
+        },
     )?;
     let options = analyses::options(
         // Between instances that are not observed, lines are not followed.

@@ -157,15 +157,16 @@ impl Meaning {
         Some((mark, self.event(present, values).text(&name).unwrap_or_default()))
     }
 
-    /// Binds a rule to a function.
+    /// Binds a rule to a function; `star`: what the first `*` of the pattern that matches it stands for.
     pub(super) fn bind<'d>(
         rule: &ProbeRule,
+        star: &str,
         layer: Option<&LayerRule>,
         debug: &Debug<'d>,
         mut plan: Plan<'_, 'd>,
     ) -> Result<(Self, Vec<Fetch>), String> {
         let operator = match &rule.operator {
-            Some(operator) => Some(OperatorFields::bind(operator, layer, debug, &mut plan)?),
+            Some(operator) => Some(OperatorFields::bind(operator, star, layer, debug, &mut plan)?),
             None => None,
         };
         let mut objects = Vec::new();
@@ -385,12 +386,13 @@ impl Meaning {
 impl OperatorFields {
     fn bind<'d>(
         rule: &OperatorRule,
+        star: &str,
         layer: Option<&LayerRule>,
         debug: &Debug<'d>,
         plan: &mut Plan<'_, 'd>,
     ) -> Result<Self, String> {
         let kind = match &rule.kind {
-            Kind::Literal(kind) => KindField::Literal(kind.clone()),
+            Kind::Literal(kind) => KindField::Literal(kind.replace('*', star)),
             Kind::Read(kind, details) => {
                 let field = NamedField::bind(kind, debug, plan)?;
                 let mut fields = HashMap::new();

@@ -117,6 +117,8 @@ pub struct Probes {
     resolved: Vec<Option<Resolved>>,
     operators: Vec<Operator>,
     operator_index: HashMap<Operator, OperatorId>,
+    /// By operator without a layer and the operator around it.
+    placed: HashMap<(OperatorId, OperatorId), OperatorId>,
     phase_calls: HashMap<String, u32>,
     notes: Vec<String>,
     essence: Vec<u8>,
@@ -149,6 +151,17 @@ impl std::fmt::Debug for Probes {
             .field("operators", &self.operators.len())
             .finish_non_exhaustive()
     }
+}
+
+fn intern(
+    operators: &mut Vec<Operator>,
+    index: &mut HashMap<Operator, OperatorId>,
+    operator: Operator,
+) -> OperatorId {
+    *index.entry(operator).or_insert_with_key(|operator| {
+        operators.push(operator.clone());
+        operators.len() as OperatorId - 1
+    })
 }
 
 impl Probes {
@@ -266,15 +279,9 @@ impl Probes {
         if let Some(remembered) = resolved.remembered.get(&self.essence[..]) {
             return entered(remembered.clone());
         }
-        let operator = meaning.operator(present, values).map(|operator| {
-            *self
-                .operator_index
-                .entry(operator)
-                .or_insert_with_key(|operator| {
-                    self.operators.push(operator.clone());
-                    self.operators.len() as OperatorId - 1
-                })
-        });
+        let operator = meaning
+            .operator(present, values)
+            .map(|operator| intern(&mut self.operators, &mut self.operator_index, operator));
         let is_operator = |operator: OperatorId| {
             region.is_some_and(|region| region.is_operator(&self.operators[operator as usize]))
         };
@@ -295,6 +302,23 @@ impl Probes {
             resolved.remembered.insert(key, value.clone());
         }
         entered(value)
+    }
+
+    /// The operator as one of the layer of another, around it, if it tells none itself.
+    pub fn within_layer_of(&mut self, operator: OperatorId, enclosing: OperatorId) -> OperatorId {
+        if self.operators[operator as usize].layer.is_some() {
+            return operator;
+        }
+        if let Some(placed) = self.placed.get(&(operator, enclosing)) {
+            return *placed;
+        }
+        let placed = Operator {
+            layer: self.operators[enclosing as usize].layer.clone(),
+            ..self.operators[operator as usize].clone()
+        };
+        let placed = intern(&mut self.operators, &mut self.operator_index, placed);
+        self.placed.insert((operator, enclosing), placed);
+        placed
     }
 
     /// Operator identities so far, by id.

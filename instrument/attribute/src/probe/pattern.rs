@@ -69,6 +69,16 @@ impl Pattern {
         name.get(name.len() - end.from_end..name.len() - end.from_end + end.digits)
     }
 
+    /// What the first `*` stands for, if the whole name matches.
+    pub(crate) fn star<'n>(&self, name: &'n str) -> Option<&'n str> {
+        let star = self.pieces.iter().position(|piece| *piece == Piece::Any)?;
+        let (before, after) = (&self.pieces[..star], &self.pieces[star + 1..]);
+        let fixed = !before.contains(&Piece::Number) && self.matches(name);
+        let rest = name.get(star..).filter(|_| fixed)?;
+        let ends = |end: &usize| search(after, &rest.as_bytes()[*end..]).is_some();
+        rest.get(..(0..=rest.len()).find(ends)?)
+    }
+
     /// The identifiers in the pattern that stand unchanged in the mangled name of whatever it matches.
     pub(crate) fn words(&self) -> impl Iterator<Item = &str> {
         // `std` is mangled as `St`, and template arguments such as `int` to a letter.
@@ -132,6 +142,18 @@ mod tests {
                 "{text} should not match {no}"
             );
         }
+    }
+
+    #[test]
+    fn stars() {
+        assert_eq!(
+            pattern("at::_ops::*::call").star("at::_ops::add_Tensor::call"),
+            Some("add_Tensor")
+        );
+        assert_eq!(pattern("*_f32").star("gemm_f32"), Some("gemm"));
+        assert_eq!(pattern("f*").star("f"), Some(""));
+        assert_eq!(pattern("f*").star("g"), None);
+        assert_eq!(pattern("exact").star("exact"), None);
     }
 
     #[test]

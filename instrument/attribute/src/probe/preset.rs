@@ -12,10 +12,11 @@ use super::types::Stated;
 use crate::class::Class;
 
 /// The presets that memloupe carries: name and text.
-const BUILTIN: [(&str, &str); 3] = [
+const BUILTIN: [(&str, &str); 4] = [
     ("markers", include_str!("../../presets/markers.toml")),
     ("ggml", include_str!("../../presets/ggml.toml")),
     ("llama", include_str!("../../presets/llama.toml")),
+    ("torch", include_str!("../../presets/torch.toml")),
 ];
 
 /// Probes of one framework.
@@ -226,7 +227,7 @@ impl OperatorRule {
 /// An operator's kind.
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
-    /// Always the same.
+    /// Always the same; `*` stands for what the first `*` of the function's pattern stands for.
     Literal(String),
     /// Read from the target, with a second part for some values.
     Read(Named, BTreeMap<String, Named>),

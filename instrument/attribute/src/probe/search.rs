@@ -8,6 +8,7 @@ use super::abi;
 use super::dwarf::{self, Debug};
 use super::function::{Function, functions};
 use super::meaning::{Mark, Meaning};
+use super::pattern::Pattern;
 use super::plan::Plan;
 use super::preset::{Preset, ProbeRule};
 use crate::module::{Binary, Image, ImageError};
@@ -132,7 +133,7 @@ fn try_alternatives(
             if found.iter().any(|other| other.address == function.address) {
                 continue;
             }
-            match bind(preset, rule, function, debug) {
+            match bind(preset, rule, pattern, function, debug) {
                 Ok(probe) => found.push(probe),
                 Err(what) => failures.add(function, what),
             }
@@ -175,6 +176,7 @@ impl Failures {
 fn bind(
     preset: &Preset,
     rule: &ProbeRule,
+    pattern: &Pattern,
     function: &Function,
     debug: &Result<Debug<'_>, String>,
 ) -> Result<Found, String> {
@@ -194,7 +196,8 @@ fn bind(
     };
     let places = abi::places(debug, &described, function.is_clone)?;
     let plan = Plan::new(debug, &described, places);
-    let (meaning, fetches) = Meaning::bind(rule, preset.layer.as_ref(), debug, plan)?;
+    let star = pattern.star(&function.name).unwrap_or_default();
+    let (meaning, fetches) = Meaning::bind(rule, star, preset.layer.as_ref(), debug, plan)?;
     Ok(Found {
         address,
         fetches,
