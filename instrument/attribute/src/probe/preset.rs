@@ -12,11 +12,12 @@ use super::types::Stated;
 use crate::class::Class;
 
 /// The presets that memloupe carries: name and text.
-const BUILTIN: [(&str, &str); 4] = [
+const BUILTIN: [(&str, &str); 5] = [
     ("markers", include_str!("../../presets/markers.toml")),
     ("ggml", include_str!("../../presets/ggml.toml")),
     ("llama", include_str!("../../presets/llama.toml")),
     ("torch", include_str!("../../presets/torch.toml")),
+    ("candle", include_str!("../../presets/candle.toml")),
 ];
 
 /// Probes of one framework.

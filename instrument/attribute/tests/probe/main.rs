@@ -6,7 +6,7 @@ mod target;
 use std::path::Path;
 use std::process::Command;
 
-use memloupe_attribute::{Class, Entered, Lasts, Phase, Preset, PresetError, Probes, SeenObject};
+use memloupe_attribute::{Class, Ends, Entered, Lasts, Phase, Preset, PresetError, Probes, SeenObject};
 use memloupe_stream::{Fetch, Probe};
 use target::{Fixture, Target, build};
 
@@ -250,6 +250,87 @@ fn phases_by_value() {
     assert_eq!(phase(probes.enter(0, present, &values)), Some(prefill));
     assert_eq!(phase(probes.enter(0, 1, &[0; 8])), None);
     assert_eq!(phase(probes.enter(0, 0, &one)), None, "an unreadable value");
+}
+
+/// Of a stripped library's functions a preset can say what they take, and what is of no name is named after the function.
+#[test]
+fn parameters_are_stated_where_no_debug_information_is() {
+    let fixture = build("c", C, &["-g0"]);
+    let target = Target::start(&fixture);
+    let rule = |more: &str| {
+        format!(
+            "[[probe]]\nfunctions = [\"man*\"]\n{more}\noperator = {{ kind = \"K.*\", name = \"e\", shape = \"$2\" }}"
+        )
+    };
+    let stated = "parameters = [\"i64 a\", \"u64 b\", \"i32 c\", \"pointer d\", \"i64 e\"]";
+    let mut probes = Probes::new(vec![preset(&rule(stated))]);
+    let found = probes.resolve(&fixture.path, 0, 0);
+    assert_eq!(found.len(), 1, "{:?}", probes.notes());
+    let (present, values) = target.execute(&found[0], 4);
+    probes.enter(0, present, &values);
+    let operator = &probes.operators()[0];
+    assert_eq!(
+        (&*operator.kind, &*operator.name, &*operator.shape),
+        ("K.y", "5", "2")
+    );
+    let mut silent = Probes::new(vec![preset(&rule(""))]);
+    assert!(silent.resolve(&fixture.path, 0, 0).is_empty());
+    assert!(
+        silent.notes()[0].contains("no debug information"),
+        "{:?}",
+        silent.notes()
+    );
+    for (wrong, part) in [
+        ("long a", "none of text, pointer"),
+        ("text", "its type and its name"),
+    ] {
+        let text = rule(&format!("parameters = [\"{wrong}\"]"));
+        let error =
+            Preset::parse(&format!("name = \"t\"\ndescription = \"\"\n{text}"), "t.toml").unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+/// What a program begins goes on until it ends it, and lends its layer to operators inside that have none.
+#[test]
+fn operators_are_placed_in_the_layer_around_them() {
+    let fixture = build("c", C, &[]);
+    let target = Target::start(&fixture);
+    let text = r#"
+        [[probe]]
+        functions = ["nodes"]
+        lasts = "until-ended"
+        operator = { kind = "module", layer = "n->label" }
+        [[probe]]
+        functions = ["many"]
+        operator = { kind = "inner" }
+        [[probe]]
+        functions = ["smalls"]
+        ends = "operator"
+    "#;
+    let mut probes = Probes::new(vec![preset(text)]);
+    let found = probes.resolve(&fixture.path, 0, 0);
+    assert_eq!(found.len(), 3, "{:?}", probes.notes());
+    let entered: Vec<Entered> = [(0, 0), (1, 4), (2, 2)]
+        .map(|(index, record)| {
+            let (present, values) = target.execute(&found[index], record);
+            probes.enter(index as u32, present, &values)
+        })
+        .into();
+    assert_eq!(
+        (entered[0].lasts, entered[2].ends),
+        (Lasts::UntilEnded, Some(Ends::Operator))
+    );
+    let (module, inner) = (entered[0].operator.unwrap(), entered[1].operator.unwrap());
+    let placed = probes.within_layer_of(inner, module);
+    assert_eq!(probes.within_layer_of(inner, module), placed);
+    let operator = |id: u32| &probes.operators()[id as usize];
+    assert_eq!(operator(module).layer.as_deref(), Some("a label"));
+    assert_eq!(operator(inner).layer, None);
+    assert_eq!(
+        (&*operator(placed).kind, operator(placed).layer.as_deref()),
+        ("inner", Some("a label"))
+    );
 }
 
 const CPP: &str = include_str!("arguments.cpp");
