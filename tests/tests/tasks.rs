@@ -8,7 +8,7 @@ const N: u64 = 1000;
 #[test]
 fn tasks_are_operators() {
     let program = Program::compile("tasks", &[]);
-    for (interface, domain) in [("itt", "example.domain"), ("nvtx", "")] {
+    for (interface, domain) in [("itt", "example.domain"), ("nvtx", "(unnamed)")] {
         for engine in ["native", "valgrind"] {
             let options = ["--engine", engine, "--machine", "none", "--check"];
             let capture = Capture::success(&options, program.path(), &[interface, &N.to_string()]);
