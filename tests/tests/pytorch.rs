@@ -7,8 +7,6 @@ use std::sync::LazyLock;
 
 use memloupe_tests::{Capture, Rows};
 
-/// OpenBLAS has threads of its own beside PyTorch's.
-const PYTHON: [&str; 2] = ["OPENBLAS_NUM_THREADS=1", "/usr/bin/python3"];
 const FLOAT_BYTES: u64 = 4;
 /// The smoke size of `workloads/pytorch/models.py`.
 const VOCABULARY: u64 = 256;
@@ -31,13 +29,8 @@ static TRAINING: LazyLock<Capture> = LazyLock::new(|| {
         "none",
     ];
     let arguments = [script, "train", "gpt", "--steps", "3"];
-    let capture = Capture::success(
-        &options,
-        Path::new("/usr/bin/env"),
-        &[&PYTHON[..], &arguments].concat(),
-    );
-    let alone = std::process::Command::new("/usr/bin/env")
-        .args(PYTHON)
+    let capture = Capture::success(&options, Path::new("/usr/bin/python3"), &arguments);
+    let alone = std::process::Command::new("/usr/bin/python3")
         .args(arguments)
         .output()
         .expect("scripts/setup --programs installs python3-torch");

@@ -1,20 +1,23 @@
 """Trains a model or runs it, with random weights and data; prints a number for each step."""
 
 import argparse
-
-import torch
-
-import models
+import os
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("task", choices=["train", "infer"])
-parser.add_argument("model", choices=sorted({model for model, _ in models.SIZES}))
+parser.add_argument("model", choices=["cnn", "gpt"])
 parser.add_argument("--size", default="smoke", help="smoke, or the published shape: gpt2-small, resnet-18")
 parser.add_argument("--steps", type=int, default=3)
 parser.add_argument("--optimizer", choices=["adamw", "sgd"], default="adamw")
 parser.add_argument("--accumulate", type=int, default=1, help="batches for each step of the optimizer")
 parser.add_argument("--threads", type=int, default=1)
 options = parser.parse_args()
+
+# OpenBLAS has threads of its own beside PyTorch's.
+os.environ["OPENBLAS_NUM_THREADS"] = str(options.threads)
+import torch  # noqa: E402
+
+import models  # noqa: E402
 
 torch.set_num_threads(options.threads)
 model, draw = models.make(options.model, options.size, seed=1)
