@@ -10,7 +10,7 @@ struct context { long sum; };
 
 enum op unused; /* so that the debug information has the type */
 
-__attribute__((noinline, noclone)) void engine_compute(struct context *context, struct node *node) {
+__attribute__((noipa)) void engine_compute(struct context *context, struct node *node) {
     if (!node->weight) return;
     volatile long *values = node->weight->data;
     for (int64_t i = 0; i < node->weight->extents[0] * node->weight->extents[1]; i++) context->sum += values[i];
