@@ -14,6 +14,7 @@ mod answer;
 mod cache_options;
 mod curve;
 pub mod dram;
+mod energy;
 mod error;
 mod host;
 mod interval;
@@ -29,6 +30,7 @@ mod translation;
 
 pub use answer::Answer;
 pub use curve::{Curve, CurveOptions, CurvePoint, Pattern};
+pub use energy::{ASSUMED_HIT_PJ, AccessEnergy};
 pub use error::{MachineError, Place};
 pub use interval::{CoreTiming, Cycles, Exposure, Wait, Work};
 pub use machine::{Cache, Core, Machine, MemoryDevice};

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::cache_options;
 use crate::dram::Dram;
 use crate::error::MachineError;
-use crate::quantity::{BYTES, CYCLES, HERTZ, PICOSECONDS};
+use crate::quantity::{BYTES, CYCLES, HERTZ, PICOJOULES, PICOJOULES_PER_BIT, PICOSECONDS};
 use crate::translation;
 
 /// A resolved machine: nothing left to look up.
@@ -69,6 +69,10 @@ pub struct Cache {
     pub latency_cycles: f64,
     /// Misses that one instance can have in flight; `None` is no limit.
     pub mshrs: Option<u32>,
+    /// Energy of a line access that hits.
+    pub hit_pj: f64,
+    /// Energy of one that misses, the fill included.
+    pub miss_pj: f64,
     /// What it does beyond the plain cache.
     #[serde(serialize_with = "as_reasons")]
     pub options: LevelOptions,
@@ -88,6 +92,8 @@ pub struct MemoryDevice {
     /// Time of a request outside the device: from the core through the on-chip network and the controller, and
     /// back.
     pub latency_ps: u64,
+    /// Energy of moving a bit between the controller and the device; 0 leaves it out.
+    pub link_pj_per_bit: f64,
 }
 
 impl Cache {
@@ -206,6 +212,8 @@ impl fmt::Display for Machine {
             )?;
             writeln!(f, "size = \"{size}\"\nways = {}\nline = \"{line}\"", cache.ways)?;
             writeln!(f, "latency = \"{}\"", CYCLES.format(cache.latency_cycles))?;
+            writeln!(f, "hit_energy = \"{}\"", PICOJOULES.format(cache.hit_pj))?;
+            writeln!(f, "miss_energy = \"{}\"", PICOJOULES.format(cache.miss_pj))?;
             // With a window of accesses it is an option of the cache model too.
             if let (Some(mshrs), 0) = (cache.mshrs, cache.options.mshrs) {
                 writeln!(f, "mshrs = {mshrs}")?;
@@ -230,12 +238,18 @@ impl fmt::Display for Machine {
             ranks,
             mapping,
             latency_ps,
+            link_pj_per_bit,
         } = &self.memory;
         let latency = PICOSECONDS.format(*latency_ps as f64);
         writeln!(
             f,
             "\n[memory]\ndevice = \"{device}\"\nchannels = {channels}\nranks = {ranks}"
         )?;
-        writeln!(f, "mapping = \"{mapping}\"\nlatency = \"{latency}\"")
+        writeln!(f, "mapping = \"{mapping}\"\nlatency = \"{latency}\"")?;
+        if *link_pj_per_bit > 0.0 {
+            let energy = PICOJOULES_PER_BIT.format(*link_pj_per_bit);
+            writeln!(f, "link_energy = \"{energy}\"")?;
+        }
+        Ok(())
     }
 }

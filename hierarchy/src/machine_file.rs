@@ -32,6 +32,8 @@ const KEYS: &[&str] = &[
     "cache.*.ways",
     "cache.*.line",
     "cache.*.latency",
+    "cache.*.hit_energy",
+    "cache.*.miss_energy",
     "tlb.page",
     "tlb.walks",
     "tlb.data.entries",
@@ -48,6 +50,7 @@ const KEYS: &[&str] = &[
     "memory.ranks",
     "memory.mapping",
     "memory.latency",
+    "memory.link_energy",
 ];
 
 /// Every pattern of keys.
@@ -315,6 +318,15 @@ impl MachineFile {
     /// A whole number of the base unit of one quantity.
     pub(crate) fn whole(&self, key: &str, quantity: &Quantity) -> Result<u64, MachineError> {
         self.choice(key, &expectation(&[quantity]), |text| quantity.parse_whole(text))
+    }
+
+    /// A number of the base unit of one quantity, if the key is given.
+    pub(crate) fn number(&self, key: &str, quantity: &Quantity) -> Result<Option<f64>, MachineError> {
+        if !self.has(key) {
+            return Ok(None);
+        }
+        self.choice(key, &expectation(&[quantity]), |text| quantity.parse(text))
+            .map(Some)
     }
 
     /// A duration in cycles, given in cycles or in time at `frequency_hz`.

@@ -40,6 +40,20 @@ pub(crate) const CYCLES: Quantity = Quantity {
     units: &[("cycle", 1.0), ("cycles", 1.0)],
 };
 
+/// An energy in pJ.
+pub(crate) const PICOJOULES: Quantity = Quantity {
+    noun: "an energy",
+    example: "15 pJ",
+    units: &[("fJ", 1e-3), ("pJ", 1.0), ("nJ", 1e3)],
+};
+
+/// An energy in pJ per bit that is transferred.
+pub(crate) const PICOJOULES_PER_BIT: Quantity = Quantity {
+    noun: "an energy per bit",
+    example: "5 pJ/bit",
+    units: &[("fJ/bit", 1e-3), ("pJ/bit", 1.0)],
+};
+
 /// A stretch of time in accesses.
 pub(crate) const ACCESSES: Quantity = Quantity {
     noun: "a number of accesses",

@@ -7,13 +7,14 @@ use memloupe_cachesim::{Contents, Scope};
 
 use crate::cache_options;
 use crate::dram::{self, DEFAULT_MAPPING};
+use crate::energy;
 use crate::error::MachineError;
 use crate::host;
 use crate::machine::{Cache, Core, Machine, MemoryDevice};
 use crate::machine_file::MachineFile;
 use crate::nearest::nearest;
 use crate::presets::{HOST, PRESETS, Preset};
-use crate::quantity::{BYTES, HERTZ, PICOSECONDS};
+use crate::quantity::{BYTES, HERTZ, PICOJOULES, PICOJOULES_PER_BIT, PICOSECONDS};
 use crate::translation;
 
 impl Machine {
@@ -161,6 +162,18 @@ fn build(file: &MachineFile, mut notes: Vec<String>) -> Result<Machine, MachineE
             caches.push(build_cache(file, &name, core.frequency_hz)?);
         }
     }
+    let has_no_energy = |cache: &&Cache| !file.has(&format!("cache.{}.hit_energy", cache.name));
+    let without: Vec<&str> = caches
+        .iter()
+        .filter(has_no_energy)
+        .map(|cache| cache.name.as_str())
+        .collect();
+    if !without.is_empty() {
+        let names = without.join(", ");
+        notes.push(format!(
+            "energy of {names} is not given: assumed to grow with the square root of the size"
+        ));
+    }
     caches.sort_by_key(|cache: &Cache| (cache.level, cache.contents != Contents::Data));
     let memory = MemoryDevice {
         device: file.choice(
@@ -172,6 +185,9 @@ fn build(file: &MachineFile, mut notes: Vec<String>) -> Result<Machine, MachineE
         ranks: file.count("memory.ranks")?,
         mapping: text_or("memory.mapping", DEFAULT_MAPPING)?,
         latency_ps: file.whole("memory.latency", &PICOSECONDS)?,
+        link_pj_per_bit: file
+            .number("memory.link_energy", &PICOJOULES_PER_BIT)?
+            .unwrap_or(0.0),
     };
     Ok(Machine {
         name: text_or("name", "unnamed")?,
@@ -201,6 +217,13 @@ fn build_cache(file: &MachineFile, name: &str, frequency_hz: u64) -> Result<Cach
     if options.miss_window_accesses == 0 {
         options.mshrs = 0;
     }
+    let size_bytes = file.whole(&key("size"), &BYTES)?;
+    let (assumed_hit, assumed_miss) = energy::assumed_pj(size_bytes);
+    let hit_pj = file
+        .number(&key("hit_energy"), &PICOJOULES)?
+        .unwrap_or(assumed_hit);
+    let miss_pj = file.number(&key("miss_energy"), &PICOJOULES)?;
+    let miss_pj = miss_pj.unwrap_or(hit_pj / assumed_hit * assumed_miss);
     let contents = [Contents::Data, Contents::Instruction, Contents::Unified];
     Ok(Cache {
         name: name.into(),
@@ -215,11 +238,13 @@ fn build_cache(file: &MachineFile, name: &str, frequency_hz: u64) -> Result<Cach
             "\"private\", \"shared\" or \"cluster of N\" cores",
             scope,
         )?,
-        size_bytes: file.whole(&key("size"), &BYTES)?,
+        size_bytes,
         ways: file.count(&key("ways"))?,
         line_bytes,
         latency_cycles: file.cycles(&key("latency"), frequency_hz)?,
         mshrs,
+        hit_pj,
+        miss_pj,
         options,
     })
 }

@@ -7,6 +7,7 @@ use memloupe_cachesim::{
 };
 
 use crate::dram::{Dram, DramCounters};
+use crate::energy::AccessEnergy;
 use crate::error::MachineError;
 use crate::interval::CoreTiming;
 use crate::machine::Machine;
@@ -268,5 +269,10 @@ impl System {
     /// What decides how long a core waits.
     pub fn timing(&self) -> &CoreTiming {
         &self.timing
+    }
+
+    /// Energy of each kind of access.
+    pub fn access_energy(&self) -> AccessEnergy {
+        AccessEnergy::of(&self.machine)
     }
 }

@@ -18,6 +18,8 @@ size = "4 KiB"
 ways = 4
 line = "64 B"
 latency = "2 cycles"
+hit_energy = "5 pJ"
+miss_energy = "11 pJ"
 write = "through"
 write_allocate = false
 write_buffer_lines = 8
@@ -33,6 +35,8 @@ ways = 6
 line = "128 B"
 sector = "64 B"
 latency = "9 cycles"
+hit_energy = "0.5 nJ"
+miss_energy = "900 fJ"
 replacement = "tree-plru"
 prefetcher = "spp"
 inclusion = "inclusive"
@@ -44,6 +48,8 @@ size = "192 KiB"
 ways = 12
 line = "64 B"
 latency = "30 cycles"
+hit_energy = "37 pJ"
+miss_energy = "74.5 pJ"
 inclusion = "exclusive"
 replacement = "random"
 seed = 7
@@ -68,6 +74,7 @@ device = "DDR4-2400R"
 channels = 1
 ranks = 1
 latency = "10 ns"
+link_energy = "5 pJ/bit"
 "#;
 
 #[test]

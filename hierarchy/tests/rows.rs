@@ -27,6 +27,7 @@ fn memory(device: &str, channels: u32) -> MemoryDevice {
         ranks: 1,
         mapping: DEFAULT_MAPPING.into(),
         latency_ps: 0,
+        link_pj_per_bit: 0.0,
     }
 }
 

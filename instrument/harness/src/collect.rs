@@ -177,12 +177,19 @@ fn simulated(mut profile: Profile, system: &System, contexts: &Contexts, rows: &
     summary.dirty_lines_at_end = dirty_lines(system);
     summary.notes.extend(machine.notes.iter().cloned());
     summary.notes.extend(bounds(system));
+    let energy = system.access_energy();
+    if let Some(watts) = energy.standby_watts() {
+        summary.notes.push(format!(
+            "energy is that of accesses; the memory draws {watts:.1} W besides, for standby and refresh"
+        ));
+    }
     let estimates = Estimates::new(system, contexts, rows.iter().copied());
     for (row, timed) in profile.traffic.iter_mut().zip(rows) {
         let counters = system.counters(timed.owner);
         let measures = &mut row.measures;
         add_counters(measures, &counters);
         add_cycles(measures, &estimates.cycles(*timed));
+        measures.energy_nj = (energy.picojoules(&counters) / 1000.0).round() as u64;
         measures.details = summary
             .details
             .iter()

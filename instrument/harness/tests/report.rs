@@ -40,6 +40,7 @@ fn expected(profile: &Profile, name: &str) -> u64 {
         "row_hits" => rows.map(|row| row.measures.row_hits).sum(),
         "row_conflicts" => rows.map(|row| row.measures.row_conflicts).sum(),
         "est_cycles" => rows.map(|row| row.measures.est_cycles).sum(),
+        "energy_nj" => rows.map(|row| row.measures.energy_nj).sum(),
         other => panic!("no expectation for {other}"),
     }
 }
@@ -63,6 +64,7 @@ fn columns_are_those_of_the_contract_in_its_order() {
         "row_hits",
         "row_conflicts",
         "est_cycles",
+        "energy_nj",
     ];
     let report = by(&profile, &[Key::Kind]);
     assert_eq!(report.names[..contract.len()], contract);

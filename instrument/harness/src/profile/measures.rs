@@ -58,6 +58,8 @@ pub struct Measures {
     pub dram_latency_cycles: u64,
     /// Of these, stalls for the bandwidth of DRAM.
     pub dram_bandwidth_cycles: u64,
+    /// Energy of the accesses in caches, link and DRAM.
+    pub energy_nj: u64,
 }
 
 impl Measures {
@@ -103,6 +105,8 @@ pub enum Unit {
     Count,
     /// Bytes.
     Bytes,
+    /// Billionths of a joule.
+    Nanojoules,
     /// Core cycles.
     Cycles,
 }
@@ -165,6 +169,12 @@ pub(super) static SCALARS: &[Scalar] = &[
         Cycles,
         Caches,
         "estimated core cycles: issue and stalls"
+    ),
+    scalar!(
+        energy_nj,
+        Nanojoules,
+        Caches,
+        "energy of the accesses in caches, link and DRAM, in nanojoules"
     ),
     scalar!(
         row_misses,
@@ -271,6 +281,8 @@ impl Measure {
     pub const ROW_MISSES: Self = Self::Scalar(position("row_misses"));
     /// DRAM requests that found another row open.
     pub const ROW_CONFLICTS: Self = Self::Scalar(position("row_conflicts"));
+    /// Energy of the accesses.
+    pub const ENERGY: Self = Self::Scalar(position("energy_nj"));
     /// Estimated cycles.
     pub const EST_CYCLES: Self = Self::Scalar(position("est_cycles"));
     /// Of these, instructions at full issue width.

@@ -241,6 +241,7 @@ fn importance(summary: &Summary) -> Vec<Measure> {
             "row_hits",
             "row_conflicts",
             "est_cycles",
+            "energy_nj",
             "flops",
             "loads",
             "stores",

@@ -2,10 +2,11 @@
 
 use crate::profile::Unit;
 
-/// "12.3M" for counts and cycles (powers of 1000), "12.3 MiB" for bytes (powers of 1024).
+/// "12.3M" for counts and cycles (powers of 1000), "12.3 MiB" for bytes (powers of 1024), "12.3 mJ" for energies.
 pub(crate) fn human(value: u64, unit: Unit) -> String {
     let (base, prefixes, separator, suffix) = match unit {
         Unit::Count | Unit::Cycles => (1000.0, ["", "k", "M", "G", "T", "P", "E"], "", ""),
+        Unit::Nanojoules => (1000.0, ["n", "µ", "m", "", "k", "M", "G"], " ", "J"),
         Unit::Bytes => (1024.0, ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"], " ", "B"),
     };
     let mut scaled = value as f64;
@@ -60,6 +61,13 @@ mod tests {
         ] {
             assert_eq!(human(value, Unit::Count), count);
             assert_eq!(human(value, Unit::Bytes), bytes);
+        }
+    }
+
+    #[test]
+    fn energies_grow_from_nanojoules() {
+        for (value, text) in [(5, "5 nJ"), (12_345, "12.3 µJ"), (3_200_000_000, "3.20 J")] {
+            assert_eq!(human(value, Unit::Nanojoules), text);
         }
     }
 

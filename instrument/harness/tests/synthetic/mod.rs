@@ -77,6 +77,7 @@ fn measures(random: &mut Random, levels: usize, dram: bool, kind: &str) -> Measu
     if levels > 0 {
         measures.base_cycles = random.below(1 << 40);
         measures.est_cycles = measures.base_cycles;
+        measures.energy_nj = random.below(1 << 40);
         measures.est_cycles += measures
             .levels
             .iter()
