@@ -1,7 +1,7 @@
 //! `misuse_system.c`, compiled against the header and each form of the library, misuses every function, then counts what
 //! the same accesses count in process.
 
-use memloupe_cachesim::{AccessKind, Cause, Operand, Run};
+use memloupe_cachesim::{AccessKind, Cause, Operand, Run, TranslationCounters};
 use memloupe_hierarchy::{Counters, Machine, System};
 use serde_json::Value;
 
@@ -60,6 +60,9 @@ fn assert_counted(system: &System, counters: &Counters, json: &Value) {
         );
         check(format!("{level}_fills"), counted.fills());
         check(format!("{level}_writebacks"), counted.writebacks);
+    }
+    for field in TranslationCounters::FIELDS {
+        check(field.name.into(), (field.get)(&counters.translation));
     }
     check("straddles".into(), counters.accesses.straddles);
     check("non_temporal_lines".into(), counters.accesses.non_temporal_lines);
