@@ -26,6 +26,7 @@ mod range_map;
 mod region;
 mod sample;
 mod symbol;
+mod thread;
 
 pub use attribution::{Attribution, Parts};
 pub use batch::AttributedBatch;

@@ -6,17 +6,15 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use memloupe_attribute::{
-    CodeAddress, Contexts, Location, Modules, Objects, Probes, Row, RowKey, Sample, Symbolizer, chained_loads,
-};
+use memloupe_attribute::{CodeAddress, Contexts, Location, Objects, Probes, Row, RowKey, Sample, Symbolizer};
 use memloupe_cachesim::{LevelDetail, TranslationCounters};
-use memloupe_hierarchy::{Counters, Cycles, System, Wait};
+use memloupe_hierarchy::{Counters, Cycles, System};
 use memloupe_stream::{AccessKind, Consumer, Engine, SiteId, SiteTable};
 
 use call_paths::NamedPaths;
 
 use crate::analyses::Found;
-use crate::cycles::{self, Estimates};
+use crate::cycles::{self, Estimates, Waits};
 use crate::launch::Ending;
 use crate::pipeline::Parts;
 use crate::profile::{
@@ -350,56 +348,6 @@ fn add_cycles(measures: &mut Measures, cycles: &Cycles) {
     for (level, cycles) in measures.levels.iter_mut().zip(&cycles.levels) {
         level.stall_cycles = whole(*cycles);
         measures.est_cycles += level.stall_cycles;
-    }
-}
-
-/// How the accesses of each site wait: looked up once per block.
-struct Waits<'a> {
-    sites: &'a SiteTable,
-    modules: &'a Modules,
-    code: &'a [Option<CodeAddress>],
-    /// Addresses of the chained loads, by block.
-    chained: HashMap<u32, Vec<u64>>,
-}
-
-impl<'a> Waits<'a> {
-    fn new(sites: &'a SiteTable, modules: &'a Modules, code: &'a [Option<CodeAddress>]) -> Self {
-        Self {
-            sites,
-            modules,
-            code,
-            chained: HashMap::new(),
-        }
-    }
-
-    fn timed(&mut self, row: &Row, id: u32) -> cycles::Row {
-        let site = self.sites.site(row.key.site);
-        let block = self.sites.block(site.block).expect("a site's block");
-        let is_fetch = site.kind == AccessKind::Fetch;
-        let mut is_chained = || {
-            let chained = self.chained.entry(site.block).or_insert_with(|| {
-                let at = self.code.get(site.block as usize).copied().flatten();
-                let code = at.and_then(|at| self.modules.code(at, block.code_bytes));
-                code.map_or_else(Vec::new, |code| chained_loads(code, block.address))
-            });
-            chained.contains(&site.ip)
-        };
-        cycles::Row {
-            owner: id,
-            context: row.key.context,
-            wait: if is_fetch {
-                Wait::Fetch
-            } else if site.kind == AccessKind::Load && is_chained() {
-                Wait::Dependent
-            } else {
-                Wait::Independent
-            },
-            instructions: if is_fetch {
-                row.accesses * u64::from(block.instructions)
-            } else {
-                0
-            },
-        }
     }
 }
 

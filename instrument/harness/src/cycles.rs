@@ -3,8 +3,11 @@
 
 use std::collections::HashMap;
 
-use memloupe_attribute::{ContextId, Contexts, OperatorId, PhaseId};
+use memloupe_attribute::{
+    CodeAddress, ContextId, Contexts, Modules, OperatorId, PhaseId, Row as LedgerRow, chained_loads,
+};
 use memloupe_hierarchy::{Cycles, Exposure, System, Wait, Work};
+use memloupe_stream::{AccessKind, SiteTable};
 
 /// A row as the model takes it.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +20,57 @@ pub(crate) struct Row {
     pub(crate) wait: Wait,
     /// Instructions of the row.
     pub(crate) instructions: u64,
+}
+
+/// How the accesses of each site wait: looked up once per block.
+pub(crate) struct Waits<'a> {
+    sites: &'a SiteTable,
+    modules: &'a Modules,
+    code: &'a [Option<CodeAddress>],
+    /// Addresses of the chained loads, by block.
+    chained: HashMap<u32, Vec<u64>>,
+}
+
+impl<'a> Waits<'a> {
+    pub(crate) fn new(sites: &'a SiteTable, modules: &'a Modules, code: &'a [Option<CodeAddress>]) -> Self {
+        Self {
+            sites,
+            modules,
+            code,
+            chained: HashMap::new(),
+        }
+    }
+
+    /// A ledger row, whose owner in a machine is `id`, as the model takes it.
+    pub(crate) fn timed(&mut self, row: &LedgerRow, id: u32) -> Row {
+        let site = self.sites.site(row.key.site);
+        let block = self.sites.block(site.block).expect("a site's block");
+        let is_fetch = site.kind == AccessKind::Fetch;
+        let mut is_chained = || {
+            let chained = self.chained.entry(site.block).or_insert_with(|| {
+                let at = self.code.get(site.block as usize).copied().flatten();
+                let code = at.and_then(|at| self.modules.code(at, block.code_bytes));
+                code.map_or_else(Vec::new, |code| chained_loads(code, block.address))
+            });
+            chained.contains(&site.ip)
+        };
+        Row {
+            owner: id,
+            context: row.key.context,
+            wait: if is_fetch {
+                Wait::Fetch
+            } else if site.kind == AccessKind::Load && is_chained() {
+                Wait::Dependent
+            } else {
+                Wait::Independent
+            },
+            instructions: if is_fetch {
+                row.accesses * u64::from(block.instructions)
+            } else {
+                0
+            },
+        }
+    }
 }
 
 /// The estimates of a finished run.
