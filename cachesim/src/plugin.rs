@@ -90,10 +90,85 @@ pub(crate) unsafe trait Table: Sized + 'static {
     const SYMBOL: &'static str;
     /// The first function that it lacks and must have.
     fn lacks(&self) -> Option<&'static str>;
+    /// What ends the state of a model.
+    fn destroy(&self) -> Option<unsafe extern "C" fn(*mut c_void)>;
+}
+
+/// A library with the parameters that its models get.
+#[derive(Debug)]
+pub(crate) struct Plugin<T: Table> {
+    library: PathBuf,
+    parameters: CString,
+    table: &'static T,
+}
+
+impl<T: Table> Plugin<T> {
+    pub(crate) fn load(library: &Path, parameters: &str) -> Result<Self, PluginError> {
+        Ok(Self {
+            library: library.into(),
+            parameters: CString::new(parameters).map_err(|_| PluginError::Create {
+                library: library.into(),
+                message: "its parameters contain a zero byte".into(),
+            })?,
+            table: table(library)?,
+        })
+    }
+
+    /// As they were given.
+    pub(crate) fn parameters(&self) -> &str {
+        self.parameters.to_str().unwrap_or_default()
+    }
+
+    /// A model of the library. `make` calls its function for that, which takes the parameters, a buffer for a complaint and
+    /// the buffer's size.
+    pub(crate) fn create(
+        &self,
+        make: impl FnOnce(&T, *const c_char, *mut c_char, usize) -> *mut c_void,
+    ) -> Result<Model<T>, PluginError> {
+        let mut complaint = Complaint([0; ERROR_BYTES]);
+        let to = complaint.0.as_mut_ptr().cast();
+        let state = make(self.table, self.parameters.as_ptr(), to, ERROR_BYTES);
+        let state = NonNull::new(state).ok_or_else(|| PluginError::Create {
+            library: self.library.clone(),
+            message: complaint.text(),
+        })?;
+        Ok(Model {
+            table: self.table,
+            state,
+        })
+    }
+}
+
+/// A model at work: the library's functions and what they work on.
+#[derive(Debug)]
+pub(crate) struct Model<T: Table> {
+    pub(crate) table: &'static T,
+    state: NonNull<c_void>,
+}
+
+// SAFETY: the header lets calls with one state come from any thread, one after the other: each needs `&mut self`.
+unsafe impl<T: Table> Send for Model<T> {}
+// SAFETY: nothing is called through a shared reference.
+unsafe impl<T: Table> Sync for Model<T> {}
+
+impl<T: Table> Model<T> {
+    /// What the library's functions take first: valid for calls until the model is dropped.
+    pub(crate) fn state(&mut self) -> *mut c_void {
+        self.state.as_ptr()
+    }
+}
+
+impl<T: Table> Drop for Model<T> {
+    fn drop(&mut self) {
+        if let Some(destroy) = self.table.destroy() {
+            // SAFETY: the state is what the library made, and this is the last call with it.
+            unsafe { destroy(self.state.as_ptr()) }
+        }
+    }
 }
 
 /// The table of a kind that `library` exports.
-pub(crate) fn table<T: Table>(library: &Path) -> Result<&'static T, PluginError> {
+fn table<T: Table>(library: &Path) -> Result<&'static T, PluginError> {
     let no_symbol = || PluginError::NoSymbol {
         library: library.into(),
         symbol: T::SYMBOL,
@@ -144,26 +219,4 @@ impl Complaint {
             text => String::from_utf8_lossy(text).replace(['\n', '\r'], " "),
         }
     }
-}
-
-/// Makes the state of a model by the library's function, which takes parameters, a buffer and its size.
-pub(crate) fn create(
-    library: &Path,
-    parameters: &CStr,
-    make: impl FnOnce(*const c_char, *mut c_char, usize) -> *mut c_void,
-) -> Result<NonNull<c_void>, PluginError> {
-    let mut complaint = Complaint([0; ERROR_BYTES]);
-    let state = make(parameters.as_ptr(), complaint.0.as_mut_ptr().cast(), ERROR_BYTES);
-    NonNull::new(state).ok_or_else(|| PluginError::Create {
-        library: library.into(),
-        message: complaint.text(),
-    })
-}
-
-/// `parameters` as libraries take them.
-pub(crate) fn c_text(library: &Path, parameters: &str) -> Result<CString, PluginError> {
-    CString::new(parameters).map_err(|_| PluginError::Create {
-        library: library.into(),
-        message: "its parameters contain a zero byte".into(),
-    })
 }

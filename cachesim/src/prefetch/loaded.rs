@@ -1,11 +1,9 @@
 //! A prefetcher of a user's own, from a shared library.
 
-use std::ffi::{CString, c_char, c_void};
-use std::path::PathBuf;
-use std::ptr::NonNull;
+use std::ffi::{c_char, c_void};
 
 use super::{Access, Geometry, MOST_REQUESTS, Requests};
-use crate::plugin::{self, PluginError, Table};
+use crate::plugin::{Model, Plugin, PluginError, Table};
 
 /// `memloupe_prefetch_access`.
 #[repr(C)]
@@ -22,7 +20,7 @@ type Create = unsafe extern "C" fn(u64, *const c_char, *mut c_char, usize) -> *m
 /// `memloupe_prefetcher`.
 #[repr(C)]
 #[derive(Debug)]
-struct CPrefetcher {
+pub(super) struct CPrefetcher {
     version: u32,
     create: Option<Create>,
     destroy: Option<unsafe extern "C" fn(*mut c_void)>,
@@ -43,55 +41,30 @@ unsafe impl Table for CPrefetcher {
         ];
         needed.into_iter().find(|needed| !needed.0).map(|needed| needed.1)
     }
-}
 
-/// A library with the parameters that its prefetchers get.
-#[derive(Debug)]
-pub(super) struct Kind {
-    pub(super) library: PathBuf,
-    pub(super) parameters: String,
-    table: &'static CPrefetcher,
-    c_parameters: CString,
-}
-
-impl Kind {
-    pub(super) fn load(library: PathBuf, parameters: &str) -> Result<Self, PluginError> {
-        Ok(Self {
-            table: plugin::table(&library)?,
-            c_parameters: plugin::c_text(&library, parameters)?,
-            parameters: parameters.into(),
-            library,
-        })
-    }
-
-    pub(super) fn build(&self, geometry: &Geometry) -> Result<Loaded, PluginError> {
-        let make = |parameters, error, error_bytes| match self.table.create {
-            // SAFETY: the pointers are valid during the call; the function is the library's for this.
-            Some(create) => unsafe { create(geometry.page_lines, parameters, error, error_bytes) },
-            None => std::ptr::null_mut(),
-        };
-        Ok(Loaded {
-            state: plugin::create(&self.library, &self.c_parameters, make)?,
-            table: self.table,
-        })
+    fn destroy(&self) -> Option<unsafe extern "C" fn(*mut c_void)> {
+        self.destroy
     }
 }
 
 /// The prefetcher of one cache.
 #[derive(Debug)]
-pub(crate) struct Loaded {
-    table: &'static CPrefetcher,
-    state: NonNull<c_void>,
-}
-
-// SAFETY: the header lets calls with one state come from any thread, one after the other: each needs `&mut self`.
-unsafe impl Send for Loaded {}
-// SAFETY: nothing is called through a shared reference.
-unsafe impl Sync for Loaded {}
+pub(crate) struct Loaded(Model<CPrefetcher>);
 
 impl Loaded {
+    pub(super) fn new(plugin: &Plugin<CPrefetcher>, geometry: &Geometry) -> Result<Self, PluginError> {
+        let make = |table: &CPrefetcher, parameters, error, error_bytes| match table.create {
+            // SAFETY: the pointers are valid during the call; the function is the library's for this.
+            Some(create) => unsafe { create(geometry.page_lines, parameters, error, error_bytes) },
+            None => std::ptr::null_mut(),
+        };
+        plugin.create(make).map(Self)
+    }
+
     pub(super) fn access(&mut self, access: &Access, requests: &mut Requests) {
-        let Some(function) = self.table.access else { return };
+        let Some(function) = self.0.table.access else {
+            return;
+        };
         let access = CAccess {
             line: access.line,
             site: access.site,
@@ -100,10 +73,10 @@ impl Loaded {
             reserved: 0,
         };
         let mut lines = [0; MOST_REQUESTS];
-        // SAFETY: the state is what `create` returned; the buffer has room for as many lines as the call says.
+        // SAFETY: the state is the model's; the buffer has room for as many lines as the call says.
         let count = unsafe {
             function(
-                self.state.as_ptr(),
+                self.0.state(),
                 &raw const access,
                 lines.as_mut_ptr(),
                 MOST_REQUESTS as u32,
@@ -115,25 +88,16 @@ impl Loaded {
     }
 
     pub(super) fn filled(&mut self, line: u64, prefetched: bool) {
-        if let Some(filled) = self.table.filled {
-            // SAFETY: the state is what `create` returned.
-            unsafe { filled(self.state.as_ptr(), line, prefetched.into()) }
+        if let Some(filled) = self.0.table.filled {
+            // SAFETY: the state is the model's.
+            unsafe { filled(self.0.state(), line, prefetched.into()) }
         }
     }
 
     pub(super) fn left(&mut self, line: u64) {
-        if let Some(left) = self.table.left {
-            // SAFETY: the state is what `create` returned.
-            unsafe { left(self.state.as_ptr(), line) }
-        }
-    }
-}
-
-impl Drop for Loaded {
-    fn drop(&mut self) {
-        if let Some(destroy) = self.table.destroy {
-            // SAFETY: the state is what `create` returned, and this is the last call with it.
-            unsafe { destroy(self.state.as_ptr()) }
+        if let Some(left) = self.0.table.left {
+            // SAFETY: the state is the model's.
+            unsafe { left(self.0.state(), line) }
         }
     }
 }

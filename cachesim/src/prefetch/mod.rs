@@ -15,7 +15,7 @@ mod stride;
 
 use std::path::Path;
 
-use crate::plugin::PluginError;
+use crate::plugin::{Plugin, PluginError};
 
 /// Prefetchers in hardware see physical addresses, so none of them follows a pattern out of a page of this size.
 pub const PAGE_BYTES: u32 = 4096;
@@ -125,7 +125,7 @@ pub struct Builtin {
 /// How a kind makes a prefetcher.
 enum Make {
     Builtin(fn(&Geometry) -> Engine),
-    Loaded(&'static loaded::Kind),
+    Loaded(Plugin<loaded::CPrefetcher>),
 }
 
 impl PartialEq for Builtin {
@@ -147,7 +147,7 @@ impl Builtin {
     pub(crate) fn build(&self, geometry: &Geometry) -> Result<Engine, PluginError> {
         match &self.make {
             Make::Builtin(build) => Ok(build(geometry)),
-            Make::Loaded(kind) => kind.build(geometry).map(Engine::Loaded),
+            Make::Loaded(plugin) => loaded::Loaded::new(plugin, geometry).map(Engine::Loaded),
         }
     }
 
@@ -156,18 +156,18 @@ impl Builtin {
     pub fn parameters(&self) -> &str {
         match &self.make {
             Make::Builtin(_) => "",
-            Make::Loaded(kind) => &kind.parameters,
+            Make::Loaded(plugin) => plugin.parameters(),
         }
     }
 }
 
 /// A prefetcher of the library at `library`, an absolute path, with its parameters. It is never unloaded.
 pub fn load(library: &Path, parameters: &str) -> Result<&'static Builtin, PluginError> {
-    let kind = Box::leak(Box::new(loaded::Kind::load(library.into(), parameters)?));
+    let plugin = Plugin::load(library, parameters)?;
     Ok(Box::leak(Box::new(Builtin {
         name: Box::leak(library.display().to_string().into_boxed_str()),
         summary: "from a library",
-        make: Make::Loaded(kind),
+        make: Make::Loaded(plugin),
     })))
 }
 

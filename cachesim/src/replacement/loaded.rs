@@ -1,11 +1,9 @@
 //! A replacement policy of a user's own, from a shared library.
 
-use std::ffi::{CString, c_char, c_void};
-use std::path::PathBuf;
-use std::ptr::NonNull;
+use std::ffi::{c_char, c_void};
 
 use super::{Geometry, Request};
-use crate::plugin::{self, PluginError, Table};
+use crate::plugin::{Model, Plugin, PluginError, Table};
 
 /// `memloupe_cache_geometry`.
 #[repr(C)]
@@ -40,7 +38,7 @@ type Touch = unsafe extern "C" fn(*mut c_void, u64, u32, *const CRequest);
 /// `memloupe_replacement`.
 #[repr(C)]
 #[derive(Debug)]
-struct CReplacement {
+pub(super) struct CReplacement {
     version: u32,
     create: Option<Create>,
     destroy: Option<unsafe extern "C" fn(*mut c_void)>,
@@ -64,85 +62,48 @@ unsafe impl Table for CReplacement {
         ];
         needed.into_iter().find(|needed| !needed.0).map(|needed| needed.1)
     }
-}
 
-/// A library with the parameters that its policies get.
-#[derive(Debug)]
-pub(super) struct Kind {
-    pub(super) library: PathBuf,
-    pub(super) parameters: String,
-    table: &'static CReplacement,
-    c_parameters: CString,
-}
-
-impl Kind {
-    pub(super) fn load(library: PathBuf, parameters: &str) -> Result<Self, PluginError> {
-        Ok(Self {
-            table: plugin::table(&library)?,
-            c_parameters: plugin::c_text(&library, parameters)?,
-            parameters: parameters.into(),
-            library,
-        })
+    fn destroy(&self) -> Option<unsafe extern "C" fn(*mut c_void)> {
+        self.destroy
     }
+}
 
-    pub(super) fn build(&self, geometry: &Geometry) -> Result<Loaded, PluginError> {
+/// The policy of one cache.
+#[derive(Debug)]
+pub(crate) struct Loaded(Model<CReplacement>);
+
+impl Loaded {
+    pub(super) fn new(plugin: &Plugin<CReplacement>, geometry: &Geometry) -> Result<Self, PluginError> {
         let geometry = CGeometry {
             sets: geometry.sets as u64,
             ways: geometry.ways as u32,
             reserved: 0,
             seed: geometry.seed,
         };
-        let make = |parameters, error, error_bytes| match self.table.create {
+        let make = |table: &CReplacement, parameters, error, error_bytes| match table.create {
             // SAFETY: the pointers are valid during the call; the function is the library's for this.
             Some(create) => unsafe { create(&raw const geometry, parameters, error, error_bytes) },
             None => std::ptr::null_mut(),
         };
-        Ok(Loaded {
-            state: plugin::create(&self.library, &self.c_parameters, make)?,
-            table: self.table,
-        })
+        plugin.create(make).map(Self)
     }
-}
 
-/// The policy of one cache.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    table: &'static CReplacement,
-    state: NonNull<c_void>,
-}
-
-// SAFETY: the header lets calls with one state come from any thread, one after the other: each needs `&mut self`.
-unsafe impl Send for Loaded {}
-// SAFETY: nothing is called through a shared reference.
-unsafe impl Sync for Loaded {}
-
-impl Loaded {
     #[inline]
     pub(super) fn hit(&mut self, set: usize, way: usize, request: &Request) {
-        if let Some(hit) = self.table.hit {
-            // SAFETY: the state is what `create` returned, and the request is valid during the call.
+        if let Some(hit) = self.0.table.hit {
+            // SAFETY: the state is the model's, and the request is valid during the call.
             unsafe {
-                hit(
-                    self.state.as_ptr(),
-                    set as u64,
-                    way as u32,
-                    &CRequest::from(request),
-                );
+                hit(self.0.state(), set as u64, way as u32, &CRequest::from(request));
             }
         }
     }
 
     #[inline]
     pub(super) fn fill(&mut self, set: usize, way: usize, request: &Request) {
-        if let Some(fill) = self.table.fill {
+        if let Some(fill) = self.0.table.fill {
             // SAFETY: as for `hit`.
             unsafe {
-                fill(
-                    self.state.as_ptr(),
-                    set as u64,
-                    way as u32,
-                    &CRequest::from(request),
-                );
+                fill(self.0.state(), set as u64, way as u32, &CRequest::from(request));
             }
         }
     }
@@ -152,12 +113,7 @@ impl Loaded {
     pub(super) fn victim(&mut self, set: usize, candidates: u64, request: &Request) -> Option<usize> {
         // SAFETY: as for `hit`.
         let way = unsafe {
-            (self.table.victim?)(
-                self.state.as_ptr(),
-                set as u64,
-                candidates,
-                &CRequest::from(request),
-            )
+            (self.0.table.victim?)(self.0.state(), set as u64, candidates, &CRequest::from(request))
         };
         let way = u32::try_from(way).ok().filter(|&way| way < u64::BITS)?;
         (candidates >> way & 1 == 1).then_some(way as usize)
@@ -165,18 +121,9 @@ impl Loaded {
 
     #[inline]
     pub(super) fn leave(&mut self, set: usize, way: usize) {
-        if let Some(leave) = self.table.leave {
+        if let Some(leave) = self.0.table.leave {
             // SAFETY: as for `hit`.
-            unsafe { leave(self.state.as_ptr(), set as u64, way as u32) }
-        }
-    }
-}
-
-impl Drop for Loaded {
-    fn drop(&mut self) {
-        if let Some(destroy) = self.table.destroy {
-            // SAFETY: the state is what `create` returned, and this is the last call with it.
-            unsafe { destroy(self.state.as_ptr()) }
+            unsafe { leave(self.0.state(), set as u64, way as u32) }
         }
     }
 }

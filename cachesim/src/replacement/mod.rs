@@ -22,7 +22,7 @@ mod tree_plru;
 
 use std::path::Path;
 
-use crate::plugin::PluginError;
+use crate::plugin::{Plugin, PluginError};
 
 /// The array that a policy works for.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +118,7 @@ pub struct Builtin {
 /// How a kind makes a policy.
 enum Make {
     Builtin(fn(&Geometry) -> Policy),
-    Loaded(&'static loaded::Kind),
+    Loaded(Plugin<loaded::CReplacement>),
 }
 
 impl PartialEq for Builtin {
@@ -140,7 +140,7 @@ impl Builtin {
     pub(crate) fn build(&self, geometry: &Geometry) -> Result<Policy, PluginError> {
         match &self.make {
             Make::Builtin(build) => Ok(build(geometry)),
-            Make::Loaded(kind) => kind.build(geometry).map(Policy::Loaded),
+            Make::Loaded(plugin) => loaded::Loaded::new(plugin, geometry).map(Policy::Loaded),
         }
     }
 
@@ -149,7 +149,7 @@ impl Builtin {
     pub fn parameters(&self) -> &str {
         match &self.make {
             Make::Builtin(_) => "",
-            Make::Loaded(kind) => &kind.parameters,
+            Make::Loaded(plugin) => plugin.parameters(),
         }
     }
 }
@@ -165,11 +165,11 @@ pub fn builtin(name: &str) -> Option<&'static Builtin> {
 
 /// A policy of the library at `library`, an absolute path, with its parameters. It is never unloaded.
 pub fn load(library: &Path, parameters: &str) -> Result<&'static Builtin, PluginError> {
-    let kind = Box::leak(Box::new(loaded::Kind::load(library.into(), parameters)?));
+    let plugin = Plugin::load(library, parameters)?;
     Ok(Box::leak(Box::new(Builtin {
         name: Box::leak(library.display().to_string().into_boxed_str()),
         summary: "from a library",
-        make: Make::Loaded(kind),
+        make: Make::Loaded(plugin),
     })))
 }
 
