@@ -24,6 +24,8 @@ pub struct Arguments {
 pub enum Command {
     /// Run a program and map its memory accesses
     Run(Run),
+    /// Map a recorded program's memory accesses, on any machine
+    Replay(Replay),
     /// Show a profile by any of its dimensions
     Report(Report),
     /// List, show or check machine descriptions
@@ -50,37 +52,12 @@ pub struct Run {
     /// Don't observe what the Python layer of frameworks knows (PyTorch: modules, phases, weights, gradients, optimizer state)
     #[arg(long)]
     pub no_python_hooks: bool,
-    /// What to find out about locality, separated by commas; `all`, `none`, or `list` to see what there is
-    #[arg(long, value_name = "LIST", default_value = analyses::DEFAULT, value_parser = analyses::parse)]
-    pub analyses: analyses::Choice,
-    /// Follow one cache line in N for these; 1 follows all, which is exact and slow
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
-    pub line_sample: u64,
-    /// Follow at most so many lines: if there are more, every second one is dropped [default: 1048576; all of them for
-    /// --line-sample 1]
-    #[arg(long, value_name = "LINES", value_parser = clap::value_parser!(u32).range(1..))]
-    pub line_limit: Option<u32>,
-    /// Observe only inside: an operator kind, operator name, function, phase or marker that matches GLOB; with ASPECT=
-    /// (kind, operator, function, phase, marker) only such
-    #[arg(long, value_name = "[ASPECT=]GLOB", conflicts_with = "discard")]
-    pub region: Option<RegionName>,
-    /// Begin after so much: 4ops (instances of the region; without one, of operators), 3tokens (numbered phases), 2s,
-    /// 500ms, 10Minst (inst, kinst, Minst, Ginst: captured instructions)
-    #[arg(long, value_name = "EXTENT", conflicts_with = "discard")]
-    pub after: Option<Extent>,
-    /// End after so much more; the program goes on to its end
-    #[arg(long = "for", value_name = "EXTENT", conflicts_with = "discard")]
-    pub length: Option<Extent>,
-    /// Simulate a part and estimate the rest, with a 95% interval for each figure. ops:K: of the many like instances of an
-    /// operator (same kind, shape, type, weights, name up to the layer's number) the first 2 K, then K of each
-    /// doubling; K of 2 at least gives intervals. BURST/PERIOD, as in 1Minst/20Minst: of each period, a burst at a
-    /// random place (inst, kinst, Minst, Ginst)
-    #[arg(long, value_name = "RULE",
-          conflicts_with_all = ["discard", "analyses", "line_sample", "line_limit"])]
-    pub sample: Option<SampleRule>,
-    /// Follow every call and return, so that reports can group by `callpath`: more rows, and slower where calls are frequent
-    #[arg(long, conflicts_with = "discard")]
-    pub call_paths: bool,
+    /// What is found out about lines.
+    #[command(flatten)]
+    pub locality: Locality,
+    /// What is observed.
+    #[command(flatten)]
+    pub scope: Scope,
     /// Folder for the profile; an older profile there is kept as FOLDER.old
     #[arg(short, long, value_name = "FOLDER", default_value = "memloupe.profile")]
     pub output: PathBuf,
@@ -93,14 +70,86 @@ pub struct Run {
     pub check: bool,
     /// Drop the stream undecoded: what capture alone costs. The profile is profile.json only, with what the engine itself
     /// counts; operators are not probed
-    #[arg(long, conflicts_with = "check")]
+    #[arg(long,
+          conflicts_with_all = ["check", "region", "after", "length", "sample", "call_paths", "record"])]
     pub discard: bool,
+    /// Record the stream too, compressed, for `memloupe replay`: all of it, whatever part of the program is observed
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// Print no table at the end, only where the profile is
     #[arg(short, long)]
     pub quiet: bool,
     /// The program and its arguments
     #[arg(last = true, required_unless_present_any = ["ops", "analyses"], value_name = "PROGRAM")]
     pub command: Vec<String>,
+}
+
+/// `memloupe replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// What `memloupe run --record FILE` wrote
+    #[arg(value_name = "FILE")]
+    pub recording: PathBuf,
+    /// The memory hierarchy to simulate: a preset (see `memloupe machine list`), a TOML file, or `none` to count only; may
+    /// be repeated
+    #[arg(long, value_name = "NAME|FILE", default_value = "host")]
+    pub machine: Vec<String>,
+    /// What is found out about lines.
+    #[command(flatten)]
+    pub locality: Locality,
+    /// What is observed.
+    #[command(flatten)]
+    pub scope: Scope,
+    /// Folder for the profile; an older profile there is kept as FOLDER.old
+    #[arg(short, long, value_name = "FOLDER", default_value = "memloupe.profile")]
+    pub output: PathBuf,
+    /// Show progress: on a terminal, always, or never
+    #[arg(long, value_enum, default_value_t = ProgressChoice::Auto)]
+    pub progress: ProgressChoice,
+    /// Print no table at the end, only where the profile is
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// What is found out about lines.
+#[derive(Debug, Args)]
+pub struct Locality {
+    /// What to find out about locality, separated by commas; `all`, `none`, or `list` to see what there is
+    #[arg(long, value_name = "LIST", default_value = analyses::DEFAULT, value_parser = analyses::parse)]
+    pub analyses: analyses::Choice,
+    /// Follow one cache line in N for these; 1 follows all, which is exact and slow
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub line_sample: u64,
+    /// Follow at most so many lines: if there are more, every second one is dropped [default: 1048576; all of them for
+    /// --line-sample 1]
+    #[arg(long, value_name = "LINES", value_parser = clap::value_parser!(u32).range(1..))]
+    pub line_limit: Option<u32>,
+}
+
+/// The part of a program's run that is observed.
+#[derive(Debug, Args)]
+pub struct Scope {
+    /// Observe only inside: an operator kind, operator name, function, phase or marker that matches GLOB; with ASPECT=
+    /// (kind, operator, function, phase, marker) only such
+    #[arg(long, value_name = "[ASPECT=]GLOB")]
+    pub region: Option<RegionName>,
+    /// Begin after so much: 4ops (instances of the region; without one, of operators), 3tokens (numbered phases), 2s,
+    /// 500ms, 10Minst (inst, kinst, Minst, Ginst: captured instructions)
+    #[arg(long, value_name = "EXTENT")]
+    pub after: Option<Extent>,
+    /// End after so much more; the program goes on to its end
+    #[arg(long = "for", value_name = "EXTENT")]
+    pub length: Option<Extent>,
+    /// Simulate a part and estimate the rest, with a 95% interval for each figure. ops:K: of the many like instances of an
+    /// operator (same kind, shape, type, weights, name up to the layer's number) the first 2 K, then K of each
+    /// doubling; K of 2 at least gives intervals. BURST/PERIOD, as in 1Minst/20Minst: of each period, a burst at a
+    /// random place (inst, kinst, Minst, Ginst)
+    #[arg(long, value_name = "RULE",
+          conflicts_with_all = ["analyses", "line_sample", "line_limit"])]
+    pub sample: Option<SampleRule>,
+    /// Follow every call and return, so that reports can group by `callpath`: more rows, and slower where calls are frequent
+    #[arg(long)]
+    pub call_paths: bool,
 }
 
 /// Capture engines.

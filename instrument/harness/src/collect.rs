@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use memloupe_attribute::{CodeAddress, Contexts, Location, Objects, Probes, Row, RowKey, Sample, Symbolizer};
 use memloupe_cachesim::{LevelDetail, TranslationCounters};
 use memloupe_hierarchy::{Counters, Cycles, System};
-use memloupe_stream::{AccessKind, Consumer, Engine, SiteId, SiteTable};
+use memloupe_stream::{AccessKind, Captured, Engine, SiteId, SiteTable};
 
 use call_paths::NamedPaths;
 
@@ -30,8 +30,10 @@ pub struct Capture<'a> {
     pub command: &'a [String],
     /// The file that was executed.
     pub executable: &'a Path,
-    /// The stream, read to its end.
-    pub consumer: &'a Consumer,
+    /// The stream, which was read to its end.
+    pub stream: Captured,
+    /// Its sites.
+    pub sites: &'a SiteTable,
     /// The pipeline's results.
     pub parts: Parts,
     /// How the target ended.
@@ -65,7 +67,9 @@ pub fn summary_only(capture: &Capture<'_>) -> Profile {
 #[must_use]
 pub fn profiles(capture: Capture<'_>) -> Vec<Profile> {
     let mut summary = summary(&capture);
-    let Capture { consumer, parts, .. } = capture;
+    let Capture {
+        sites: table, parts, ..
+    } = capture;
     let Parts {
         attribution,
         simulations,
@@ -95,14 +99,14 @@ pub fn profiles(capture: Capture<'_>) -> Vec<Profile> {
             places.is_some_and(|(of_instance, id)| of_instance[id as usize].is_none())
         })
         .collect();
-    let mut waits = Waits::new(consumer.sites(), &modules, &code);
+    let mut waits = Waits::new(table, &modules, &code);
     let (traffic, timed): (Vec<Traffic>, Vec<cycles::Row>) = rows
         .into_iter()
         .zip(0..)
         .filter(|(row, _)| !warms[row.key.context as usize])
         .map(|(row, id)| {
             let timed = waits.timed(&row, id);
-            (fact(row, consumer.sites(), |site| sites.index(site)), timed)
+            (fact(row, table, |site| sites.index(site)), timed)
         })
         .unzip();
     let locality = locality.map_or_else(Vec::new, |found| {
@@ -114,16 +118,16 @@ pub fn profiles(capture: Capture<'_>) -> Vec<Profile> {
         .used
         .iter()
         .map(|id| {
-            let location = code_address(consumer.sites(), *id, &code)
-                .map(|at| (at.offset, symbolizer.locate(at, &modules)));
-            describe_site(consumer.sites(), *id, location)
+            let location =
+                code_address(table, *id, &code).map(|at| (at.offset, symbolizer.locate(at, &modules)));
+            describe_site(table, *id, location)
         })
         .collect();
     let named_paths = paths.map_or_else(NamedPaths::default, |paths| {
         summary.call_paths = true;
         summary.notes.extend(call_paths::note(&paths));
         NamedPaths::of(&paths, |site| {
-            let at = code_address(consumer.sites(), site, &code)?;
+            let at = code_address(table, site, &code)?;
             Some(symbolizer.locate(at, &modules).clone())
         })
     });
@@ -486,7 +490,7 @@ fn describe_timeline(timeline: &Timeline, contexts: &Contexts) -> Vec<TimelineBi
 }
 
 fn summary(capture: &Capture<'_>) -> Summary {
-    let counters = capture.consumer.counters();
+    let counters = capture.stream.counters;
     let (exit_status, exit_signal) = match capture.ending {
         Ending::Exited(code) => (Some(code), None),
         Ending::Killed(signal) => (None, Some(signal)),
@@ -497,10 +501,10 @@ fn summary(capture: &Capture<'_>) -> Summary {
         .or_else(|| {
             capture
                 .ending
-                .incompleteness(capture.interrupted, capture.consumer.engine())
+                .incompleteness(capture.interrupted, capture.stream.engine)
         })
         .or_else(|| {
-            (!capture.consumer.finished()).then(|| "the capture engine did not end its stream".to_owned())
+            (!capture.stream.finished).then(|| "the capture engine did not end its stream".to_owned())
         });
     let systems = capture.parts.simulations.iter().filter_map(Simulation::system);
     let machines: Vec<String> = systems.map(|system| system.machine().name.clone()).collect();
@@ -516,7 +520,7 @@ fn summary(capture: &Capture<'_>) -> Summary {
         exit_signal,
         complete: incomplete_reason.is_none(),
         incomplete_reason,
-        engine: match capture.consumer.engine() {
+        engine: match capture.stream.engine {
             Engine::None => "none attached",
             Engine::Native => "native",
             Engine::Valgrind => "valgrind",
@@ -529,12 +533,12 @@ fn summary(capture: &Capture<'_>) -> Summary {
         kernel_read_bytes: counters.kernel_read_bytes,
         kernel_written_bytes: counters.kernel_written_bytes,
         unobserved_processes: counters.unobserved_processes,
-        threads: capture.consumer.threads(),
+        threads: capture.stream.threads,
         wall_seconds: capture.wall.as_secs_f64(),
         started: humantime::format_rfc3339_seconds(capture.started).to_string(),
         host: host(),
         discarded: capture.discarded,
-        stream_bytes: capture.consumer.bytes_consumed(),
+        stream_bytes: capture.stream.bytes,
         translated_bytes: counters.translated_bytes,
         region: capture.region.clone().map(|region| Observed {
             instances: capture.parts.instances.all,

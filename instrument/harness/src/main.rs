@@ -9,7 +9,7 @@ use memloupe::args::{Arguments, Command, Format, MachineAction, Report};
 use memloupe::failure::{Failure, Kind};
 use memloupe::profile::{Profile, Summary};
 use memloupe::report::{Query, terminal_columns};
-use memloupe::{doctor, dram, machine, page, run};
+use memloupe::{doctor, dram, machine, page, replay, run};
 
 /// The value of `report --machine` that stands for every machine of the run.
 const ALL_MACHINES: &str = "all";
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match &arguments.command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Replay(arguments) => replay::replay(arguments),
         Command::Report(arguments) => show(arguments),
         Command::Machine(arguments) => match &arguments.action {
             MachineAction::List => print(&machine::list()),

@@ -1,32 +1,28 @@
 //! `memloupe run`: target, engine, pipeline and profile put together.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
-use memloupe_attribute::{Attribution, SampleRule};
-use memloupe_hierarchy::{Machine, System};
-use memloupe_stream::{Checker, Consumer, Engine, Gate, Geometry, Progress as Polled, Sink, StreamError};
+use memloupe_stream::{Checker, Consumer, Engine, Geometry, Progress as Polled, Recorder, Sink, StreamError};
 
-use crate::analyses::{self, Analyses, Choice};
+use crate::analyses::{self, Choice};
 use crate::args::{EngineChoice, ProgressChoice, Run};
 use crate::collect::{self, Capture};
 use crate::failure::{Failure, Kind};
 use crate::launch::{Announced, Ending, Launched};
 use crate::pipeline::Pipeline;
-use crate::profile::{Destination, Observed, PAGE_FILE, Profile, ProfileError, machine_folder};
+use crate::plan::{NO_MACHINE, Plan};
+use crate::profile::{Destination, PAGE_FILE, Profile, ProfileError, machine_folder};
 use crate::progress::{Progress, Status};
+use crate::replay::{About, Closing};
 use crate::simulation::Simulation;
-use crate::window::Window;
 use crate::{ops, page, report, target};
 
 /// How long one wait for the target's data lasts; what else there is to look after is looked after so often.
 const POLL: Duration = Duration::from_millis(50);
 /// A target that was asked to stop gets this long before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// The value of `--machine` that simulates nothing.
-const NO_MACHINE: &str = "none";
 
 /// Runs a program and writes its profile. Returns the exit status to end with.
 ///
@@ -37,7 +33,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         print!("{}", ops::list());
         return Ok(ExitCode::SUCCESS);
     }
-    let Choice::Some(wanted) = &arguments.analyses else {
+    let Choice::Some(wanted) = &arguments.locality.analyses else {
         print!("{}", analyses::list());
         return Ok(ExitCode::SUCCESS);
     };
@@ -47,44 +43,44 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
             "no program given: memloupe run [OPTIONS] -- PROGRAM ARGUMENTS",
         ));
     };
-    let presets = ops::load(&arguments.ops)?;
+    let nothing = [NO_MACHINE.to_owned()];
     let machines = if arguments.discard {
-        Vec::new()
+        &nothing
     } else {
-        machines(
-            &arguments.machine,
-            !wanted.is_empty() && arguments.sample.is_none(),
-        )?
+        arguments.machine.as_slice()
     };
-    let mut systems = machines
-        .iter()
-        .map(System::new)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(Failure::of(Kind::Machine))?;
+    let mut plan = Plan::new(
+        &arguments.ops,
+        machines,
+        wanted,
+        &arguments.locality,
+        &arguments.scope,
+    )?;
     if arguments.check {
-        for system in &mut systems {
-            system.check_runs().map_err(Failure::of(Kind::Machine))?;
-        }
+        plan.check_runs()?;
     }
     let target = target::resolve(program)?;
     let destination = Destination::prepare(&arguments.output).map_err(Failure::of(Kind::Output))?;
 
     let mut consumer = Consumer::create(&Geometry::default()).map_err(Failure::of(Kind::Stream))?;
     let started = SystemTime::now();
+    if let Some(path) = &arguments.record {
+        let recorder = Recorder::create(path, &about(arguments, &target.executable, started));
+        let unwritable = |error| Failure::new(Kind::Output, format!("{}: {error}", path.display()));
+        consumer.record(recorder.map_err(unwritable)?);
+    }
     let progress = Progress::new(if arguments.discard {
         ProgressChoice::Never // Nobody knows what passes by.
     } else {
         arguments.progress
     });
-    let window = Window::new(arguments.after, arguments.length);
-    // Call paths need every call, outside of what is wanted too.
-    let is_gated = arguments.engine == EngineChoice::Native && !arguments.discard && !arguments.call_paths;
+    // Call paths need every call, and a recording everything, outside of what is wanted too.
+    let is_gated = arguments.engine == EngineChoice::Native
+        && !arguments.discard
+        && !arguments.scope.call_paths
+        && arguments.record.is_none();
     if is_gated {
-        consumer.gate(Gate {
-            region: arguments.region.is_some(),
-            sample: arguments.sample.and_then(SampleRule::operators),
-            window: window.instances(),
-        });
+        consumer.gate(plan.gate());
     }
     let launched = Launched::start(
         arguments.engine,
@@ -96,37 +92,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
             python: arguments.ops != "none" && !arguments.no_python_hooks,
         },
     )?;
-    let options = analyses::options(
-        // Between instances that are not observed, lines are not followed.
-        if arguments.sample.is_some() {
-            Vec::new()
-        } else {
-            wanted.clone()
-        },
-        arguments.line_sample,
-        arguments.line_limit.map(|lines| lines as usize),
-        &machines,
-    );
-    let attribution = Attribution::new(presets);
-    let attribution = match &arguments.region {
-        Some(region) => attribution.within(region.clone()),
-        None => attribution,
-    };
-    let attribution = if arguments.call_paths {
-        attribution.with_call_paths()
-    } else {
-        attribution
-    };
-    let attribution = match arguments.sample {
-        Some(rule) => attribution.sampled(rule),
-        None => attribution,
-    };
-    let attribution = if is_gated {
-        attribution.gated()
-    } else {
-        attribution
-    };
-    let pipeline = Pipeline::new(attribution, systems, Analyses::new(options)).within(window);
+    let pipeline = plan.pipeline(is_gated);
     let mut session = Session {
         launched,
         progress,
@@ -167,19 +133,25 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         let what = format!("the capture engine did not start the program: {said}");
         return Err(Failure::new(Kind::Engine, what.trim_end_matches([':', ' '])));
     }
+    let interrupted = session.interrupted_at.is_some();
+    let closing = serde_json::to_string(&Closing::of(ending, interrupted)).expect("plain data");
+    if let Err(error) = consumer.finish_recording(&closing) {
+        session.stream_error.get_or_insert(error);
+    }
     let capture = Capture {
         command: &arguments.command,
         executable: &target.executable,
-        consumer: &consumer,
+        stream: consumer.captured(),
+        sites: consumer.sites(),
         parts,
         ending,
-        interrupted: session.interrupted_at.is_some(),
+        interrupted,
         stream_error: session.stream_error.as_ref().map(ToString::to_string),
         violations,
         started,
         wall: session.progress.elapsed(),
         discarded: arguments.discard,
-        region: observed(arguments),
+        region: arguments.scope.observed(),
     };
     let profiles = if arguments.discard {
         vec![collect::summary_only(&capture)]
@@ -203,50 +175,20 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     }
 }
 
-/// The machines to simulate, the first one's profile first.
-fn machines(names: &[String], locality: bool) -> Result<Vec<Machine>, Failure> {
-    if let [name] = names
-        && name == NO_MACHINE
-    {
-        return Ok(Vec::new());
-    }
-    let refused = |what: String| Err(Failure::new(Kind::Machine, what));
-    let mut machines: Vec<Machine> = Vec::new();
-    for name in names {
-        if name == NO_MACHINE {
-            return refused(format!(
-                "--machine {NO_MACHINE} cannot be combined with another machine: leave it out"
-            ));
-        }
-        let machine = Machine::load(name).map_err(Failure::of(Kind::Machine))?;
-        if machines
-            .iter()
-            .any(|other| machine_folder(&other.name) == machine_folder(&machine.name))
-        {
-            return refused(format!(
-                "--machine {name}: there is a machine called {} already: give one of them another name in its file",
-                machine.name
-            ));
-        }
-        if let Some(first) = machines.first()
-            && locality
-            && first.line_bytes() != machine.line_bytes()
-        {
-            return refused(format!(
-                "--machine {name}: its lines have {} B, those of {} {} B, and analyses of locality follow lines of one \
-                 size: add --analyses none, or run the program once for each machine",
-                machine.line_bytes(),
-                first.name,
-                first.line_bytes()
-            ));
-        }
-        machines.push(machine);
-    }
-    Ok(machines)
+/// What the recording says of its run.
+fn about(arguments: &Run, executable: &Path, started: SystemTime) -> String {
+    let since_epoch = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let about = About {
+        command: arguments.command.clone(),
+        executable: executable.to_owned(),
+        ops: arguments.ops.clone(),
+        started_unix_seconds: since_epoch.as_secs(),
+    };
+    serde_json::to_string(&about).expect("plain data")
 }
 
 /// Writes the profiles. What can't be written where it belongs goes to the folder for temporary files, not lost.
-fn save(destination: Destination, profiles: &[Profile]) -> Result<PathBuf, Failure> {
+pub(crate) fn save(destination: Destination, profiles: &[Profile]) -> Result<PathBuf, Failure> {
     write(destination, profiles).map_err(|error| {
         let refuge = std::env::temp_dir().join(format!("memloupe.profile-{}", std::process::id()));
         let saved = Destination::prepare(&refuge).and_then(|destination| write(destination, profiles));
@@ -270,17 +212,6 @@ fn write(mut destination: Destination, profiles: &[Profile]) -> Result<PathBuf, 
         }
     }
     destination.commit()
-}
-
-/// The part of the run that is asked for; none if it is all of it.
-fn observed(arguments: &Run) -> Option<Observed> {
-    let observed = Observed {
-        name: arguments.region.as_ref().map(ToString::to_string),
-        after: arguments.after.as_ref().map(ToString::to_string),
-        length: arguments.length.as_ref().map(ToString::to_string),
-        ..Observed::default()
-    };
-    (observed != Observed::default()).then_some(observed)
 }
 
 /// A target being followed to its end.

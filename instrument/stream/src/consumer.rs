@@ -17,6 +17,7 @@ use crate::decode::{Decoder, Extent, Sink, Waiting};
 use crate::gate::{Answer, Gate};
 use crate::layout::{CHUNK_HEADER_BYTES, RING_ENDED, RING_FREE, RING_HEADER_BYTES};
 use crate::reader::{HEADER_WORDS, Position, Reader};
+use crate::record::{ProbeAnswer, Recorder};
 use crate::shared::{Counters, Geometry, Shared, low_half};
 use crate::{Engine, SiteTable, StreamError, layout};
 
@@ -34,6 +35,21 @@ pub enum Progress {
     Finished,
 }
 
+/// What is known of a stream beside its records.
+#[derive(Clone, Copy, Debug)]
+pub struct Captured {
+    /// The engine that attached.
+    pub engine: Engine,
+    /// Whether it ended the stream in good order.
+    pub finished: bool,
+    /// Threads that chunks were taken from.
+    pub threads: u32,
+    /// Bytes of chunks taken.
+    pub bytes: u64,
+    /// What the producer counts beside the records.
+    pub counters: Counters,
+}
+
 /// memloupe's end of a stream.
 pub struct Consumer {
     shared: Shared,
@@ -43,6 +59,9 @@ pub struct Consumer {
     readers: Vec<Reader>,
     bytes_consumed: u64,
     threads: u32,
+    recorder: Option<Recorder>,
+    /// A chunk as it is recorded.
+    recorded: Vec<u8>,
 }
 
 impl Consumer {
@@ -59,12 +78,42 @@ impl Consumer {
             readers: Vec::new(),
             bytes_consumed: 0,
             threads: 0,
+            recorder: None,
+            recorded: Vec::new(),
         })
     }
 
     /// Says what is wanted, before the target starts. An engine that has no gate records all the same.
     pub fn gate(&mut self, gate: Gate) {
         self.shared.set_gate(gate);
+    }
+
+    /// Records what is decoded from now on.
+    pub fn record(&mut self, recorder: Recorder) {
+        self.recorder = Some(recorder);
+    }
+
+    /// Ends the recording, if there is one; `text` is for who replays it.
+    ///
+    /// # Errors
+    /// [`StreamError::Shared`] if the file can't be written.
+    pub fn finish_recording(&mut self, text: &str) -> Result<(), StreamError> {
+        let captured = self.captured();
+        self.recorder
+            .take()
+            .map_or(Ok(()), |recorder| recorder.finish(&captured, text))
+    }
+
+    /// What is known of the stream so far.
+    #[must_use]
+    pub fn captured(&self) -> Captured {
+        Captured {
+            engine: self.engine(),
+            finished: self.finished(),
+            threads: self.threads,
+            bytes: self.bytes_consumed,
+            counters: self.counters(),
+        }
     }
 
     /// The shared file; not close-on-exec, so that the target inherits it.
@@ -249,9 +298,13 @@ impl Consumer {
         let thread = self.shared.ring(ring).thread.load(Acquire);
         let corrupt = |offset: usize, what: String| StreamError::Corrupt { thread, offset, what };
         self.threads = self.threads.max(thread + 1);
+        let mut recorded = Ok(());
         // Blocks are published before their first record, so all that this chunk names are there now.
         let filled = self.fill(ring).map_err(|what| (8, what)).and_then(|()| {
             let new = self.shared.sites_from(self.sites.parsed_bytes());
+            if let Some(recorder) = &mut self.recorder {
+                recorded = recorder.sites(new);
+            }
             self.sites.extend(new).map_err(|what| (0, what))
         });
         if let Err((offset, what)) = filled {
@@ -267,17 +320,22 @@ impl Consumer {
         };
         match self.decoder.decode(thread, words, extent, &self.sites, sink) {
             Ok(decoded) => {
+                // What is done with now, so that a replay has the order of all rings.
+                if let Some(recorder) = self.recorder.as_mut().filter(|_| recorded.is_ok()) {
+                    recorded = recorder.chunk(thread, &words[..decoded.words], &mut self.recorded);
+                }
                 reader.advance(decoded);
                 let closed = u32::from(!sink.wants());
                 self.shared.header().closed.store(closed, Release);
-                match decoded.waiting {
+                let answered = match decoded.waiting {
                     Some(Waiting::Sync(number)) => self.acknowledge(number, sink),
                     Some(Waiting::Answer) => {
                         self.answer(ring, sink.answer(thread));
                         Ok(())
                     }
                     None => Ok(()),
-                }
+                };
+                recorded.and(answered)
             }
             Err((word, what)) => {
                 reader.skip();
@@ -413,13 +471,18 @@ impl Consumer {
     }
 
     /// Lets a producer that waits at a SYNC go on, with the probes for what it has mapped.
-    fn acknowledge(&self, number: u64, sink: &mut impl Sink) -> Result<(), StreamError> {
+    fn acknowledge(&mut self, number: u64, sink: &mut impl Sink) -> Result<(), StreamError> {
         let header = self.shared.header();
-        let probes = sink.probes(header.probe_count.load(Relaxed));
+        let first = header.probe_count.load(Relaxed);
+        let probes = sink.probes(first);
         let added = self.shared.add_probes(&probes);
+        // A producer waits for the answer, whatever becomes of the recording.
+        let recorded = self.recorder.as_mut().map_or(Ok(()), |recorder| {
+            recorder.probes(ProbeAnswer::of(first, &probes))
+        });
         header.sync_ack.store(number, SeqCst);
         wake(low_half(&header.sync_ack));
-        added
+        added.and(recorded)
     }
 
     fn wait(&self, timeout: Duration) {

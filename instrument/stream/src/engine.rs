@@ -14,6 +14,14 @@ pub enum Engine {
 }
 
 impl Engine {
+    pub(crate) fn code(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Native => ENGINE_NATIVE,
+            Self::Valgrind => ENGINE_VALGRIND,
+        }
+    }
+
     pub(crate) fn from_code(code: u32) -> Self {
         match code {
             ENGINE_NATIVE => Self::Native,

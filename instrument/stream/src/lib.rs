@@ -21,19 +21,23 @@ mod form;
 mod gate;
 mod probe;
 mod reader;
+mod record;
 mod repeat;
+mod replay;
 mod run;
 mod shared;
 mod site;
 
 pub use checker::{Checker, Violation};
-pub use consumer::{Consumer, Progress};
+pub use consumer::{Captured, Consumer, Progress};
 pub use decode::Sink;
 pub use engine::Engine;
 pub use event::{Event, MapKind, PROTECTION_EXECUTE};
 pub use gate::{Answer, Gate, Lasts};
 pub use layout::{FD_VARIABLE, MAX_RECORD_BYTES, VERSION, draw, mix};
 pub use probe::{FETCH_BYTES_MAX, Fetch, Key, KeyKind, Probe, ProbeError, Source};
+pub use record::Recorder;
+pub use replay::Replay;
 pub use run::{Run, RunBatch, RunOperand};
 pub use shared::{Counters, Geometry};
 pub use site::{AccessKind, Block, BlockId, Ending, Site, SiteId, SiteTable};
@@ -58,6 +62,13 @@ pub enum StreamError {
         /// What is wrong there.
         what: String,
     },
+    /// A recording is cut off, damaged, or none.
+    Recording {
+        /// Bytes of the file that were read.
+        offset: u64,
+        /// What is wrong there.
+        what: String,
+    },
     /// The probe table is full.
     ProbeTableFull {
         /// How many probes fit.
@@ -75,6 +86,7 @@ impl std::fmt::Display for StreamError {
                     "stream: corrupt record of thread {thread} at chunk offset {offset}: {what}"
                 )
             }
+            Self::Recording { offset, what } => write!(f, "recording: at byte {offset}: {what}"),
             Self::ProbeTableFull { capacity } => write!(
                 f,
                 "stream: more than {capacity} probed functions; use a narrower function pattern in the operator preset"

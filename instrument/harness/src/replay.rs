@@ -1,0 +1,145 @@
+//! `memloupe replay`: a recorded stream instead of a running program; the rest is as in a run.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use memloupe_stream::StreamError;
+use serde::{Deserialize, Serialize};
+
+use crate::analyses::{self, Choice};
+use crate::args::Replay;
+use crate::collect::{self, Capture};
+use crate::failure::{Failure, Kind};
+use crate::launch::Ending;
+use crate::plan::Plan;
+use crate::profile::Destination;
+use crate::progress::Progress;
+use crate::report;
+use crate::run::save;
+
+/// What a recording says of its run at the beginning.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct About {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// The file that was executed.
+    pub executable: PathBuf,
+    /// `--ops` of the run: a replay must have the same.
+    pub ops: String,
+    /// When it began.
+    pub started_unix_seconds: u64,
+}
+
+/// What a recording says of its run at the end.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Closing {
+    /// Its exit code, if it exited.
+    pub exit_code: Option<i32>,
+    /// The signal that killed it, if one did.
+    pub signal: Option<i32>,
+    /// Whether the user stopped it.
+    pub interrupted: bool,
+}
+
+impl Closing {
+    /// Of a run that ended so.
+    #[must_use]
+    pub fn of(ending: Ending, interrupted: bool) -> Self {
+        let (exit_code, signal) = match ending {
+            Ending::Exited(code) => (Some(code), None),
+            Ending::Killed(signal) => (None, Some(signal)),
+        };
+        Self {
+            exit_code,
+            signal,
+            interrupted,
+        }
+    }
+
+    fn ending(&self) -> Ending {
+        match self.signal {
+            Some(signal) => Ending::Killed(signal),
+            None => Ending::Exited(self.exit_code.unwrap_or(0)),
+        }
+    }
+}
+
+/// Replays a recording and writes the profile. Returns the exit status to end with: that of the recorded program.
+///
+/// # Errors
+/// [`Kind::Stream`] if the recording is damaged; what came before is in the profile.
+pub fn replay(arguments: &Replay) -> Result<ExitCode, Failure> {
+    let Choice::Some(wanted) = &arguments.locality.analyses else {
+        print!("{}", analyses::list());
+        return Ok(ExitCode::SUCCESS);
+    };
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Failure::new(
+            Kind::Stream,
+            format!("{}: {error}", arguments.recording.display()),
+        )
+    };
+    let mut replay =
+        memloupe_stream::Replay::open(&arguments.recording).map_err(|error| unreadable(&error))?;
+    let about: About = serde_json::from_str(replay.about()).map_err(|error| unreadable(&error))?;
+    let plan = Plan::new(
+        &about.ops,
+        &arguments.machine,
+        wanted,
+        &arguments.locality,
+        &arguments.scope,
+    )?;
+    let destination = Destination::prepare(&arguments.output).map_err(Failure::of(Kind::Output))?;
+    let mut pipeline = plan.pipeline(false);
+    let mut progress = Progress::new(arguments.progress);
+    let error = loop {
+        match replay.next(&mut pipeline) {
+            Ok(true) if replay.probes_differ() => return Err(unreadable(&probes_differ(&about.executable))),
+            Ok(true) => progress.update(|| pipeline.status()),
+            Ok(false) => break None,
+            Err(error) => break Some(error),
+        }
+    };
+    progress.clear();
+    let closing: Option<Closing> = replay.closing().and_then(|text| serde_json::from_str(text).ok());
+    let ending = closing.as_ref().map_or(Ending::Exited(0), Closing::ending);
+    let capture = Capture {
+        command: &about.command,
+        executable: &about.executable,
+        stream: replay.captured(),
+        sites: replay.sites(),
+        parts: pipeline.into_parts(),
+        ending,
+        interrupted: closing.is_some_and(|closing| closing.interrupted),
+        stream_error: error.as_ref().map(ToString::to_string),
+        violations: Vec::new(),
+        started: SystemTime::UNIX_EPOCH + Duration::from_secs(about.started_unix_seconds),
+        wall: progress.elapsed(),
+        discarded: false,
+        region: arguments.scope.observed(),
+    };
+    let profiles = collect::profiles(capture);
+    let folder = save(destination, &profiles)?;
+    if arguments.quiet {
+        eprintln!("memloupe: profile in {}", folder.display());
+    } else {
+        eprint!("{}", report::overview(&profiles[0], &folder));
+    }
+    match error {
+        Some(error) => Err(unreadable(&cut_short(&error))),
+        None => Ok(ExitCode::from(ending.status() as u8)),
+    }
+}
+
+fn cut_short(error: &StreamError) -> String {
+    format!("{error}; the profile holds what came before")
+}
+
+fn probes_differ(executable: &Path) -> String {
+    format!(
+        "its operators can't be told: {} or a library of it is not what it was when it was recorded, or memloupe's presets \
+         are not; replay it where it was recorded",
+        executable.display()
+    )
+}
