@@ -74,7 +74,7 @@ fn record(path: &Path, executions: &[(bool, u64)]) -> (Told, Captured) {
         probes: probes(),
         ..Told::default()
     };
-    let blocks = [producer.add_block(0x1000, 20, 2, &[operand])];
+    let blocks = [producer.add_block(0x1000, 20, 1, &[operand])];
     let mut writers = [producer.claim(0, 0), producer.claim(1, 1)];
     for (number, &(second, address)) in executions.iter().enumerate() {
         let writer = &mut writers[usize::from(second)];
