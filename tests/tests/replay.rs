@@ -55,6 +55,9 @@ fn a_replay_is_the_run() {
         ] {
             assert_eq!(live.get(key), replayed.get(key), "{engine}: {key}");
         }
+        let output = replay(&recording, &["--after", "1s"], &folder.path().join("refused"));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("it has no clock"), "{said}");
         // Another machine needs no other run.
         let other = folder.path().join("other");
         assert_eq!(

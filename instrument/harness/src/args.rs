@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use memloupe_attribute::{RegionName, SampleRule};
 
+use crate::moved::Move;
 use crate::window::Extent;
 
 use crate::analyses;
@@ -90,6 +91,9 @@ pub struct Replay {
     /// What `memloupe run --record FILE` wrote
     #[arg(value_name = "FILE")]
     pub recording: PathBuf,
+    /// Files of the program that were below FROM are below TO; may be repeated
+    #[arg(long, value_name = "FROM=TO")]
+    pub moved: Vec<Move>,
     /// The memory hierarchy to simulate: a preset (see `memloupe machine list`), a TOML file, or `none` to count only; may
     /// be repeated
     #[arg(long, value_name = "NAME|FILE", default_value = "host")]

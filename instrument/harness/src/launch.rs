@@ -58,7 +58,7 @@ impl Announced {
             Failure::new(Kind::Engine, format!("cannot write {}: {error}", file.display()))
         };
         if self.tasks {
-            let library = folder.join("collector.so");
+            let library = folder.join(COLLECTOR_NAME);
             fs::write(&library, memloupe_collector::LIBRARY)
                 .map_err(|error| failed((library.clone(), error)))?;
             for variable in memloupe_collector::VARIABLES {
@@ -196,6 +196,10 @@ impl Launched {
     }
 }
 
+/// What the collector of ITT and NVTX tasks is called in a target.
+pub(crate) const COLLECTOR_NAME: &str = "libmemloupe_collector.so";
+/// What the native engine is called in a target.
+pub(crate) const NATIVE_ENGINE_NAME: &str = "libmemloupe.so";
 /// The native engine's library, which the build script made.
 pub(crate) static NATIVE_ENGINE: &[u8] = include_bytes!(env!("MEMLOUPE_ENGINE"));
 
@@ -208,7 +212,7 @@ fn native(target: &Target, arguments: &[String], folder: &Path) -> Result<Comman
             format!("{} {what}", target.executable.display()),
         ));
     }
-    let library = folder.join("libmemloupe.so");
+    let library = folder.join(NATIVE_ENGINE_NAME);
     fs::write(&library, NATIVE_ENGINE).map_err(|error| {
         Failure::new(
             Kind::Engine,

@@ -14,6 +14,7 @@ pub mod dram;
 pub mod failure;
 pub mod launch;
 pub mod machine;
+pub mod moved;
 pub mod ops;
 pub mod page;
 pub mod pipeline;

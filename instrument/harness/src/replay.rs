@@ -12,11 +12,13 @@ use crate::args::Replay;
 use crate::collect::{self, Capture};
 use crate::failure::{Failure, Kind};
 use crate::launch::Ending;
+use crate::moved::Moved;
 use crate::plan::Plan;
 use crate::profile::Destination;
 use crate::progress::Progress;
 use crate::report;
 use crate::run::save;
+use crate::window::Extent;
 
 /// What a recording says of its run at the beginning.
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,6 +84,13 @@ pub fn replay(arguments: &Replay) -> Result<ExitCode, Failure> {
     };
     let mut replay =
         memloupe_stream::Replay::open(&arguments.recording).map_err(|error| unreadable(&error))?;
+    let mut extents = [arguments.scope.after, arguments.scope.length]
+        .into_iter()
+        .flatten();
+    if let Some(extent) = extents.find(|extent| matches!(extent, Extent::Time(_))) {
+        let what = format!("{extent} can't be found in it: it has no clock; use ops, tokens or inst");
+        return Err(unreadable(&what));
+    }
     let about: About = serde_json::from_str(replay.about()).map_err(|error| unreadable(&error))?;
     let plan = Plan::new(
         &about.ops,
@@ -91,12 +100,12 @@ pub fn replay(arguments: &Replay) -> Result<ExitCode, Failure> {
         &arguments.scope,
     )?;
     let destination = Destination::prepare(&arguments.output).map_err(Failure::of(Kind::Output))?;
-    let mut pipeline = plan.pipeline(false);
+    let mut sink = Moved::new(plan.pipeline(false), &arguments.moved)?;
     let mut progress = Progress::new(arguments.progress);
     let error = loop {
-        match replay.next(&mut pipeline) {
+        match replay.next(&mut sink) {
             Ok(true) if replay.probes_differ() => return Err(unreadable(&probes_differ(&about.executable))),
-            Ok(true) => progress.update(|| pipeline.status()),
+            Ok(true) => progress.update(|| sink.pipeline.status()),
             Ok(false) => break None,
             Err(error) => break Some(error),
         }
@@ -109,7 +118,7 @@ pub fn replay(arguments: &Replay) -> Result<ExitCode, Failure> {
         executable: &about.executable,
         stream: replay.captured(),
         sites: replay.sites(),
-        parts: pipeline.into_parts(),
+        parts: sink.pipeline.into_parts(),
         ending,
         interrupted: closing.is_some_and(|closing| closing.interrupted),
         stream_error: error.as_ref().map(ToString::to_string),
@@ -139,7 +148,7 @@ fn cut_short(error: &StreamError) -> String {
 fn probes_differ(executable: &Path) -> String {
     format!(
         "its operators can't be told: {} or a library of it is not what it was when it was recorded, or memloupe's presets \
-         are not; replay it where it was recorded",
+         are not, or --region names another function than the recorded run's; say --moved FROM=TO if files are elsewhere",
         executable.display()
     )
 }
