@@ -148,6 +148,7 @@ impl Modules {
                 kind,
                 file_offset,
                 path,
+                ..
             } => {
                 let end = address.saturating_add(*bytes);
                 self.unmap(*address, end);

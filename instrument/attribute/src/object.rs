@@ -3,7 +3,7 @@
 //! Three layers, the upper one wins:
 //! - **tensors**: parts of model files that are mapped or read, and what operator probes have seen;
 //! - **heap**: live allocations, named by who allocated them;
-//! - **mappings**: stacks, modules' code and variables, files, anonymous memory.
+//! - **mappings**: stacks, modules' code and variables, files, anonymous memory, named by who mapped it.
 //!
 //! # When answers change
 //! Callers keep the answers of [`Objects::lookup`] until [`Objects::generation`] changes. The extents answered since then
@@ -20,7 +20,7 @@ mod model_files;
 mod static_data;
 mod table;
 
-use memloupe_stream::Event;
+use memloupe_stream::{Event, MapKind};
 
 use allocation::CallStacks;
 use answers::Answers;
@@ -109,16 +109,19 @@ impl Objects {
                 bytes,
                 kind,
                 file_offset,
+                stack,
                 path,
                 ..
             } => {
-                self.map(
-                    *address,
-                    address.saturating_add(*bytes),
-                    *kind,
-                    *file_offset,
-                    path,
-                );
+                let end = address.saturating_add(*bytes);
+                let (object, backing) = match kind {
+                    MapKind::Anonymous if *stack != 0 => (
+                        self.stacks.mapped(*stack, &mut self.table, modules),
+                        Backing::Anonymous,
+                    ),
+                    kind => self.backing(*kind, *address, *file_offset, path),
+                };
+                self.map(*address, end, Mapping { object, backing });
             }
             Event::Unmap { address, bytes } => self.unmap(*address, address.saturating_add(*bytes)),
             Event::Remap {

@@ -42,6 +42,7 @@ fn attribution(sizes: &[u64]) -> Attribution {
         protection,
         kind: MapKind::Anonymous,
         file_offset: 0,
+        stack: 0,
         path: String::new(),
     };
     attribution.event(0, &map(0x1000, 0x1000, 5));

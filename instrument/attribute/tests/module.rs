@@ -26,6 +26,7 @@ fn anonymous(address: u64, bytes: u64, protection: u64) -> Event {
         protection,
         kind: MapKind::Anonymous,
         file_offset: 0,
+        stack: 0,
         path: String::new(),
     }
 }
@@ -184,6 +185,7 @@ fn code_outside_of_modules_is_told_apart() {
         protection: 5,
         kind: MapKind::Anonymous,
         file_offset: 0,
+        stack: 0,
         path: "[vdso]".to_owned(),
     });
     let mut symbolizer = Symbolizer::default();
@@ -226,6 +228,7 @@ fn a_file_that_is_gone_or_no_elf_file_is_a_module_with_a_note() {
             protection: 5,
             kind: MapKind::File,
             file_offset: 0x1000,
+            stack: 0,
             path: path.to_str().expect("UTF-8").to_owned(),
         };
         feed(&mut modules, &mut objects, &[event]);
@@ -286,6 +289,7 @@ fn threads_stacks_are_told_apart() {
         protection: 3,
         kind: MapKind::Stack,
         file_offset: 0,
+        stack: 0,
         path: String::new(),
     };
     let events = [

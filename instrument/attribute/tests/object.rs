@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use memloupe_attribute::{Class, Extent, Modules, Objects, SeenObject};
+use memloupe_attribute::{Class, Extent, Modules, Objects, Preset, Probes, SeenObject};
 use memloupe_stream::{Event, MapKind};
 use proptest::prelude::*;
 
@@ -412,6 +412,7 @@ fn own_modules() -> Modules {
             protection,
             kind: MapKind::File,
             file_offset: number(fields[2]),
+            stack: 0,
             path: (*path).to_owned(),
         });
     }
@@ -430,6 +431,7 @@ fn event(action: &Action, path: &str) -> Option<Event> {
             protection: 3,
             kind: *kind,
             file_offset: 0,
+            stack: 0,
             path: String::new(),
         },
         Action::MapModel {
@@ -442,6 +444,7 @@ fn event(action: &Action, path: &str) -> Option<Event> {
             protection: 1,
             kind: MapKind::File,
             file_offset: *file_offset,
+            stack: 0,
             path: path.to_owned(),
         },
         Action::Unmap { at, bytes } => Event::Unmap {
@@ -643,6 +646,7 @@ fn freeing_and_allocating_the_same_thing_keeps_the_generation() {
             protection: 3,
             kind: MapKind::Brk,
             file_offset: 0,
+            stack: 0,
             path: String::new(),
         },
         &modules,
@@ -692,4 +696,58 @@ fn another_program_starts_from_nothing() {
     assert_ne!(objects.lookup(BASE, &modules).object, before.object);
     assert_eq!(modules.module_at(first_caller as *const () as u64), None);
     assert!(modules.all().iter().all(|module| !module.is_loaded));
+}
+
+/// Memory that a program maps is named by who mapped it; a rule can tell code without a symbol by its module. What an
+/// allocator hands out of it is the allocator's from then on.
+#[test]
+fn mapped_memory_is_named_by_who_mapped_it() {
+    let modules = own_modules();
+    let preset = r#"
+        name = "test"
+        description = ""
+        [[object]]
+        function = "[object-*+0x*]"
+        class = "workspace"
+        name = "scratch"
+    "#;
+    let rules = Probes::new(vec![Preset::parse(preset, "test").expect("a preset")]).stack_rules();
+    let mut objects = Objects::new(rules);
+    // The ELF header is mapped with the module, and is nobody's function.
+    let named = first_caller as *const () as u64;
+    let nameless = modules.get(modules.module_at(named).expect("own code")).bias + 16;
+    for (stack, frame) in [(1, named), (2, nameless)] {
+        let frames = vec![frame];
+        objects.event(&Event::Stack { stack, frames }, &modules);
+        let address = BASE + stack * 0x1_0000;
+        let map = Event::Map {
+            address,
+            bytes: 0x1_0000,
+            protection: 3,
+            kind: MapKind::Anonymous,
+            file_offset: 0,
+            stack,
+            path: String::new(),
+        };
+        objects.event(&map, &modules);
+        let extent = objects.lookup(address + 8, &modules);
+        assert_eq!((extent.start, extent.end), (address, address + 0x1_0000));
+        let object = &objects.table()[extent.object as usize];
+        if stack == 1 {
+            assert_eq!(object.class, Class::Heap);
+            assert!(
+                object.name.starts_with("mapped: ") && object.name.contains("first_caller"),
+                "{}",
+                object.name
+            );
+        } else {
+            assert_eq!(
+                (object.class, object.name.as_str()),
+                (Class::Workspace, "scratch")
+            );
+        }
+        allocate(&mut objects, &modules, address + 64, 32);
+        let rest = objects.lookup(address + 8, &modules);
+        assert_eq!(name_of(&objects, rest), "heap arena (not handed out)");
+    }
 }

@@ -386,6 +386,7 @@ fn damaged_debug_info_is_survived() {
                     protection,
                     kind,
                     file_offset,
+                    stack: 0,
                     path,
                 });
             }

@@ -116,6 +116,7 @@ pub(crate) fn report_mappings(thread: &Thread) {
             mapping.protection,
             mapping.kind(),
             mapping.offset,
+            0,
         ];
         thread.event_with_text(Event::Map, &payload, Some(&mapping.path));
     }

@@ -163,29 +163,40 @@ pub(crate) fn leave(thread: &mut Thread) {
     if address == 0 {
         // A failed `realloc` keeps the old block.
         if matches!(call.function, Function::Resize | Function::ResizeProduct) && first != 0 && bytes != 0 {
-            let stack = stack_id(thread, &call);
+            let stack = stack_id(thread, call.return_address, call.stack_pointer);
             thread.event(Event::Alloc, &[first, 0, stack]);
         }
         return;
     }
-    let stack = stack_id(thread, &call);
+    let stack = stack_id(thread, call.return_address, call.stack_pointer);
     thread.event(Event::Alloc, &[address, bytes, stack]);
 }
 
-/// The id of the call's stack; tells it if it is new to this thread: what other threads have told may be read later.
-fn stack_id(thread: &Thread, call: &Call) -> u64 {
+/// The id of the call stack that maps anonymous memory, 0 if it is not known. What the allocator maps is handed out later,
+/// with call stacks of its own. `mmap` is a system call behind a function without a frame, whose caller is on top of the stack.
+pub(crate) fn mapping_stack(thread: &Thread) -> u64 {
+    let stack_pointer = thread.registers[register::RSP];
+    let mut word = [0; 8];
+    if thread.allocator_call.is_some() || !system::read_memory(stack_pointer, &mut word) {
+        return 0;
+    }
+    let caller = u64::from_le_bytes(word);
+    if !follows_call(&mut ENGINE.lock().maps, caller) {
+        return 0;
+    }
+    stack_id(thread, caller, stack_pointer)
+}
+
+/// The id of the stack of a call that returns to `caller`; tells it if it is new to this thread: what other threads have told
+/// may be read later.
+fn stack_id(thread: &Thread, caller: u64, stack_pointer: u64) -> u64 {
     let mut engine = ENGINE.lock();
-    let frames = walk(
-        &mut engine.maps,
-        call.return_address,
-        call.stack_pointer,
-        thread.registers[5],
-    );
+    let frames = walk(&mut engine.maps, caller, stack_pointer, thread.registers[5]);
     let key = (thread.index, frames);
     if let Some(&id) = engine.stacks.get(&key) {
         return id;
     }
-    let id = u64::from(stream::header().next_stack.fetch_add(1, Relaxed));
+    let id = 1 + u64::from(stream::header().next_stack.fetch_add(1, Relaxed));
     let mut payload = vec![id];
     payload.extend_from_slice(&key.1);
     engine.stacks.insert(key, id);

@@ -18,7 +18,7 @@ use crate::system::number;
 use crate::thread::{self, Thread, register};
 use crate::translator::assembler::Assembler;
 use crate::unobserved::{self, Cause};
-use crate::{ENGINE, action, environment, gate, probe, signal, stream, system};
+use crate::{ENGINE, action, environment, gate, heap, probe, signal, stream, system};
 
 const MAP_FIXED: u64 = 0x10;
 const MAP_ANONYMOUS: u64 = 0x20;
@@ -290,9 +290,14 @@ fn report_map(
     if flags & MAP_FIXED != 0 || executable {
         ENGINE.lock().maps.invalidate();
     }
+    let stack = if kind == KIND_ANONYMOUS {
+        heap::mapping_stack(thread)
+    } else {
+        0
+    };
     thread.event_with_text(
         Event::Map,
-        &[address, bytes, protection, kind, offset],
+        &[address, bytes, protection, kind, offset, stack],
         Some(&path),
     );
 }
@@ -305,7 +310,7 @@ fn report_protection(thread: &Thread, start: u64, bytes: u64) {
         let to = mapping.range.end.min(range.end);
         if from < to {
             let offset = mapping.offset + (from - mapping.range.start);
-            let payload = [from, to - from, mapping.protection, mapping.kind(), offset];
+            let payload = [from, to - from, mapping.protection, mapping.kind(), offset, 0];
             thread.event_with_text(Event::Map, &payload, Some(&mapping.path));
         }
     }
@@ -327,7 +332,7 @@ fn report_break(thread: &Thread) {
     // What was there before stays, with all that is known of it.
     let end = before.map_or(now.start, |before| before.end);
     if now.end > end {
-        let payload = [end, now.end - end, 3, KIND_BRK, 0];
+        let payload = [end, now.end - end, 3, KIND_BRK, 0, 0];
         thread.event_with_text(Event::Map, &payload, Some(b""));
     } else if now.end < end {
         thread.event(Event::Unmap, &[now.end, end - now.end]);

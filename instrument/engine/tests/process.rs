@@ -29,6 +29,22 @@ fn numbers(output: &str) -> Vec<u64> {
         .collect()
 }
 
+/// Where a program's own code is mapped.
+fn own_code(recording: &Recording, program: &Path) -> std::ops::Range<u64> {
+    recording
+        .pick(|event| match event {
+            Event::Map {
+                address,
+                bytes,
+                protection: 5,
+                path,
+                ..
+            } if Path::new(path) == program => Some(*address..address + bytes),
+            _ => None,
+        })
+        .remove(0)
+}
+
 #[test]
 fn allocations_come_once_with_their_callers() {
     let (program, recording) = run("heap");
@@ -48,18 +64,7 @@ fn allocations_come_once_with_their_callers() {
         );
     }
     let sizes = [100, 200_000, 21, 1000, 128];
-    let code = recording
-        .pick(|event| match event {
-            Event::Map {
-                address,
-                bytes,
-                protection: 5,
-                path,
-                ..
-            } if Path::new(path) == program => Some(*address..address + bytes),
-            _ => None,
-        })
-        .remove(0);
+    let code = own_code(&recording, &program);
     for wanted in sizes {
         let stacks = recording.pick(|event| match event {
             Event::Alloc { bytes, stack, .. } if *bytes == wanted => Some(*stack),
@@ -112,6 +117,20 @@ fn mappings_and_file_reads_are_told() {
     };
     let path = program.to_str().expect("a path in UTF-8").to_owned();
     let page = 4096;
+    // Whoever calls `mmap` is on the mapping's call stack.
+    let mapping = recording.pick(|event| match event {
+        Event::Map { address, stack, .. } if *address == area => Some(*stack),
+        _ => None,
+    })[0];
+    let callers = recording.pick(|event| match event {
+        Event::Stack { stack, frames } if *stack == mapping => Some(frames.clone()),
+        _ => None,
+    });
+    let code = own_code(&recording, &program);
+    assert!(
+        callers[0].iter().take(2).any(|frame| code.contains(frame)),
+        "{callers:x?}"
+    );
     let expected = [
         Event::Map {
             address: area,
@@ -119,6 +138,7 @@ fn mappings_and_file_reads_are_told() {
             protection: 3,
             kind: MapKind::Anonymous,
             file_offset: 0,
+            stack: mapping,
             path: String::new(),
         },
         Event::Remap {
@@ -137,6 +157,7 @@ fn mappings_and_file_reads_are_told() {
             protection: 1,
             kind: MapKind::File,
             file_offset: page,
+            stack: 0,
             path: path.clone(),
         },
     ];

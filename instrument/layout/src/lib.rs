@@ -16,7 +16,7 @@ pub use draw::{draw, mix};
 
 pub const MAGIC: u64 = u64::from_le_bytes(*b"STREAM01");
 /// Version of the protocol; see `PROTOCOL.md`, "Changes".
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// The environment variable that tells the engine which inherited descriptor is the shared file.
 pub const FD_VARIABLE: &str = "MEMLOUPE_STREAM_FD";
 pub const HEADER_BYTES: usize = 4096;

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define ML_MAGIC 0x31304d4145525453ull /* "STREAM01" read as bytes S T R E A M 0 1 */
-#define ML_VERSION 4u
+#define ML_VERSION 5u
 
 /* The environment variable that names the inherited descriptor of the shared file (decimal). */
 #define ML_FD_VARIABLE "MEMLOUPE_STREAM_FD"
@@ -214,10 +214,11 @@ enum ml_kind {
 enum ml_event {
     ML_EVENT_THREAD_START = 1, /* thread, os_tid, parent thread, stack pointer */
     ML_EVENT_THREAD_END = 2,   /* thread */
-    ML_EVENT_MAP = 3,          /* address, bytes, protection (PROT_… bits), enum ml_map, file offset, text path */
+    ML_EVENT_MAP = 3,          /* address, bytes, protection (PROT_… bits), enum ml_map, file offset,
+                                * stack id (0: unknown), text path */
     ML_EVENT_UNMAP = 4,        /* address, bytes */
     ML_EVENT_REMAP = 5,        /* old address, old bytes, new address, new bytes */
-    ML_EVENT_ALLOC = 6,        /* address, bytes, stack id */
+    ML_EVENT_ALLOC = 6,        /* address, bytes, stack id (never 0) */
     ML_EVENT_FREE = 7,         /* address */
     ML_EVENT_STACK = 8,        /* stack id, then the call stack's instruction addresses, innermost first */
     ML_EVENT_FILE_READ = 9,    /* address, bytes, file offset, text path */

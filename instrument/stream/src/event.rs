@@ -51,6 +51,8 @@ pub enum Event {
         kind: MapKind,
         /// Offset of the first byte in the file.
         file_offset: u64,
+        /// The call stack that asked for anonymous memory, defined by an earlier [`Event::Stack`]; 0 if it is not known.
+        stack: u64,
         /// The file's path; empty for anonymous memory.
         path: String,
     },
@@ -199,6 +201,7 @@ impl Event {
                     other => return Err(format!("mapping of unknown kind {other}")),
                 },
                 file_offset: words.u64()?,
+                stack: words.u64()?,
                 path: words.text()?,
             },
             EventCode::Unmap => Self::Unmap {

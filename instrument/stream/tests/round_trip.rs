@@ -348,7 +348,7 @@ fn events_keep_their_place_and_a_sync_is_answered_with_probes() {
     let mut consumer = Consumer::create(&SMALL).expect("create");
     let mut producer = Producer::attach(consumer.descriptor());
     let mut writer = producer.claim(0, 0);
-    let mut map = vec![0x40_0000, 0x2000, 5, 1, 0x1000];
+    let mut map = vec![0x40_0000, 0x2000, 5, 1, 0x1000, 0];
     map.extend(text("/usr/lib/libggml-cpu.so"));
     producer.event(&mut writer, 3, &map);
     producer.event(&mut writer, 12, &[1]);
@@ -374,6 +374,7 @@ fn events_keep_their_place_and_a_sync_is_answered_with_probes() {
             protection: 5,
             kind: MapKind::File,
             file_offset: 0x1000,
+            stack: 0,
             path: "/usr/lib/libggml-cpu.so".to_owned(),
         }]
     );

@@ -53,6 +53,22 @@ fn assert_heap_events(recording: &Recording) {
     }
 }
 
+/// Where a program's own code is mapped.
+fn own_code(recording: &Recording, program: &std::path::Path) -> std::ops::Range<u64> {
+    recording
+        .pick(|event| match event {
+            Event::Map {
+                address,
+                bytes,
+                protection: 5,
+                path,
+                ..
+            } if std::path::Path::new(path) == program => Some(*address..address + bytes),
+            _ => None,
+        })
+        .remove(0)
+}
+
 #[test]
 fn allocations_come_once_with_their_call_stacks() {
     let (program, recording) = run("heap");
@@ -69,18 +85,7 @@ fn allocations_come_once_with_their_call_stacks() {
         [100, 200_000, 21, 1000, 128]
     );
     // The innermost frame is in the program: neither the wrapper nor the allocator shows.
-    let code = recording
-        .pick(|event| match event {
-            Event::Map {
-                address,
-                bytes,
-                protection: 5,
-                path,
-                ..
-            } if std::path::Path::new(path) == program.path => Some(*address..address + bytes),
-            _ => None,
-        })
-        .remove(0);
+    let code = own_code(&recording, &program.path);
     for (_, wanted) in allocated {
         let frames = recording.pick(|event| match event {
             Event::Stack { stack, frames } if *stack == wanted => Some(frames.clone()),
@@ -187,6 +192,20 @@ fn mappings_and_file_reads_are_told() {
     };
     let path = program.path.to_str().expect("a path in UTF-8").to_owned();
     let page = 4096;
+    // Whoever calls `mmap` is on the mapping's call stack.
+    let mapping = recording.pick(|event| match event {
+        Event::Map { address, stack, .. } if *address == area => Some(*stack),
+        _ => None,
+    })[0];
+    let callers = recording.pick(|event| match event {
+        Event::Stack { stack, frames } if *stack == mapping => Some(frames.clone()),
+        _ => None,
+    });
+    let code = own_code(&recording, &program.path);
+    assert!(
+        callers[0].iter().take(2).any(|frame| code.contains(frame)),
+        "{callers:x?}"
+    );
     let expected = [
         Event::Map {
             address: area,
@@ -194,6 +213,7 @@ fn mappings_and_file_reads_are_told() {
             protection: 3,
             kind: MapKind::Anonymous,
             file_offset: 0,
+            stack: mapping,
             path: String::new(),
         },
         Event::Remap {
@@ -212,6 +232,7 @@ fn mappings_and_file_reads_are_told() {
             protection: 1,
             kind: MapKind::File,
             file_offset: page,
+            stack: 0,
             path: path.clone(),
         },
     ];

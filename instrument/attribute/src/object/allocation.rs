@@ -1,5 +1,6 @@
-//! Allocating call stacks, and the names that they give to heap memory.
+//! Call stacks that allocate and map, and the names that they give to memory.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -12,11 +13,11 @@ use crate::probe::{Pattern, StackRule};
 struct CallStack {
     /// Instruction addresses, innermost first.
     frames: Vec<u64>,
-    /// Once it was needed.
+    /// What it allocates, once it was needed.
     object: Option<ObjectId>,
 }
 
-/// The call stacks that allocate.
+/// The call stacks that allocate and map.
 #[derive(Debug, Default)]
 pub(super) struct CallStacks {
     rules: Vec<StackRule>,
@@ -61,16 +62,25 @@ impl CallStacks {
         if let Some(object) = stack.object {
             return object;
         }
-        let (class, name) = name(&stack.frames, &self.rules, modules);
+        let (class, name) = name("heap", &stack.frames, &self.rules, modules);
         let object = table.intern(class, &name);
         table.note_stack(object, &stack.frames);
         stack.object = Some(object);
         object
     }
+
+    /// The object that a call stack maps.
+    pub(super) fn mapped(&self, id: u64, table: &mut ObjectTable, modules: &Modules) -> ObjectId {
+        let frames = self.stacks.get(&id).map_or(&[][..], |stack| &stack.frames);
+        let (class, name) = name("mapped", frames, &self.rules, modules);
+        let object = table.intern(class, &name);
+        table.note_stack(object, frames);
+        object
+    }
 }
 
 /// Functions that allocate for others: naming memory after them would tell nothing.
-const GO_BETWEENS: [&str; 29] = [
+const GO_BETWEENS: [&str; 31] = [
     // The C allocator and the wrappers in front of it
     "malloc",
     "calloc",
@@ -88,6 +98,8 @@ const GO_BETWEENS: [&str; 29] = [
     "__strdup",
     "strndup",
     "__strndup",
+    "mmap",
+    "mmap64",
     // C++ and its library
     "operator new*",
     "std::*",
@@ -113,38 +125,39 @@ static GO_BETWEEN_PATTERNS: LazyLock<Vec<Pattern>> = LazyLock::new(|| {
 /// How many functions a name shows: the one that wanted the memory, and on whose behalf.
 const SHOWN_FRAMES: usize = 2;
 
-/// The class and name of what is allocated with this call stack, innermost frame first. The innermost function that a
-/// rule matches decides; of several rules for it, the first.
-fn name(frames: &[u64], rules: &[StackRule], modules: &Modules) -> (Class, String) {
-    let functions: Vec<Option<&str>> = frames.iter().map(|ip| modules.function_name(*ip)).collect();
+/// The class and name of what this call stack, innermost frame first, comes by. The innermost function that a rule matches
+/// decides; of several rules for it, the first. Code without a symbol goes by its module and place.
+fn name(kind: &str, frames: &[u64], rules: &[StackRule], modules: &Modules) -> (Class, String) {
+    let function = |ip: &u64| match modules.function_name(*ip) {
+        Some(name) => Cow::Borrowed(name),
+        None => Cow::Owned(nameless(*ip, modules)),
+    };
+    let functions: Vec<Cow<str>> = frames.iter().map(function).collect();
     let rule = (0..functions.len())
         .find_map(|innermost| rules.iter().find(|rule| rule.matches(&functions[innermost..])));
     if let Some(rule) = rule {
         return (rule.class, rule.name.clone());
     }
-    let is_go_between = |function: &Option<&str>| {
-        function.is_some_and(|name| GO_BETWEEN_PATTERNS.iter().any(|pattern| pattern.matches(name)))
-    };
+    let is_go_between = |name: &Cow<str>| GO_BETWEEN_PATTERNS.iter().any(|pattern| pattern.matches(name));
     let first = functions
         .iter()
         .position(|function| !is_go_between(function))
         .unwrap_or(0);
-    let shown: Vec<String> = frames[first..]
+    let shown: Vec<String> = functions[first..]
         .iter()
-        .zip(&functions[first..])
-        .filter(|(_, function)| !is_go_between(function))
+        .filter(|function| !is_go_between(function))
         .take(SHOWN_FRAMES)
-        .map(|(ip, function)| function.map_or_else(|| nameless(*ip, modules), without_template_arguments))
+        .map(|function| without_template_arguments(function))
         .collect();
     if shown.is_empty() {
-        return (Class::Heap, "heap: unknown caller".to_owned());
+        return (Class::Heap, format!("{kind}: unknown caller"));
     }
     let module = modules
         .module_at(frames[first])
         .map(|id| format!(" ({})", modules.get(id).name()));
     (
         Class::Heap,
-        format!("heap: {}{}", shown.join(" < "), module.unwrap_or_default()),
+        format!("{kind}: {}{}", shown.join(" < "), module.unwrap_or_default()),
     )
 }
 

@@ -30,13 +30,15 @@ pub(super) struct Mapping {
 }
 
 impl Objects {
-    /// Memory is mapped; a model file brings its tensors along.
-    pub(super) fn map(&mut self, start: u64, end: u64, kind: MapKind, file_offset: u64, path: &str) {
-        self.unmap(start, end);
-        if start >= end {
-            return;
-        }
-        let (object, backing) = match kind {
+    /// What a mapping from `start` on is of which only the kind is known, and the file.
+    pub(super) fn backing(
+        &mut self,
+        kind: MapKind,
+        start: u64,
+        file_offset: u64,
+        path: &str,
+    ) -> (ObjectId, Backing) {
+        match kind {
             MapKind::File => {
                 let file = self.files.id(path, &mut self.table);
                 let shift = file_offset.wrapping_sub(start);
@@ -48,11 +50,19 @@ impl Objects {
             MapKind::Brk => (self.arena, Backing::Arena),
             MapKind::Stack => (self.main_stack, Backing::Stack),
             MapKind::Anonymous => (self.anonymous, Backing::Anonymous),
-        };
-        self.table.count_allocation(object);
-        self.put_mapping(start, end, Mapping { object, backing });
+        }
+    }
+
+    /// Memory is mapped; a model file brings its tensors along.
+    pub(super) fn map(&mut self, start: u64, end: u64, mapping: Mapping) {
+        self.unmap(start, end);
+        if start >= end {
+            return;
+        }
+        self.table.count_allocation(mapping.object);
+        self.put_mapping(start, end, mapping);
         self.answers.changes(start, end);
-        if let Backing::File { file, shift } = backing {
+        if let Backing::File { file, shift } = mapping.backing {
             self.put_file_tensors(start, end, file, shift, true);
         }
     }

@@ -1,5 +1,6 @@
 //! Presets: what a framework's functions mean, as data. The format is explained in `presets/ggml.toml`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
 
@@ -12,12 +13,14 @@ use super::types::Stated;
 use crate::class::Class;
 
 /// The presets that memloupe carries: name and text.
-const BUILTIN: [(&str, &str); 5] = [
+const BUILTIN: [(&str, &str); 7] = [
     ("markers", include_str!("../../presets/markers.toml")),
     ("ggml", include_str!("../../presets/ggml.toml")),
     ("llama", include_str!("../../presets/llama.toml")),
     ("torch", include_str!("../../presets/torch.toml")),
     ("candle", include_str!("../../presets/candle.toml")),
+    ("python", include_str!("../../presets/python.toml")),
+    ("blas", include_str!("../../presets/blas.toml")),
 ];
 
 /// Probes of one framework.
@@ -34,16 +37,16 @@ pub struct Preset {
     /// Functions to watch.
     #[serde(default)]
     pub(crate) probe: Vec<ProbeRule>,
-    /// Heap memory by the function that allocates it.
+    /// Memory by the function that allocates or maps it.
     #[serde(default)]
     pub(crate) object: Vec<StackRule>,
 }
 
-/// Names heap memory by the innermost function of its allocation's call stack that matches.
+/// Names memory by the innermost function of the call stack that allocates or maps it that matches.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StackRule {
-    /// Matched against function names, demangled, without parameters.
+    /// Matched against function names, demangled, without parameters; `[module+0xoffset]` where there is no symbol.
     pub function: Pattern,
     /// Matched against the functions further out on the call stack: one of them must be the caller that is meant.
     #[serde(default)]
@@ -57,11 +60,11 @@ pub struct StackRule {
 impl StackRule {
     /// Whether it names what the first of these functions allocates on behalf of the others, its callers.
     #[must_use]
-    pub fn matches(&self, functions: &[Option<&str>]) -> bool {
-        let Some((Some(allocator), callers)) = functions.split_first() else {
+    pub fn matches(&self, functions: &[Cow<str>]) -> bool {
+        let Some((allocator, callers)) = functions.split_first() else {
             return false;
         };
-        let is_within = |pattern: &Pattern| callers.iter().flatten().any(|caller| pattern.matches(caller));
+        let is_within = |pattern: &Pattern| callers.iter().any(|caller| pattern.matches(caller));
         self.function.matches(allocator) && self.within.as_ref().is_none_or(is_within)
     }
 }
@@ -517,7 +520,7 @@ mod tests {
         for (name, _) in BUILTIN {
             let preset = Preset::load(name).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(preset.name, name);
-            assert!(!preset.probe.is_empty());
+            assert!(!preset.probe.is_empty() || !preset.object.is_empty());
         }
         assert_eq!(Preset::list().len(), BUILTIN.len());
     }

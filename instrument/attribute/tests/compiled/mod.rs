@@ -69,6 +69,7 @@ pub(crate) fn load(path: &Path, base: u64) -> (Vec<Event>, u64) {
             protection,
             kind: MapKind::File,
             file_offset: down(header.p_offset(LittleEndian)),
+            stack: 0,
             path: path.to_str().expect("UTF-8").to_owned(),
         });
         if memory_end > file_end {
@@ -78,6 +79,7 @@ pub(crate) fn load(path: &Path, base: u64) -> (Vec<Event>, u64) {
                 protection,
                 kind: MapKind::Anonymous,
                 file_offset: 0,
+                stack: 0,
                 path: String::new(),
             });
         }

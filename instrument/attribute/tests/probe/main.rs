@@ -603,10 +603,10 @@ fn stack_rules_of_the_presets() {
     let rules = Probes::new(Preset::list()).stack_rules();
     let buffer_for = |caller: &str| {
         let stack = [
-            Some("ggml_backend_cpu_buffer_type_alloc_buffer"),
-            None,
-            Some(caller),
-            Some("main"),
+            "ggml_backend_cpu_buffer_type_alloc_buffer".into(),
+            "[llama-infer+0x1234]".into(),
+            caller.into(),
+            "main".into(),
         ];
         rules
             .iter()
@@ -618,7 +618,7 @@ fn stack_rules_of_the_presets() {
     assert_eq!(buffer_for("llama_model::load_tensors"), Some(Class::Weight));
     assert_eq!(buffer_for("ggml_gallocr_reserve_n"), Some(Class::Activation));
     assert_eq!(buffer_for("llama_context::llama_context"), None);
-    let table = [Some("llama_kv_cache::llama_kv_cache"), Some("main")];
+    let table = ["llama_kv_cache::llama_kv_cache".into(), "main".into()];
     assert!(rules.iter().all(|rule| !rule.matches(&table)), "no tensors");
 }
 

@@ -59,7 +59,7 @@ impl Producer {
             blocks: 0,
         };
         assert_eq!(producer.read::<[u8; 8]>(0), *b"STREAM01");
-        assert_eq!(producer.read::<u32>(8), 4, "version");
+        assert_eq!(producer.read::<u32>(8), 5, "version");
         producer.write(196, std::process::id());
         producer.write(200, 2u32);
         producer

@@ -23,8 +23,7 @@ static Word compare_stacks(const void *a, const void *b)
     return left->depth != right->depth || VG_(memcmp)(left->frames, right->frames, left->depth * sizeof(Addr)) != 0;
 }
 
-/* The id of the calling thread's stack less the wrapper; defines it in the stream if it is new. */
-static UInt stack_id(ThreadId tid)
+UInt heap_stack(ThreadId tid)
 {
     Addr frames[STACK_DEPTH + 1];
     struct call_stack sought = {0};
@@ -46,7 +45,7 @@ static UInt stack_id(ThreadId tid)
         return known->id;
     known = VG_(malloc)("memloupe.stack", sizeof *known);
     *known = sought;
-    known->id = stream->next_stack++;
+    known->id = ++stream->next_stack;
     VG_(HT_add_node)(stacks, known);
     ULong id = known->id;
     event_list(ML_EVENT_STACK, &id, 1, (const ULong *)known->frames, known->depth);
@@ -73,7 +72,7 @@ static void on_leave(ThreadId tid, Addr frame, Addr allocated, SizeT bytes)
     thread->heap_frame = 0;
     if (allocated == 0)
         return;
-    ULong payload[] = {allocated, bytes, stack_id(tid)};
+    ULong payload[] = {allocated, bytes, heap_stack(tid)};
     event_words(ML_EVENT_ALLOC, payload, 3);
 }
 

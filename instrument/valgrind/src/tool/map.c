@@ -6,6 +6,7 @@
 
 Bool map_remapping;
 Bool map_next_is_stack;
+ThreadId map_caller = VG_INVALID_THREADID;
 
 struct range {
     Addr start, end;
@@ -65,8 +66,10 @@ static void report(Addr address, SizeT bytes, UInt protection, enum ml_map kind)
         kind = ML_MAP_FILE;
         offset = segment->offset + (address - segment->start);
     }
-    ULong payload[] = {address, bytes, protection, kind, offset};
-    event_text(ML_EVENT_MAP, payload, 5, path == NULL ? "" : path);
+    /* What the allocator maps is handed out later, with call stacks of its own. */
+    Bool is_told = kind == ML_MAP_ANONYMOUS && map_caller != VG_INVALID_THREADID && thread_current->heap_frame == 0;
+    ULong payload[] = {address, bytes, protection, kind, offset, is_told ? heap_stack(map_caller) : 0};
+    event_text(ML_EVENT_MAP, payload, 6, path == NULL ? "" : path);
     if (!(protection & VKI_PROT_EXEC))
         return;
     site_forget_known();

@@ -184,10 +184,13 @@ void map_report_all(void);
 Bool map_is_own(Addr address);
 /* The system call in progress is mremap, which reports itself. */
 extern Bool map_remapping;
-/* The system call in progress is mmap with MAP_STACK. */
+/* The thread whose system call in progress is mmap, if one is; and whether it is with MAP_STACK. */
+extern ThreadId map_caller;
 extern Bool map_next_is_stack;
 
 void heap_track(void);
+/* The id of a thread's call stack less the wrapper; defines it in the stream if it is new. */
+UInt heap_stack(ThreadId tid);
 void syscall_track(void);
 /* What the target last asked to exit with. */
 extern Int syscall_exit_code;

@@ -12,6 +12,7 @@ static Bool forked; /* the system call in progress has made a process */
 static void on_before(ThreadId tid, UInt number, UWord *arguments, UInt count)
 {
     map_remapping = number == __NR_mremap;
+    map_caller = number == __NR_mmap ? tid : VG_INVALID_THREADID;
     map_next_is_stack = number == __NR_mmap && (arguments[3] & LINUX_MAP_STACK) != 0;
     if (number == __NR_exit_group || number == __NR_exit)
         syscall_exit_code = arguments[0] & 0xff;
@@ -49,6 +50,7 @@ static void report_file_read(UInt number, const UWord *arguments, SizeT bytes)
 static void on_after(ThreadId tid, UInt number, UWord *arguments, UInt count, SysRes result)
 {
     map_remapping = map_next_is_stack = False;
+    map_caller = VG_INVALID_THREADID;
     if (!stream_live || !thread_enter())
         return;
     stream->syscalls++;
