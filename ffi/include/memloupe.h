@@ -1,11 +1,12 @@
 /* memloupe: cache and memory models behind a C ABI.
  *
- * Two services, each with handles of its own:
+ * Three services, each with handles of its own:
  *
  * - memloupe_memory: the memory of a machine in time. An outer simulator sends requests, is refused when queues are full,
  *   asks when to come back, lets time pass and receives completions.
  * - memloupe_system: the caches of a machine above its DRAM, access by access, with the unloaded latency of each, and the
  *   requests that leave the last level.
+ * - memloupe_reader: the accesses of a program that `memloupe run --record` recorded, each with its operator, object and phase.
  *
  * Errors. Every function checks its arguments and returns a status; none aborts or unwinds into the caller. After a
  * status other than MEMLOUPE_OK, memloupe_last_error() says what was wrong, on the thread that made the call, and nothing
@@ -47,7 +48,8 @@ typedef enum memloupe_status {
     MEMLOUPE_INTERNAL_ERROR = 5,   /* a defect of memloupe; the handle can only be destroyed */
     MEMLOUPE_WRONG_HANDLE = 6,     /* the handle is of another kind */
     MEMLOUPE_BUSY = 7,             /* a call on the handle is at work: this is its callback, or another thread */
-    MEMLOUPE_BAD_CHECKPOINT = 8    /* a checkpoint is damaged or of something else */
+    MEMLOUPE_BAD_CHECKPOINT = 8,   /* a checkpoint is damaged or of something else */
+    MEMLOUPE_BAD_RECORDING = 9     /* a recording can't be read, is damaged, or its names can't be told */
 } memloupe_status;
 
 /* Version of the ABI that the library has. */
@@ -272,6 +274,62 @@ memloupe_status memloupe_system_flush(memloupe_system *system);
  * prefetches, classes of misses and so on. */
 memloupe_status memloupe_system_statistics_json(const memloupe_system *system, char *buffer, size_t capacity_bytes,
                                                 size_t *needed_bytes);
+
+/* ---- memloupe_reader: the accesses of a recorded program, with names ----
+ *
+ * Accesses come in the order of the recording: each thread's as the program made them, those of several threads in the
+ * order of the segments in which they were recorded. Ids are numbers from 0 on that hold for the reader; names are known once
+ * an access with the id was read. The files of the program and its libraries must be where they were, or said to be moved:
+ * functions that announce operators are looked up in them.
+ */
+typedef struct memloupe_reader memloupe_reader;
+
+#define MEMLOUPE_NO_OPERATOR UINT32_MAX
+
+typedef struct memloupe_recorded_access {
+    uint64_t address;
+    uint64_t pc;          /* its instruction; of a fetch, the first one of the block */
+    uint32_t size_bytes;  /* 0 for a prefetch; of a fetch, the block's */
+    uint32_t kind;        /* memloupe_access_kind */
+    uint32_t thread;      /* 0 for the first one */
+    uint32_t operator_id; /* that the thread is in, or MEMLOUPE_NO_OPERATOR */
+    uint32_t object_id;   /* that the access touches */
+    uint32_t phase_id;
+} memloupe_recorded_access;
+
+/* Opens a recording. *reader is set to NULL on failure. */
+memloupe_status memloupe_reader_open(const char *recording, memloupe_reader **reader);
+
+/* Frees a reader; NULL is allowed. */
+memloupe_status memloupe_reader_destroy(memloupe_reader *reader);
+
+/* Files of the program that were below from are below to. To be said before the first read. */
+memloupe_status memloupe_reader_moved(memloupe_reader *reader, const char *from, const char *to);
+
+/* Writes the next accesses to the array and their number to *count: fewer than capacity only at the end or before damage, and 0
+ * once at the end. MEMLOUPE_BAD_RECORDING where the recording is damaged, once everything before it was read; nothing comes
+ * behind that. */
+memloupe_status memloupe_reader_read(memloupe_reader *reader, memloupe_recorded_access *accesses, size_t capacity,
+                                     size_t *count);
+
+/* {"kind": "MUL_MAT", "name": "ffn_up-7", "layer": "blk.7" or null, "shape": "576x16", "type": "f32", "sources": "..."} */
+memloupe_status memloupe_reader_operator_json(const memloupe_reader *reader, uint32_t operator_id, char *buffer,
+                                              size_t capacity_bytes, size_t *needed_bytes);
+
+/* {"name": "blk.7.ffn_up.weight", "class": "weight", "bytes": 1769472}: bytes is the most that it had so far. */
+memloupe_status memloupe_reader_object_json(const memloupe_reader *reader, uint32_t object_id, char *buffer,
+                                            size_t capacity_bytes, size_t *needed_bytes);
+
+/* {"name": "decode", "index": 3 or null}: numbered phases from 16 on share the id of the first of their octave (16 to 31,
+ * 32 to 63 and so on). */
+memloupe_status memloupe_reader_phase_json(const memloupe_reader *reader, uint32_t phase_id, char *buffer,
+                                           size_t capacity_bytes, size_t *needed_bytes);
+
+/* {"command": [...], "executable": PATH, "started_unix_seconds": N, "engine": "native" or "valgrind" or null, "threads": N,
+ * "lost_records": N, "unobserved_instructions": N, "is_complete": false}: what comes from the end of the recording is null, 0 or
+ * false before that was read. */
+memloupe_status memloupe_reader_about_json(const memloupe_reader *reader, char *buffer, size_t capacity_bytes,
+                                           size_t *needed_bytes);
 
 #ifdef __cplusplus
 }

@@ -4,6 +4,9 @@
     with memloupe_models.Memory("desktop", config="latency_ps = 10000") as memory:
         done = memory.run(times_ps, addresses)          # any sequences or numpy arrays of integers
         print(done["latency_ps"].mean(), memory.statistics()["totals"]["row_hits"])
+    with memloupe_models.Reader("small.stream") as reader:  # from memloupe run --record
+        for accesses in reader:                         # batches, in numpy as a structured array
+            print(accesses["address"], reader.operator(accesses["operator_id"][0]))
 
 Batches go through arrays: numpy's if numpy is there, else those of the module `array`. The library is found through
 $MEMLOUPE_LIBRARY, beside this file, or by the loader as libmemloupe.so.
@@ -23,6 +26,7 @@ ABI_VERSION = 1
 READ, WRITE, PREFETCH, WRITEBACK = range(4)
 LOAD, STORE, READ_MODIFY_WRITE, SOFTWARE_PREFETCH, NON_TEMPORAL_STORE, FETCH, NON_TEMPORAL_LOAD = range(7)
 NEVER_PS = 2**64 - 1
+NO_OPERATOR = 2**32 - 1
 _BUFFER_TOO_SMALL = 4
 
 
@@ -78,6 +82,21 @@ class Answer(ctypes.Structure):
     _fields_ = [("level", ctypes.c_uint32), ("reserved", ctypes.c_uint32), ("latency_ns", ctypes.c_double)]
 
 
+class RecordedAccess(ctypes.Structure):
+    """memloupe_recorded_access."""
+
+    _fields_ = [
+        ("address", ctypes.c_uint64),
+        ("pc", ctypes.c_uint64),
+        ("size_bytes", ctypes.c_uint32),
+        ("kind", ctypes.c_uint32),
+        ("thread", ctypes.c_uint32),
+        ("operator_id", ctypes.c_uint32),
+        ("object_id", ctypes.c_uint32),
+        ("phase_id", ctypes.c_uint32),
+    ]
+
+
 def _load():
     beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "libmemloupe.so")
     name = os.environ.get("MEMLOUPE_LIBRARY") or (beside if os.path.exists(beside) else "libmemloupe.so")
@@ -100,13 +119,13 @@ def _check(status):
         raise Error(status, _library.memloupe_last_error().decode())
 
 
-def _bytes_of(function, handle, element):
+def _bytes_of(function, handle, element, *which):
     needed = ctypes.c_size_t()
-    status = function(handle, None, ctypes.c_size_t(0), ctypes.byref(needed))
+    status = function(handle, *which, None, ctypes.c_size_t(0), ctypes.byref(needed))
     if status not in (0, _BUFFER_TOO_SMALL):
         _check(status)
     buffer = (element * needed.value)()
-    _check(function(handle, buffer, needed, ctypes.byref(needed)))
+    _check(function(handle, *which, buffer, needed, ctypes.byref(needed)))
     return bytes(buffer)
 
 
@@ -127,11 +146,9 @@ class _Handle:
 
     _kind = None
 
-    def __init__(self, machine, *config):
+    def _make(self, function, *arguments):
         self._handle = ctypes.c_void_p()
-        text = machine.encode()
-        create = f"memloupe_{self._kind}_create" + ("_from_toml" if "\n" in machine else "")
-        _check(getattr(_library, create)(text, *config, ctypes.byref(self._handle)))
+        _check(getattr(_library, f"memloupe_{self._kind}_{function}")(*arguments, ctypes.byref(self._handle)))
 
     def close(self):
         """Destroys it; it can't be used any more."""
@@ -148,13 +165,23 @@ class _Handle:
     def __del__(self):
         self.close()
 
+    def _json(self, function, *which):
+        function = getattr(_library, f"memloupe_{self._kind}_{function}_json")
+        return json.loads(_bytes_of(function, self._handle, ctypes.c_char, *which)[:-1])
+
+
+class _Model(_Handle):
+    """A model of a machine: a preset, a path, or the text of a machine file."""
+
+    def __init__(self, machine, *config):
+        self._make("create_from_toml" if "\n" in machine else "create", machine.encode(), *config)
+
     def statistics(self):
         """Everything that was counted."""
-        function = getattr(_library, f"memloupe_{self._kind}_statistics_json")
-        return json.loads(_bytes_of(function, self._handle, ctypes.c_char)[:-1])
+        return self._json("statistics")
 
 
-class Memory(_Handle):
+class Memory(_Model):
     """The memory of a machine in time. machine is a preset, a path, or the text of a machine file."""
 
     _kind = "memory"
@@ -246,7 +273,7 @@ class Memory(_Handle):
         _check(_library.memloupe_memory_restore(self._handle, state, ctypes.c_size_t(len(state))))
 
 
-class System(_Handle):
+class System(_Model):
     """The caches of a machine above its DRAM, access by access."""
 
     _kind = "system"
@@ -283,3 +310,53 @@ class System(_Handle):
     def flush(self):
         """Writes all dirty lines to memory."""
         _check(_library.memloupe_system_flush(self._handle))
+
+
+class Reader(_Handle):
+    """The accesses of a program that `memloupe run --record` recorded, with names.
+
+    Iterating gives batches: numpy's structured arrays if numpy is there, else arrays of RecordedAccess."""
+
+    _kind = "reader"
+
+    def __init__(self, recording, moved=()):
+        """moved: pairs (from, to) of folders, for files of the program that are elsewhere now."""
+        self._names = {}
+        self._make("open", os.fsencode(recording))
+        for before, now in moved:
+            _check(_library.memloupe_reader_moved(self._handle, os.fsencode(before), os.fsencode(now)))
+
+    def read(self, most=65536):
+        """The next accesses; none at the end."""
+        room, count = (RecordedAccess * most)(), ctypes.c_size_t()
+        _check(_library.memloupe_reader_read(self._handle, room, ctypes.c_size_t(most), ctypes.byref(count)))
+        if numpy is None:
+            return room[: count.value]
+        return numpy.ctypeslib.as_array(room)[: count.value]
+
+    def __iter__(self):
+        while len(batch := self.read()):
+            yield batch
+
+    def _named(self, what, number):
+        # What an id stands for doesn't change, but for how large an object has become.
+        key = what, int(number)
+        if key not in self._names:
+            self._names[key] = self._json(what, ctypes.c_uint32(key[1]))
+        return self._names[key]
+
+    def operator(self, operator_id):
+        """kind, name, layer, shape, type, sources; None for NO_OPERATOR."""
+        return None if operator_id == NO_OPERATOR else self._named("operator", operator_id)
+
+    def object(self, object_id):
+        """name, class, bytes."""
+        return self._named("object", object_id)
+
+    def phase(self, phase_id):
+        """name, index."""
+        return self._named("phase", phase_id)
+
+    def about(self):
+        """What is known of the run; all of it once everything is read."""
+        return self._json("about")

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use memloupe_attribute::RecordedError;
 use memloupe_hierarchy::MachineError;
 use memloupe_hierarchy::timed::{CheckpointError, RequestError};
 
@@ -30,11 +31,13 @@ pub enum Status {
     Busy = 7,
     /// A checkpoint is damaged or of something else.
     BadCheckpoint = 8,
+    /// A recording can't be read, is damaged, or its names can't be told.
+    BadRecording = 9,
 }
 
 impl Status {
     /// All of them, by number.
-    pub const ALL: [(Self, &str); 9] = [
+    pub const ALL: [(Self, &str); 10] = [
         (Self::Ok, "OK"),
         (Self::NullArgument, "NULL_ARGUMENT"),
         (Self::BadArgument, "BAD_ARGUMENT"),
@@ -44,6 +47,7 @@ impl Status {
         (Self::WrongHandle, "WRONG_HANDLE"),
         (Self::Busy, "BUSY"),
         (Self::BadCheckpoint, "BAD_CHECKPOINT"),
+        (Self::BadRecording, "BAD_RECORDING"),
     ];
 }
 
@@ -85,6 +89,13 @@ impl Failure {
         Self {
             status: Status::BadCheckpoint,
             text: error.to_string(),
+        }
+    }
+
+    pub(crate) fn recording(path: &str, error: &RecordedError) -> Self {
+        Self {
+            status: Status::BadRecording,
+            text: format!("{path}: {error}"),
         }
     }
 

@@ -13,6 +13,7 @@ mod argument;
 pub mod error;
 pub mod handle;
 pub mod memory;
+pub mod reader;
 mod statistics;
 pub mod system;
 

@@ -34,6 +34,13 @@ pub fn memloupe() -> &'static Path {
     &BUILT
 }
 
+/// The folder of the built C library.
+#[must_use]
+pub fn library_folder() -> &'static Path {
+    static BUILT: LazyLock<PathBuf> = LazyLock::new(|| build("memloupe-ffi"));
+    BUILT.parent().expect("its folder")
+}
+
 /// A C program of `tests/programs`.
 #[derive(Clone, Debug)]
 pub struct Program {

@@ -1,10 +1,12 @@
 //! A recorded run, replayed, gives the profile of the run; a recording that was cut off gives what is in it.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use memloupe_tests::{Capture, Program, Rows, Summary, memloupe};
+use memloupe_tests::{Capture, Program, Rows, Summary, library_folder, memloupe};
+use serde_json::Value;
 
 fn replay(recording: &Path, options: &[&str], profile: &Path) -> Output {
     let mut command = Command::new(memloupe());
@@ -89,4 +91,74 @@ fn a_recording_that_was_cut_off_says_where_and_gives_what_it_has() {
     let summary = Summary::read(&profile);
     assert_eq!(summary.get("complete").as_bool(), Some(false));
     assert!(summary.total("loads") < capture.summary().total("loads"));
+}
+
+/// A recording as others read it: by the C library's example, and by Python.
+#[test]
+fn a_reader_tells_what_the_profile_says() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let program = Program::compile("marked", &["-DMARKED"]);
+    let recording = folder.path().join("stream");
+    let path = recording.to_str().expect("UTF-8");
+    let options = ["--machine", "none", "--record", path];
+    let capture = Capture::success(&options, program.path(), &["32", "2", "1"]);
+    let ffi = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ffi");
+    let library = library_folder();
+
+    let reader = folder.path().join("reader");
+    let mut compile = Command::new("cc");
+    compile.arg(ffi.join("examples/reader.c")).arg("-o").arg(&reader);
+    compile.arg("-I").arg(ffi.join("include"));
+    compile.arg("-L").arg(library).arg("-lmemloupe_ffi");
+    compile.arg(format!("-Wl,-rpath,{}", library.display()));
+    assert!(compile.status().expect("cc").success());
+    let output = Command::new(&reader)
+        .arg(&recording)
+        .output()
+        .expect("the reader");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
+    for line in text.lines() {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let operator: Value = serde_json::from_str(columns[2]).expect("JSON");
+        let kind = operator["kind"].as_str().unwrap_or("(no operator)");
+        *kinds.entry(kind.to_owned()).or_default() += columns[0].parse::<u64>().expect("a count");
+    }
+    let report = capture.report("kind,access");
+    assert!(kinds.contains_key("MATVEC"), "{text}");
+    for (kind, count) in kinds {
+        let rows = report.matching(&[("kind", &kind)]);
+        let prefetches = rows.matching(&[("access", "prefetch")]).sum("accesses");
+        assert_eq!(count, rows.sum("accesses") - prefetches, "{kind}");
+    }
+
+    let output = Command::new("python3")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/read_recording.py"))
+        .arg(&recording)
+        .env("PYTHONPATH", ffi.join("python"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("MEMLOUPE_LIBRARY", library.join("libmemloupe_ffi.so"))
+        .output()
+        .expect("python3");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let rows: Vec<(String, String, String, u64)> =
+        serde_json::from_slice(&output.stdout).expect("rows of names and a count");
+    let report = capture.report("kind,object,access");
+    assert!(
+        rows.iter()
+            .any(|(kind, object, ..)| kind == "MATVEC" && object == "blk.1.weight")
+    );
+    for (kind, object, access, count) in rows {
+        let keys = [("kind", &*kind), ("object", &*object), ("access", &*access)];
+        assert_eq!(count, report.matching(&keys).sum("accesses"), "{keys:?}");
+    }
 }

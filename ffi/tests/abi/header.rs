@@ -10,6 +10,7 @@ use std::process::Command;
 use memloupe_cachesim::AccessKind;
 use memloupe_ffi::error::Status;
 use memloupe_ffi::memory::{self, MemoryHandle};
+use memloupe_ffi::reader::{self, ReaderHandle};
 use memloupe_ffi::system::{self, SystemHandle};
 use memloupe_hierarchy::timed::{self, RequestKind};
 
@@ -36,12 +37,14 @@ c_types! {
     c_void => "void";
     Status => "memloupe_status";
     MemoryHandle => "memloupe_memory";
+    ReaderHandle => "memloupe_reader";
     SystemHandle => "memloupe_system";
     memory::Request => "memloupe_request";
     memory::Completion => "memloupe_completion";
     memory::TagCounters => "memloupe_tag_counters";
     memory::Statistic => "memloupe_statistic";
     memory::CompletionCallback => "memloupe_completion_callback";
+    reader::RecordedAccess => "memloupe_recorded_access";
     system::Access => "memloupe_access";
     system::Answer => "memloupe_answer";
     system::LineCallback => "memloupe_line_callback";
@@ -145,6 +148,15 @@ fn assertions() -> String {
             memloupe_memory_statistic_count(),
             memloupe_memory_statistic_about(_, _),
             memloupe_memory_statistic(_, _, _);
+        memloupe_ffi::reader:
+            memloupe_reader_open(_, _),
+            memloupe_reader_destroy(_),
+            memloupe_reader_moved(_, _, _),
+            memloupe_reader_read(_, _, _, _),
+            memloupe_reader_operator_json(_, _, _, _, _),
+            memloupe_reader_object_json(_, _, _, _, _),
+            memloupe_reader_phase_json(_, _, _, _, _),
+            memloupe_reader_about_json(_, _, _, _);
         memloupe_ffi::system:
             memloupe_system_create(_, _),
             memloupe_system_create_from_toml(_, _),
@@ -163,6 +175,9 @@ fn assertions() -> String {
             requests, bytes, done, latency_ps, max_latency_ps, row_hits, row_misses, row_conflicts
         }
         memory::Statistic { name, unit, description, is_count, reserved }
+        reader::RecordedAccess {
+            address, pc, size_bytes, kind, thread, operator_id, object_id, phase_id
+        }
         system::Access { address, size_bytes, kind, core, owner }
         system::Answer { level, reserved, latency_ns }
     }
@@ -194,6 +209,7 @@ fn assertions() -> String {
         ("MAX_CORES".into(), timed::MAX_CORES.into()),
         ("MAX_TIME_PS".into(), timed::MAX_PS),
         ("NEVER_PS".into(), u64::MAX),
+        ("NO_OPERATOR".into(), reader::NO_OPERATOR.into()),
         ("MAX_ACCESS_BYTES".into(), system::MAX_ACCESS_BYTES.into()),
         ("MAX_OWNERS".into(), system::MAX_OWNERS.into()),
     ]);

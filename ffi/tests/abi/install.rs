@@ -25,6 +25,7 @@ fn cmake_finds_it() {
     let lists = format!(
         "cmake_minimum_required(VERSION 3.16)\nproject(clients C CXX)\nfind_package(memloupe 0.1 REQUIRED CONFIG)\n\
          add_executable(memory {examples}/memory.c)\ntarget_link_libraries(memory memloupe::memloupe)\n\
+         add_executable(reader {examples}/reader.c)\ntarget_link_libraries(reader memloupe::memloupe)\n\
          add_executable(hierarchy {examples}/hierarchy.cpp)\ntarget_link_libraries(hierarchy memloupe::static)\n"
     );
     std::fs::write(project.join("CMakeLists.txt"), lists).unwrap();

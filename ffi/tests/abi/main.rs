@@ -10,4 +10,5 @@ mod header;
 mod install;
 mod memory;
 mod python;
+mod reader;
 mod system;

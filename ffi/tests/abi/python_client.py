@@ -47,6 +47,12 @@ with memloupe.System("extends = 'desktop'\n") as system:
         assert "owner: 1 of 1" in str(error)
 
 try:
+    memloupe.Reader("/nonexistent/recording")
+    raise SystemExit("a recording that does not exist was taken")
+except memloupe.Error as error:
+    assert error.status == 9 and "/nonexistent/recording" in str(error), error
+
+try:
     memloupe.Memory("desktpo")
     raise SystemExit("a machine that does not exist was taken")
 except memloupe.Error as error:

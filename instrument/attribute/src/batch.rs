@@ -31,6 +31,16 @@ impl AttributedBatch {
         self.heads.push((self.operands.len() as u32, iterations));
     }
 
+    /// A run by its place.
+    pub(crate) fn run(&self, index: usize) -> Option<cachesim::Run<'_>> {
+        let (end, iterations) = *self.heads.get(index)?;
+        let start = index.checked_sub(1).map_or(0, |before| self.heads[before].0);
+        Some(cachesim::Run {
+            operands: &self.operands[start as usize..end as usize],
+            iterations,
+        })
+    }
+
     /// The runs, in order.
     pub fn runs(&self) -> impl Iterator<Item = cachesim::Run<'_>> + Clone {
         let mut start = 0;

@@ -101,6 +101,12 @@ impl Contexts {
         &self.phases[id as usize]
     }
 
+    /// Phases so far, by id.
+    #[must_use]
+    pub fn phases(&self) -> &[Phase] {
+        &self.phases
+    }
+
     /// Every context with the number of times its operator was entered.
     pub fn iter(&self) -> impl Iterator<Item = (&Context, u64)> {
         self.contexts.iter().zip(self.calls.iter().copied())

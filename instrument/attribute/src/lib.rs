@@ -23,6 +23,7 @@ mod module;
 mod object;
 mod probe;
 mod range_map;
+mod recorded;
 mod region;
 mod sample;
 mod symbol;
@@ -43,6 +44,7 @@ pub use probe::{
     Ends, Entered, Lasts, Mark, Operator, OperatorId, Pattern, Phase, Preset, PresetError, Probes,
     SeenObject, StackRule,
 };
+pub use recorded::{About, Recorded, RecordedAccess, RecordedError};
 pub use region::{Aspect, RegionName};
 pub use sample::{FEWEST_OBSERVATIONS, Fate, Observation, Sample, SampleId, SampleRule, Series, Stratum};
 pub use symbol::{Frame, Location, Symbolizer};

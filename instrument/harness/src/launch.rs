@@ -58,7 +58,7 @@ impl Announced {
             Failure::new(Kind::Engine, format!("cannot write {}: {error}", file.display()))
         };
         if self.tasks {
-            let library = folder.join(COLLECTOR_NAME);
+            let library = folder.join("libmemloupe_collector.so");
             fs::write(&library, memloupe_collector::LIBRARY)
                 .map_err(|error| failed((library.clone(), error)))?;
             for variable in memloupe_collector::VARIABLES {
@@ -83,7 +83,7 @@ pub struct Launched {
     forwarded: bool,
     tool: Option<memloupe_valgrind::Tool>,
     /// Holds the engine's files until the target is gone.
-    _engine_folder: tempfile::TempDir,
+    engine_folder: tempfile::TempDir,
 }
 
 impl Launched {
@@ -137,8 +137,19 @@ impl Launched {
             interrupted,
             forwarded: false,
             tool,
-            _engine_folder: folder,
+            engine_folder: folder,
         })
+    }
+
+    /// The libraries that it was given, which go with it.
+    #[must_use]
+    pub fn libraries(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.engine_folder.path()).into_iter().flatten();
+        let paths = files.filter_map(|file| Some(file.ok()?.path()));
+        // Not the links to Valgrind's own.
+        paths
+            .filter(|path| path.extension().is_some_and(|it| it == "so") && !path.is_symlink())
+            .collect()
     }
 
     /// What the engine had to say, line by line.
@@ -196,10 +207,6 @@ impl Launched {
     }
 }
 
-/// What the collector of ITT and NVTX tasks is called in a target.
-pub(crate) const COLLECTOR_NAME: &str = "libmemloupe_collector.so";
-/// What the native engine is called in a target.
-pub(crate) const NATIVE_ENGINE_NAME: &str = "libmemloupe.so";
 /// The native engine's library, which the build script made.
 pub(crate) static NATIVE_ENGINE: &[u8] = include_bytes!(env!("MEMLOUPE_ENGINE"));
 
@@ -212,7 +219,7 @@ fn native(target: &Target, arguments: &[String], folder: &Path) -> Result<Comman
             format!("{} {what}", target.executable.display()),
         ));
     }
-    let library = folder.join(NATIVE_ENGINE_NAME);
+    let library = folder.join("libmemloupe.so");
     fs::write(&library, NATIVE_ENGINE).map_err(|error| {
         Failure::new(
             Kind::Engine,

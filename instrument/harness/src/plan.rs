@@ -9,7 +9,6 @@ use memloupe_stream::Gate;
 use crate::analyses::{self, Analyses};
 use crate::args::{Locality, Scope};
 use crate::failure::{Failure, Kind};
-use crate::ops;
 use crate::pipeline::Pipeline;
 use crate::profile::{Observed, machine_folder};
 use crate::window::Window;
@@ -41,7 +40,7 @@ impl<'a> Plan<'a> {
         let wanted = if scope.sample.is_some() { &[] } else { wanted };
         let machines = load(machines, !wanted.is_empty())?;
         Ok(Self {
-            presets: ops::load(ops)?,
+            presets: Preset::choose(ops).map_err(Failure::of(Kind::Preset))?,
             systems: machines
                 .iter()
                 .map(System::new)

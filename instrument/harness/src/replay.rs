@@ -1,9 +1,9 @@
 //! `memloupe replay`: a recorded stream instead of a running program; the rest is as in a run.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
+use memloupe_attribute::{About, RecordedError};
 use memloupe_stream::StreamError;
 use serde::{Deserialize, Serialize};
 
@@ -12,26 +12,13 @@ use crate::args::Replay;
 use crate::collect::{self, Capture};
 use crate::failure::{Failure, Kind};
 use crate::launch::Ending;
-use crate::moved::Moved;
+use crate::moved::Move;
 use crate::plan::Plan;
 use crate::profile::Destination;
 use crate::progress::Progress;
 use crate::report;
 use crate::run::save;
 use crate::window::Extent;
-
-/// What a recording says of its run at the beginning.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct About {
-    /// The program and its arguments.
-    pub command: Vec<String>,
-    /// The file that was executed.
-    pub executable: PathBuf,
-    /// `--ops` of the run: a replay must have the same.
-    pub ops: String,
-    /// When it began.
-    pub started_unix_seconds: u64,
-}
 
 /// What a recording says of its run at the end.
 #[derive(Debug, Serialize, Deserialize)]
@@ -91,7 +78,7 @@ pub fn replay(arguments: &Replay) -> Result<ExitCode, Failure> {
         let what = format!("{extent} can't be found in it: it has no clock; use ops, tokens or inst");
         return Err(unreadable(&what));
     }
-    let about: About = serde_json::from_str(replay.about()).map_err(|error| unreadable(&error))?;
+    let about = About::of(&replay).map_err(|error| unreadable(&error))?;
     let plan = Plan::new(
         &about.ops,
         &arguments.machine,
@@ -100,12 +87,18 @@ pub fn replay(arguments: &Replay) -> Result<ExitCode, Failure> {
         &arguments.scope,
     )?;
     let destination = Destination::prepare(&arguments.output).map_err(Failure::of(Kind::Output))?;
-    let mut sink = Moved::new(plan.pipeline(false), &arguments.moved)?;
+    let mut pipeline = plan.pipeline(false);
+    for Move { from, to } in &arguments.moved {
+        replay.moved(from.clone(), to.clone());
+    }
     let mut progress = Progress::new(arguments.progress);
     let error = loop {
-        match replay.next(&mut sink) {
-            Ok(true) if replay.probes_differ() => return Err(unreadable(&probes_differ(&about.executable))),
-            Ok(true) => progress.update(|| sink.pipeline.status()),
+        match replay.next(&mut pipeline) {
+            Ok(true) if replay.probes_differ() => {
+                let executable = about.executable;
+                return Err(unreadable(&RecordedError::ProbesDiffer { executable }));
+            }
+            Ok(true) => progress.update(|| pipeline.status()),
             Ok(false) => break None,
             Err(error) => break Some(error),
         }
@@ -118,7 +111,7 @@ pub fn replay(arguments: &Replay) -> Result<ExitCode, Failure> {
         executable: &about.executable,
         stream: replay.captured(),
         sites: replay.sites(),
-        parts: sink.pipeline.into_parts(),
+        parts: pipeline.into_parts(),
         ending,
         interrupted: closing.is_some_and(|closing| closing.interrupted),
         stream_error: error.as_ref().map(ToString::to_string),
@@ -143,12 +136,4 @@ pub fn replay(arguments: &Replay) -> Result<ExitCode, Failure> {
 
 fn cut_short(error: &StreamError) -> String {
     format!("{error}; the profile holds what came before")
-}
-
-fn probes_differ(executable: &Path) -> String {
-    format!(
-        "its operators can't be told: {} or a library of it is not what it was when it was recorded, or memloupe's presets \
-         are not, or --region names another function than the recorded run's; say --moved FROM=TO if files are elsewhere",
-        executable.display()
-    )
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
+use memloupe_attribute::About;
 use memloupe_stream::{Checker, Consumer, Engine, Geometry, Progress as Polled, Recorder, Sink, StreamError};
 
 use crate::analyses::{self, Choice};
@@ -15,7 +16,7 @@ use crate::pipeline::Pipeline;
 use crate::plan::{NO_MACHINE, Plan};
 use crate::profile::{Destination, PAGE_FILE, Profile, ProfileError, machine_folder};
 use crate::progress::{Progress, Status};
-use crate::replay::{About, Closing};
+use crate::replay::Closing;
 use crate::simulation::Simulation;
 use crate::{ops, page, report, target};
 
@@ -64,11 +65,14 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
 
     let mut consumer = Consumer::create(&Geometry::default()).map_err(Failure::of(Kind::Stream))?;
     let started = SystemTime::now();
-    if let Some(path) = &arguments.record {
-        let recorder = Recorder::create(path, &about(arguments, &target.executable, started));
-        let unwritable = |error| Failure::new(Kind::Output, format!("{}: {error}", path.display()));
-        consumer.record(recorder.map_err(unwritable)?);
-    }
+    let recorder = match &arguments.record {
+        Some(path) => {
+            let recorder = Recorder::create(path, &about(arguments, &target.executable, started));
+            let unwritable = |error| Failure::new(Kind::Output, format!("{}: {error}", path.display()));
+            Some(recorder.map_err(unwritable)?)
+        }
+        None => None,
+    };
     let progress = Progress::new(if arguments.discard {
         ProgressChoice::Never // Nobody knows what passes by.
     } else {
@@ -99,6 +103,13 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         interrupted_at: None,
         stream_error: None,
     };
+    if let Some(mut recorder) = recorder {
+        let mut libraries = session.launched.libraries().into_iter();
+        match libraries.try_for_each(|library| recorder.file(&library)) {
+            Ok(()) => consumer.record(recorder),
+            Err(error) => session.stream_error = Some(error),
+        }
+    }
     let (parts, violations) = if arguments.discard {
         let mut pipeline = pipeline;
         session.discard(&mut consumer, &mut pipeline);
@@ -181,7 +192,11 @@ fn about(arguments: &Run, executable: &Path, started: SystemTime) -> String {
     let about = About {
         command: arguments.command.clone(),
         executable: executable.to_owned(),
-        ops: arguments.ops.clone(),
+        // A file may be named from anywhere when the recording is read.
+        ops: match std::fs::canonicalize(&arguments.ops) {
+            Ok(path) if arguments.ops.contains(['/', '.']) => path.to_string_lossy().into_owned(),
+            _ => arguments.ops.clone(),
+        },
         started_unix_seconds: since_epoch.as_secs(),
     };
     serde_json::to_string(&about).expect("plain data")

@@ -22,6 +22,7 @@ mod gate;
 mod probe;
 mod reader;
 mod record;
+mod relocate;
 mod repeat;
 mod replay;
 mod run;

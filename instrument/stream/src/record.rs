@@ -29,6 +29,8 @@ pub(crate) mod item {
     pub(crate) const PROBES: u32 = 4;
     /// The end: engine, counters, text.
     pub(crate) const END: u32 = 5;
+    /// A file of the program's that goes with the run: length of its path, path, content.
+    pub(crate) const FILE: u32 = 6;
 }
 
 /// zstd's fastest level that still finds the long repetitions of loops.
@@ -76,6 +78,18 @@ impl Recorder {
         written
             .and_then(|()| self.output.write_all(payload))
             .map_err(failed)
+    }
+
+    /// Keeps a file that the program maps and that will not outlive the run.
+    ///
+    /// # Errors
+    /// [`StreamError::Shared`] if it can't be read, or the recording not be written.
+    pub fn file(&mut self, path: &Path) -> Result<(), StreamError> {
+        let name = path.as_os_str().as_encoded_bytes();
+        let mut payload = (name.len() as u32).to_le_bytes().to_vec();
+        payload.extend_from_slice(name);
+        payload.extend(std::fs::read(path).map_err(failed)?);
+        self.item(item::FILE, 0, &payload)
     }
 
     /// Entries of the site table that the next chunk needs.

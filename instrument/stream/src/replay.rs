@@ -1,11 +1,14 @@
 //! Replaying a recording: the same calls of a [`Sink`] as when it was recorded.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use crate::decode::{Decoder, Extent, Sink, Waiting};
 use crate::record::{ITEM_HEAD_BYTES, MAGIC, ProbeAnswer, RECORDING_VERSION, item};
+use crate::relocate::{Relocated, Relocation};
 use crate::shared::Counters;
 use crate::{Captured, Engine, SiteTable, StreamError, layout};
 
@@ -41,6 +44,7 @@ pub struct Replay {
     probes: u32,
     probes_differ: bool,
     closing: Option<String>,
+    relocation: Relocation,
 }
 
 impl Replay {
@@ -90,6 +94,7 @@ impl Replay {
             probes: 0,
             probes_differ: false,
             closing: None,
+            relocation: Relocation::default(),
         };
         match replay.read_item()? {
             (item::ABOUT, _) => replay.about = String::from_utf8_lossy(&replay.bytes).into_owned(),
@@ -108,6 +113,11 @@ impl Replay {
     #[must_use]
     pub fn closing(&self) -> Option<&str> {
         self.closing.as_deref()
+    }
+
+    /// Files of the program that were below `from` are below `to` now. To be said before the first [`Replay::next`].
+    pub fn moved(&mut self, from: PathBuf, to: PathBuf) {
+        self.relocation.moves.push((from, to));
     }
 
     /// The site table as far as it has been needed.
@@ -158,6 +168,7 @@ impl Replay {
                         recorded.ok_or_else(|| self.corrupt("an answer to a SYNC is cut off".into()))?;
                     self.probes_differ |= self.answer.take() != Some(recorded);
                 }
+                item::FILE => self.keep()?,
                 item::END => self.end()?,
                 other => return Err(self.corrupt(format!("an item of unknown kind {other}"))),
             }
@@ -179,9 +190,13 @@ impl Replay {
             known_words: usize::MAX,
             is_open: false,
         };
+        let mut sink = Relocated {
+            sink,
+            relocation: &self.relocation,
+        };
         let decoded = self
             .decoder
-            .decode(thread, &self.words, extent, &self.sites, sink);
+            .decode(thread, &self.words, extent, &self.sites, &mut sink);
         let decoded = decoded.map_err(|(word, what)| StreamError::Corrupt {
             thread,
             offset: word * 8,
@@ -195,6 +210,18 @@ impl Replay {
             self.probes += probes.len() as u32;
         }
         Ok(())
+    }
+
+    fn keep(&mut self) -> Result<(), StreamError> {
+        let cut_off = || self.corrupt("a kept file is cut off".into());
+        let (length, rest) = self.bytes.split_first_chunk().ok_or_else(cut_off)?;
+        let split = rest.split_at_checked(u32::from_le_bytes(*length) as usize);
+        let (path, content) = split.ok_or_else(cut_off)?;
+        let kept = self.relocation.keep(Path::new(OsStr::from_bytes(path)), content);
+        kept.map_err(|source| StreamError::Shared {
+            action: "unpack the recording's files",
+            source,
+        })
     }
 
     fn end(&mut self) -> Result<(), StreamError> {

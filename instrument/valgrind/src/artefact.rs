@@ -1,12 +1,9 @@
 //! The compiled tool, as part of memloupe's own binary: an installed memloupe needs no file beside itself.
 
-/// A file of the tool.
-#[derive(Clone, Copy)]
-pub struct Artefact {
-    /// Its name in Valgrind's library folder.
-    pub name: &'static str,
-    /// Its content.
-    pub bytes: &'static [u8],
+/// A file of the tool: its name in Valgrind's library folder, and its bytes.
+pub(crate) struct Artefact {
+    pub(crate) name: &'static str,
+    pub(crate) bytes: &'static [u8],
 }
 
 /// The Valgrind version the tool was compiled against; `None` if its package was missing when memloupe was built.
@@ -16,9 +13,8 @@ pub const BUILT_FOR: Option<&str> = Some(env!("MEMLOUPE_VALGRIND_VERSION"));
 #[cfg(not(valgrind_tool))]
 pub const BUILT_FOR: Option<&str> = None;
 
-/// The tool's files; none if Valgrind's package was missing when memloupe was built.
 #[cfg(valgrind_tool)]
-pub const ARTEFACTS: &[Artefact] = &[
+pub(crate) const ARTEFACTS: &[Artefact] = &[
     Artefact {
         name: "memloupe-amd64-linux",
         bytes: include_bytes!(concat!(env!("OUT_DIR"), "/memloupe-amd64-linux")),
@@ -28,6 +24,5 @@ pub const ARTEFACTS: &[Artefact] = &[
         bytes: include_bytes!(concat!(env!("OUT_DIR"), "/vgpreload_memloupe-amd64-linux.so")),
     },
 ];
-/// The tool's files; none if Valgrind's package was missing when memloupe was built.
 #[cfg(not(valgrind_tool))]
-pub const ARTEFACTS: &[Artefact] = &[];
+pub(crate) const ARTEFACTS: &[Artefact] = &[];

@@ -12,7 +12,7 @@ mod error;
 mod installed;
 mod tool;
 
-pub use artefact::{ARTEFACTS, Artefact, BUILT_FOR};
+pub use artefact::BUILT_FOR;
 pub use error::Error;
 pub use installed::{Installed, probe};
 pub use tool::{Tool, install};

@@ -468,6 +468,18 @@ impl std::fmt::Display for PresetError {
 impl std::error::Error for PresetError {}
 
 impl Preset {
+    /// The presets that `--ops` chooses: `none`, `auto` for every built-in one, or one by name or path.
+    ///
+    /// # Errors
+    /// As [`Preset::load`].
+    pub fn choose(ops: &str) -> Result<Vec<Self>, PresetError> {
+        match ops {
+            "none" => Ok(Vec::new()),
+            "auto" => Ok(Self::list()),
+            name => Ok(vec![Self::load(name)?]),
+        }
+    }
+
     /// A built-in preset by name, or a file by path.
     ///
     /// # Errors
