@@ -501,6 +501,17 @@ impl Attribution {
                 self.enter(thread, *probe, *stack_pointer, *present, values);
             }
             Event::ProbeLeave { stack_pointer } => self.leave(thread, *stack_pointer),
+            Event::Alloc { address, bytes, .. } => {
+                let operator = self.instance(thread).map(|instance| instance.operator);
+                if let Some((class, name)) = operator.and_then(|operator| self.probes.allocated(operator)) {
+                    self.objects.register(&SeenObject {
+                        name: name.clone(),
+                        class: *class,
+                        address: *address,
+                        bytes: *bytes,
+                    });
+                }
+            }
             Event::ThreadStart { thread, parent, .. } if thread != parent => {
                 self.thread(*thread).parent = Some(*parent);
             }

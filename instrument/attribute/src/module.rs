@@ -4,6 +4,7 @@
 //! is gone; loading the same file again makes another module, so that ids are never used twice.
 
 mod binary;
+mod classes;
 mod image;
 mod symbols;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use memloupe_stream::{Event, MapKind, PROTECTION_EXECUTE};
 
 pub(crate) use binary::Binary;
+pub(crate) use classes::{Class as CppClass, FOREIGN, classes};
 pub(crate) use image::{Bytes, Image, ImageError, Reader};
 pub(crate) use symbols::defined;
 

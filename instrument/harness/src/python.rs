@@ -9,9 +9,13 @@ use std::{fs, io};
 pub const PATH_VARIABLE: &str = "PYTHONPATH";
 
 /// Every file of the folder.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     ("sitecustomize.py", include_str!("../python/sitecustomize.py")),
     ("memloupe_torch.py", include_str!("../python/memloupe_torch.py")),
+    (
+        "memloupe_onnxruntime.py",
+        include_str!("../python/memloupe_onnxruntime.py"),
+    ),
     (
         "memloupe/__init__.py",
         include_str!("../../markers/python/src/memloupe/__init__.py"),

@@ -329,6 +329,28 @@ impl Image {
         })
     }
 
+    /// The file's bytes from a link-time address on, as far as its segment goes.
+    fn bytes_at(&self, address: u64) -> Option<&[u8]> {
+        let segment = self.segment_at(address).ok()?;
+        let within = address - segment.address;
+        let start = usize::try_from(segment.file_offset.checked_add(within)?).ok()?;
+        let bytes = usize::try_from(segment.file_bytes.checked_sub(within)?).ok()?;
+        self.file.get(start..start.checked_add(bytes)?)
+    }
+
+    /// The word that the file has for a link-time address.
+    pub(crate) fn word_at(&self, address: u64) -> Option<u64> {
+        let bytes = self.bytes_at(address)?.first_chunk()?;
+        Some(u64::from_le_bytes(*bytes))
+    }
+
+    /// The text up to a zero byte that the file has for a link-time address.
+    pub(crate) fn text_at(&self, address: u64) -> Option<&str> {
+        let bytes = self.bytes_at(address)?;
+        let end = bytes.iter().position(|byte| *byte == 0)?;
+        std::str::from_utf8(&bytes[..end]).ok()
+    }
+
     /// The contents of a section, decompressed if need be; none if it is missing, empty or broken.
     pub(crate) fn section(&self, name: &str) -> Option<Bytes> {
         self.with_elf(|elf_file| {

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 use memloupe_stream::{Fetch, Key, KeyKind, Source};
 
 use super::dwarf::Debug;
-use super::expression::Expression;
+use super::expression::{Expression, Step};
 use super::pattern::Pattern;
-use super::plan::{Decode, Plan, Reading, Slot};
+use super::plan::{Decode, Plan, Reading, Slot, Value};
 use super::preset::{
-    DescribedObject, Ends, Kind, Lasts, LayerRule, Named, ObjectRule, OperatorRule, PhaseName, PhaseRule,
-    ProbeRule, ToldObject,
+    Allocated, DescribedObject, Ends, Kind, Lasts, LayerRule, Named, ObjectRule, OperatorRule, PhaseName,
+    PhaseRule, ProbeRule, ToldObject,
 };
-use super::types::Type;
+use super::types::{Stated, Type, TypeRef};
+use super::virtual_function::Classes;
 use super::{Operator, SeenObject};
 use crate::class::Class;
 
@@ -25,6 +26,7 @@ pub(super) struct Meaning {
     pub(super) lasts: Lasts,
     pub(super) ends: Option<Ends>,
     forget: Option<Reading>,
+    allocates: Option<Allocated>,
     mark: Option<Mark>,
 }
 
@@ -82,6 +84,13 @@ enum KindField {
 struct NamedField {
     reading: Reading,
     names: HashMap<i64, String>,
+    class: Option<ClassField>,
+}
+
+/// The first word of a C++ object and the class that it says.
+struct ClassField {
+    table: Reading,
+    names: HashMap<i64, String>,
 }
 
 enum ObjectFields {
@@ -120,6 +129,7 @@ impl Meaning {
             lasts: Lasts::Call,
             ends: None,
             forget: None,
+            allocates: None,
             mark: None,
         };
         (meaning, Vec::new())
@@ -162,11 +172,14 @@ impl Meaning {
         rule: &ProbeRule,
         star: &str,
         layer: Option<&LayerRule>,
+        classes: &Classes,
         debug: &Debug<'d>,
         mut plan: Plan<'_, 'd>,
     ) -> Result<(Self, Vec<Fetch>), String> {
         let operator = match &rule.operator {
-            Some(operator) => Some(OperatorFields::bind(operator, star, layer, debug, &mut plan)?),
+            Some(operator) => Some(OperatorFields::bind(
+                operator, star, layer, classes, debug, &mut plan,
+            )?),
             None => None,
         };
         let mut objects = Vec::new();
@@ -197,6 +210,7 @@ impl Meaning {
                 lasts: rule.lasts,
                 ends: rule.ends,
                 forget,
+                allocates: rule.allocates.clone(),
                 mark: None,
             },
             fetches,
@@ -231,6 +245,9 @@ impl Meaning {
         if let Some(operator) = &self.operator {
             if let KindField::Read(field, details) = &operator.kind {
                 add(&field.reading, None);
+                if let Some(class) = &field.class {
+                    add(&class.table, None);
+                }
                 details.values().for_each(|detail| add(&detail.reading, None));
             }
             let element_type = operator.element_type.as_ref().map(|field| &field.reading);
@@ -297,6 +314,12 @@ impl Meaning {
                 number: u32::try_from(event.integer(number)?).map_or(Number::None, Number::Told),
             }),
         }
+    }
+
+    /// Class and name of what an operator allocates.
+    pub(super) fn allocates(&self, operator: &Operator) -> Option<(Class, String)> {
+        let rule = self.allocates.as_ref()?;
+        Some((rule.class, rule.name.replace('*', &operator.name)))
     }
 
     /// Where an object begins that is one no more.
@@ -388,29 +411,30 @@ impl OperatorFields {
         rule: &OperatorRule,
         star: &str,
         layer: Option<&LayerRule>,
+        classes: &Classes,
         debug: &Debug<'d>,
         plan: &mut Plan<'_, 'd>,
     ) -> Result<Self, String> {
         let kind = match &rule.kind {
             Kind::Literal(kind) => KindField::Literal(kind.replace('*', star)),
             Kind::Read(kind, details) => {
-                let field = NamedField::bind(kind, debug, plan)?;
+                let field = NamedField::bind(kind, classes, debug, plan)?;
                 let mut fields = HashMap::new();
                 for (kind, detail) in details {
-                    fields.insert(kind.clone(), NamedField::bind(detail, debug, plan)?);
+                    fields.insert(kind.clone(), NamedField::bind(detail, classes, debug, plan)?);
                 }
                 KindField::Read(field, fields)
             }
         };
         let mut optional = |expression: &Option<Expression>| match expression {
-            Some(expression) => single(plan, expression).map(Some),
+            Some(expression) => text_or_number(plan, expression).map(Some),
             None => Ok(None),
         };
         let name = optional(&rule.name)?;
         let told_layer = optional(&rule.layer)?;
         let shape = optional(&rule.shape)?;
         let element_type = match &rule.element_type {
-            Some(field) => Some(NamedField::bind(field, debug, plan)?),
+            Some(field) => Some(NamedField::bind(field, classes, debug, plan)?),
             None => None,
         };
         let mut sources = Vec::new();
@@ -435,12 +459,25 @@ impl OperatorFields {
 }
 
 impl NamedField {
-    fn bind<'d>(named: &Named, debug: &Debug<'d>, plan: &mut Plan<'_, 'd>) -> Result<Self, String> {
-        let reading = single(plan, &named.value)?;
+    fn bind<'d>(
+        named: &Named,
+        classes: &Classes,
+        debug: &Debug<'d>,
+        plan: &mut Plan<'_, 'd>,
+    ) -> Result<Self, String> {
+        let reading = text_or_number(plan, &named.value)?;
+        let class = match &named.class_of {
+            Some(object) => Some(ClassField {
+                table: first_word(plan, object)?,
+                names: classes.names(&named.strip),
+            }),
+            None => None,
+        };
         if reading.decode == Decode::Text {
             return Ok(Self {
                 reading,
                 names: HashMap::new(),
+                class,
             });
         }
         let mistake = |what: String| format!("`{}`: {what}", named.value.text);
@@ -468,6 +505,7 @@ impl NamedField {
         Ok(Self {
             reading,
             names: first,
+            class,
         })
     }
 }
@@ -499,8 +537,8 @@ impl ObjectFields {
 impl ToldFields {
     fn bind(rule: &ToldObject, plan: &mut Plan<'_, '_>) -> Result<Self, String> {
         Ok(Self {
-            class: single(plan, &rule.class_of)?,
-            name: single(plan, &rule.name)?,
+            class: text_or_number(plan, &rule.class_of)?,
+            name: text_or_number(plan, &rule.name)?,
             address: integer(plan, &rule.address)?,
             bytes: integer(plan, &rule.bytes)?,
         })
@@ -618,6 +656,13 @@ fn extents(extents: &[i64]) -> String {
     texts.join("x")
 }
 
+fn is_word(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 fn integer(plan: &mut Plan<'_, '_>, expression: &Expression) -> Result<Reading, String> {
     let reading = single(plan, expression)?;
     if reading.decode == Decode::Text {
@@ -627,16 +672,39 @@ fn integer(plan: &mut Plan<'_, '_>, expression: &Expression) -> Result<Reading, 
 }
 
 fn single(plan: &mut Plan<'_, '_>, expression: &Expression) -> Result<Reading, String> {
-    let values = plan.values(expression)?;
-    let [value] = &values[..] else {
+    let value = one(plan, expression)?;
+    plan.read(&value)
+        .map_err(|what| format!("`{}`: {what}", expression.text))
+}
+
+/// What a stated pointer points to is a text here.
+fn text_or_number(plan: &mut Plan<'_, '_>, expression: &Expression) -> Result<Reading, String> {
+    let mut value = one(plan, expression)?;
+    if matches!(value.ty, TypeRef::Stated(Stated::Pointer)) {
+        value.ty = TypeRef::Stated(Stated::Text);
+    }
+    plan.read(&value)
+        .map_err(|what| format!("`{}`: {what}", expression.text))
+}
+
+/// The word that an object begins with.
+fn first_word(plan: &mut Plan<'_, '_>, object: &Expression) -> Result<Reading, String> {
+    let object_at = one(plan, object)?;
+    let mistake = |what: String| format!("`{}`: {what}", object.text);
+    let words = plan.follow(object_at, &[Step::Element(0)]).map_err(mistake)?;
+    plan.read(&words[0]).map_err(mistake)
+}
+
+fn one<'d>(plan: &Plan<'_, 'd>, expression: &Expression) -> Result<Value<'d>, String> {
+    let mut values = plan.values(expression)?;
+    if values.len() != 1 {
         return Err(format!(
             "`{}`: one value is needed, not {}",
             expression.text,
             values.len()
         ));
-    };
-    plan.read(value)
-        .map_err(|what| format!("`{}`: {what}", expression.text))
+    }
+    Ok(values.remove(0))
 }
 
 /// The values of one event.
@@ -682,7 +750,13 @@ impl Event<'_> {
 
     fn named(&self, field: &NamedField) -> Option<String> {
         if field.reading.decode == Decode::Text {
-            return self.text(&field.reading);
+            let text = self.text(&field.reading);
+            let Some(class) = &field.class else { return text };
+            // Where the text should be there may be anything, if the program's structs are not those of the preset.
+            return text.filter(|text| is_word(text)).or_else(|| {
+                let table = self.integer(&class.table)?;
+                class.names.get(&table).cloned()
+            });
         }
         let value = self.integer(&field.reading)?;
         Some(

@@ -26,6 +26,7 @@ mod plan;
 mod preset;
 mod search;
 mod types;
+mod virtual_function;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -117,6 +118,8 @@ pub struct Probes {
     resolved: Vec<Option<Resolved>>,
     operators: Vec<Operator>,
     operator_index: HashMap<Operator, OperatorId>,
+    /// By operator, if a preset says what it allocates.
+    allocated: HashMap<OperatorId, (Class, String)>,
     /// By operator without a layer and the operator around it.
     placed: HashMap<(OperatorId, OperatorId), OperatorId>,
     phase_calls: HashMap<String, u32>,
@@ -186,7 +189,7 @@ impl Probes {
     /// The probes of a module that has been mapped: its file, and its load bias (run-time address less ELF address).
     /// The first one returned has the id `first`.
     pub fn resolve(&mut self, path: &Path, bias: u64, first: u32) -> Vec<Probe> {
-        let found = search::search(&self.presets, self.region.as_ref(), path, &mut self.notes)
+        let found = search::search(&self.presets, self.region.as_ref(), path, bias, &mut self.notes)
             .unwrap_or_else(|error| {
                 self.notes.push(format!(
                     "{}: operators are not looked for: {error}",
@@ -282,6 +285,11 @@ impl Probes {
         let operator = meaning
             .operator(present, values)
             .map(|operator| intern(&mut self.operators, &mut self.operator_index, operator));
+        if let Some(operator) = operator
+            && let Some(allocated) = meaning.allocates(&self.operators[operator as usize])
+        {
+            self.allocated.insert(operator, allocated);
+        }
         let is_operator = |operator: OperatorId| {
             region.is_some_and(|region| region.is_operator(&self.operators[operator as usize]))
         };
@@ -318,7 +326,16 @@ impl Probes {
         };
         let placed = intern(&mut self.operators, &mut self.operator_index, placed);
         self.placed.insert((operator, enclosing), placed);
+        if let Some(allocated) = self.allocated.get(&operator).cloned() {
+            self.allocated.insert(placed, allocated);
+        }
         placed
+    }
+
+    /// Class and name of what is allocated while an operator goes on, if a preset says so.
+    #[must_use]
+    pub fn allocated(&self, operator: OperatorId) -> Option<&(Class, String)> {
+        self.allocated.get(&operator)
     }
 
     /// Operator identities so far, by id.

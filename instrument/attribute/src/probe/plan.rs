@@ -9,7 +9,7 @@ use super::abi::Place;
 use super::dwarf::{Debug, Function};
 use super::expression::{Expression, Root, Step};
 use super::nearest::nearest;
-use super::types::{Type, TypeRef};
+use super::types::{Stated, Type, TypeRef};
 
 /// Most offsets that a fetch can follow.
 const OFFSETS_MAX: usize = 5;
@@ -132,6 +132,11 @@ impl<'p, 'd> Plan<'p, 'd> {
         match step {
             Step::Member(name) => {
                 let mut value = value;
+                if matches!(value.ty, TypeRef::Stated(Stated::Pointer)) {
+                    return Err(format!(
+                        "`{name}` is taken of a pointer to addresses; write `[n]`"
+                    ));
+                }
                 while let Type::Pointer(ty) = self.debug.peel(&value.ty)? {
                     value = Value {
                         place: dereference(value.place)?,

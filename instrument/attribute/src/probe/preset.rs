@@ -10,14 +10,16 @@ use super::expression::{Expression, Path};
 use super::nearest::nearest;
 use super::pattern::Pattern;
 use super::types::Stated;
+use super::virtual_function::FunctionName;
 use crate::class::Class;
 
 /// The presets that memloupe carries: name and text.
-const BUILTIN: [(&str, &str); 7] = [
+const BUILTIN: [(&str, &str); 8] = [
     ("markers", include_str!("../../presets/markers.toml")),
     ("ggml", include_str!("../../presets/ggml.toml")),
     ("llama", include_str!("../../presets/llama.toml")),
     ("torch", include_str!("../../presets/torch.toml")),
+    ("onnxruntime", include_str!("../../presets/onnxruntime.toml")),
     ("candle", include_str!("../../presets/candle.toml")),
     ("python", include_str!("../../presets/python.toml")),
     ("blas", include_str!("../../presets/blas.toml")),
@@ -83,8 +85,8 @@ pub(crate) struct LayerRule {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProbeRule {
-    /// Alternatives: in each module, the first pattern that any function matches is used, with all that match it.
-    pub(crate) functions: Vec<Pattern>,
+    /// Alternatives: in each module, the first name that any function has is used, with all that have it.
+    pub(crate) functions: Vec<FunctionName>,
     /// What the functions take, where their debug information does not say.
     #[serde(default)]
     pub(crate) parameters: Option<Vec<StatedParameter>>,
@@ -101,6 +103,18 @@ pub(crate) struct ProbeRule {
     /// Where an object begins that is one no more.
     #[serde(default)]
     pub(crate) forget: Option<Expression>,
+    /// What memory is that is allocated while the operator is the thread's innermost.
+    #[serde(default)]
+    pub(crate) allocates: Option<Allocated>,
+}
+
+/// Memory that an operator allocates.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Allocated {
+    pub(crate) class: Class,
+    /// The object's name, with `*` for the operator's.
+    pub(crate) name: String,
 }
 
 impl ProbeRule {
@@ -124,13 +138,7 @@ pub(crate) struct StatedParameter {
 /// The words for a parameter's type.
 const STATED_TYPES: [(&str, Stated); 6] = [
     ("text", Stated::Text),
-    (
-        "pointer",
-        Stated::Integer {
-            bytes: 8,
-            signed: false,
-        },
-    ),
+    ("pointer", Stated::Pointer),
     (
         "u64",
         Stated::Integer {
@@ -279,6 +287,9 @@ impl TryFrom<OperatorTable> for OperatorRule {
 pub(crate) struct Named {
     /// An enum, an integer together with `enumeration`, or a text.
     pub(crate) value: Expression,
+    /// A pointer to a C++ object, whose class is the name where the value is none.
+    #[serde(default)]
+    pub(crate) class_of: Option<Expression>,
     /// The enum whose enumerators name the integer.
     #[serde(default)]
     pub(crate) enumeration: Option<String>,

@@ -8,9 +8,9 @@ use super::abi;
 use super::dwarf::{self, Debug};
 use super::function::{Function, functions};
 use super::meaning::{Mark, Meaning};
-use super::pattern::Pattern;
 use super::plan::Plan;
 use super::preset::{Preset, ProbeRule};
+use super::virtual_function::{Classes, FunctionName};
 use crate::module::{Binary, Image, ImageError};
 use crate::region::RegionName;
 
@@ -33,11 +33,12 @@ const MARKERS: [(&str, Mark); 2] = [
     ("memloupe_marker_region_end", Mark::End),
 ];
 
-/// Finds what can be probed in a file; `notes` gets what can't.
+/// Finds what can be probed in a file that is loaded `bias` above its link-time addresses; `notes` gets what can't.
 pub(super) fn search(
     presets: &[Preset],
     region: Option<&RegionName>,
     path: &Path,
+    bias: u64,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Found>, String> {
     let binary = match Binary::open(path) {
@@ -45,10 +46,14 @@ pub(super) fn search(
         Err(ImageError::NotElf(..)) => return Ok(Vec::new()),
         Err(ImageError::Io(_, error)) => return Err(error.to_string()),
     };
-    let rules = presets.iter().flat_map(|preset| &preset.probe);
+    let names = presets
+        .iter()
+        .flat_map(|preset| &preset.probe)
+        .flat_map(|rule| &rule.functions);
     let region_functions = region.and_then(RegionName::functions);
-    let patterns: Vec<_> = rules
-        .flat_map(|rule| &rule.functions)
+    let patterns: Vec<_> = names
+        .clone()
+        .filter_map(FunctionName::symbol)
         .chain(region_functions)
         .map(|pattern| (pattern, pattern.words().collect::<Vec<_>>()))
         .collect();
@@ -60,7 +65,8 @@ pub(super) fn search(
     };
     let wanted = |name: &str| patterns.iter().any(|(pattern, _)| pattern.matches(name)) || is_marker(name);
     let functions = functions(binary.symbol_image(), maybe, wanted);
-    if functions.is_empty() {
+    let classes = Classes::read(binary.image(), bias, names);
+    if functions.is_empty() && classes.is_empty() {
         return Ok(Vec::new());
     }
     let sections = binary.debug_image().map(Image::dwarf_sections);
@@ -72,7 +78,12 @@ pub(super) fn search(
     for preset in presets {
         let mut failures = Failures::default();
         for rule in &preset.probe {
-            try_alternatives(preset, rule, &functions, &debug, &mut found, &mut failures);
+            let known = Known {
+                functions: &functions,
+                classes: &classes,
+                debug: &debug,
+            };
+            try_alternatives(preset, rule, &known, &mut found, &mut failures);
         }
         notes.extend(failures.notes(preset, path));
     }
@@ -115,25 +126,51 @@ fn add_region(region: &RegionName, functions: &[Function], found: &mut Vec<Found
     }
 }
 
-/// Binds a rule to the functions of its first pattern that has any which are not taken and can be probed.
+/// What is known of a module.
+struct Known<'k, 'd> {
+    functions: &'k [Function],
+    classes: &'k Classes,
+    debug: &'k Result<Debug<'d>, String>,
+}
+
+impl Known<'_, '_> {
+    /// The functions of a name, each with what the first `*` stands for.
+    fn functions(&self, name: &FunctionName) -> Vec<(Function, String)> {
+        match name {
+            FunctionName::Symbol(pattern) => {
+                let named = self
+                    .functions
+                    .iter()
+                    .filter(|function| pattern.matches(&function.name));
+                let star = |function: &Function| pattern.star(&function.name).unwrap_or_default().to_owned();
+                named.map(|function| (function.clone(), star(function))).collect()
+            }
+            FunctionName::Virtual { class, place } => {
+                let functions = self.classes.functions(class, *place);
+                functions
+                    .into_iter()
+                    .map(|function| (function, String::new()))
+                    .collect()
+            }
+        }
+    }
+}
+
+/// Binds a rule to the functions of its first name that has any which are not taken and can be probed.
 fn try_alternatives(
     preset: &Preset,
     rule: &ProbeRule,
-    functions: &[Function],
-    debug: &Result<Debug<'_>, String>,
+    known: &Known<'_, '_>,
     found: &mut Vec<Found>,
     failures: &mut Failures,
 ) {
-    for pattern in &rule.functions {
+    for name in &rule.functions {
         let before = found.len();
-        for function in functions
-            .iter()
-            .filter(|function| pattern.matches(&function.name))
-        {
+        for (function, star) in &known.functions(name) {
             if found.iter().any(|other| other.address == function.address) {
                 continue;
             }
-            match bind(preset, rule, pattern, function, debug) {
+            match bind(preset, rule, star, function, known) {
                 Ok(probe) => found.push(probe),
                 Err(what) => failures.add(function, what),
             }
@@ -176,9 +213,9 @@ impl Failures {
 fn bind(
     preset: &Preset,
     rule: &ProbeRule,
-    pattern: &Pattern,
+    star: &str,
     function: &Function,
-    debug: &Result<Debug<'_>, String>,
+    known: &Known<'_, '_>,
 ) -> Result<Found, String> {
     let address = function.address;
     let none = Debug::none();
@@ -190,14 +227,13 @@ fn bind(
     let (debug, described) = match stated {
         Some(parameters) => (&none, dwarf::Function::stated(parameters)),
         None => {
-            let debug = debug.as_ref().map_err(Clone::clone)?;
+            let debug = known.debug.as_ref().map_err(Clone::clone)?;
             (debug, debug.function(address)?)
         }
     };
     let places = abi::places(debug, &described, function.is_clone)?;
     let plan = Plan::new(debug, &described, places);
-    let star = pattern.star(&function.name).unwrap_or_default();
-    let (meaning, fetches) = Meaning::bind(rule, star, preset.layer.as_ref(), debug, plan)?;
+    let (meaning, fetches) = Meaning::bind(rule, star, preset.layer.as_ref(), known.classes, debug, plan)?;
     Ok(Found {
         address,
         fetches,

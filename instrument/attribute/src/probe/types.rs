@@ -27,7 +27,9 @@ pub(super) enum TypeRef<'d> {
 pub(crate) enum Stated {
     /// A pointer to a text that ends in a zero byte.
     Text,
-    /// An integer or a pointer.
+    /// A pointer: to addresses, of more pointers or of texts, as it is used.
+    Pointer,
+    /// An integer.
     Integer { bytes: u64, signed: bool },
 }
 
@@ -76,6 +78,7 @@ impl<'d> Debug<'d> {
             TypeRef::Void => return Ok(Type::Void),
             TypeRef::Character => return Ok(Type::Character),
             TypeRef::Stated(Stated::Text) => return Ok(Type::Pointer(TypeRef::Character)),
+            TypeRef::Stated(Stated::Pointer) => return Ok(Type::Pointer(TypeRef::Stated(Stated::Pointer))),
             TypeRef::Stated(Stated::Integer { bytes, signed }) => {
                 return Ok(Type::Integer {
                     bytes: *bytes,
