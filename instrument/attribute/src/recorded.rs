@@ -85,6 +85,8 @@ pub struct RecordedAccess {
     pub instruction: u64,
     /// Its length; 0 for prefetch hints.
     pub bytes: u32,
+    /// Of a fetch, the instructions that it brings; else 0.
+    pub instructions: u32,
     /// What it does.
     pub kind: AccessKind,
     /// Who makes it.
@@ -248,12 +250,22 @@ impl Recorded {
             };
             let key = attribution.ledger().key(operand.owner);
             let context = attribution.contexts().get(key.context);
+            let site = self.replay.sites().site(key.site);
+            let instructions = match operand.kind {
+                AccessKind::Fetch => self
+                    .replay
+                    .sites()
+                    .block(site.block)
+                    .map_or(0, |block| block.instructions),
+                _ => 0,
+            };
             to.push(RecordedAccess {
                 address: operand
                     .address
                     .wrapping_add((operand.stride as u64).wrapping_mul(iteration)),
-                instruction: self.replay.sites().site(key.site).ip,
+                instruction: site.ip,
                 bytes: operand.bytes,
+                instructions,
                 kind: operand.kind,
                 thread: *thread,
                 operator: context.operator,

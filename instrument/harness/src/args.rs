@@ -27,6 +27,8 @@ pub enum Command {
     Run(Run),
     /// Map a recorded program's memory accesses, on any machine
     Replay(Replay),
+    /// Turn a recording or another tool's trace into a trace, of all accesses or of what leaves a cache level
+    Trace(Trace),
     /// Show a profile by any of its dimensions
     Report(Report),
     /// List, show or check machine descriptions
@@ -113,6 +115,43 @@ pub struct Replay {
     /// Print no table at the end, only where the profile is
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// `memloupe trace`.
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// What `memloupe run --record FILE` wrote, or a trace in the format of --from, which may be compressed
+    #[arg(value_name = "INPUT", required_unless_present = "list")]
+    pub input: Option<PathBuf>,
+    /// The trace to write; compressed if its name ends with .gz or .xz
+    #[arg(value_name = "OUTPUT", required_unless_present = "list")]
+    pub output: Option<PathBuf>,
+    /// List the formats, with what each keeps
+    #[arg(long)]
+    pub list: bool,
+    /// Format of the output
+    #[arg(long, value_name = "FORMAT", required_unless_present = "list")]
+    pub to: Option<String>,
+    /// Format of the input, if it is no recording
+    #[arg(long, value_name = "FORMAT")]
+    pub from: Option<String>,
+    /// Not the accesses, but what leaves this cache level towards memory: a level of the machine, such as l2, or llc for
+    /// the last one, which is what DRAM sees
+    #[arg(long, value_name = "LEVEL")]
+    pub below: Option<String>,
+    /// The machine whose caches are simulated for that
+    #[arg(long, value_name = "NAME|FILE", default_value = "host", requires = "below")]
+    pub machine: String,
+    /// Length of a clock for formats whose times are in seconds (gem5). Of a recording, a clock is an instruction of all
+    /// threads together
+    #[arg(long, value_name = "PICOSECONDS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub clock_ps: u64,
+    /// Of a recording, files of the program that were below FROM are below TO; may be repeated
+    #[arg(long, value_name = "FROM=TO")]
+    pub moved: Vec<Move>,
+    /// Don't write OUTPUT.names.parquet, which says of a recording's references what operator, object and phase they are of
+    #[arg(long)]
+    pub no_names: bool,
 }
 
 /// What is found out about lines.

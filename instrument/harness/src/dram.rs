@@ -4,7 +4,7 @@ mod summary;
 mod trace;
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufWriter, Write};
 use std::num::NonZero;
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use memloupe_hierarchy::dram::{
 };
 
 pub use self::summary::Summary;
-pub use self::trace::{Format, TraceError, read};
+pub use self::trace::{Format, read};
 use crate::args::{Dram, DramFormat};
 use crate::failure::{Failure, Kind};
 
@@ -44,13 +44,10 @@ pub fn dram(arguments: &Dram) -> Result<String, Failure> {
 
     let corrupt =
         |error: &dyn std::fmt::Display| Failure::new(Kind::Stream, format!("{}: {error}", path.display()));
-    let input = File::open(path).map_err(|error| corrupt(&error))?;
-    let (format, workload) = read(
-        BufReader::with_capacity(1 << 16, input),
-        &system,
-        arguments.request_bytes,
-    )
-    .map_err(|error| corrupt(&error))?;
+    let input = memloupe_trace::open(path).map_err(|error| corrupt(&error))?;
+    let read = read(input, &system, arguments.request_bytes);
+    let read = read.map_err(|error| corrupt(&error))?;
+    let (format, workload) = read.ok_or_else(|| corrupt(&"it has no request"))?;
     let pace = match (arguments.every, arguments.outstanding) {
         (Some(clocks), _) => Pace::Every(clocks),
         (_, Some(bound)) => Pace::Outstanding(bound),

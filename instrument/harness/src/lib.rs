@@ -28,5 +28,6 @@ pub mod run;
 pub mod simulation;
 pub mod target;
 pub mod timeline;
+pub mod trace;
 pub mod window;
 pub mod workers;

@@ -9,7 +9,7 @@ use memloupe::args::{Arguments, Command, Format, MachineAction, Report};
 use memloupe::failure::{Failure, Kind};
 use memloupe::profile::{Profile, Summary};
 use memloupe::report::{Query, terminal_columns};
-use memloupe::{doctor, dram, machine, page, replay, run};
+use memloupe::{doctor, dram, machine, page, replay, run, trace};
 
 /// The value of `report --machine` that stands for every machine of the run.
 const ALL_MACHINES: &str = "all";
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
             } => machine::curve(machine, *pattern, *format).and_then(|text| print(&text)),
             MachineAction::Check { machine } => machine::check(machine).and_then(|text| print(&text)),
         },
+        Command::Trace(arguments) => trace::trace(arguments).and_then(|text| print(&text)),
         Command::Dram(arguments) => dram::dram(arguments).and_then(|text| print(&text)),
         Command::Doctor => {
             let (text, able) = doctor::examine();

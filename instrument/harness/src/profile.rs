@@ -14,7 +14,7 @@ mod estimate;
 mod layout;
 mod locality;
 mod measures;
-mod parquet;
+pub(crate) mod parquet;
 mod sum;
 mod summary;
 

@@ -11,7 +11,7 @@ use crate::shared::Counters;
 use crate::{Captured, StreamError, layout};
 
 /// The first bytes of a recording.
-pub(crate) const MAGIC: [u8; 8] = *b"MLSTREAM";
+pub const MAGIC: [u8; 8] = *b"MLSTREAM";
 /// Version of the layout of recordings.
 pub(crate) const RECORDING_VERSION: u32 = 1;
 /// Bytes of an item's head: kind, thread, length, checksum.

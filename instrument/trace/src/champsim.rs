@@ -10,7 +10,7 @@ use std::io::{self, BufRead, Write};
 use crate::error::TraceError;
 use crate::format::{Source, Writer};
 use crate::prospero::{read_record, word};
-use crate::reference::{DEFAULT_BYTES, Kind, Reference};
+use crate::reference::{Kind, Reference, WORD_BYTES};
 
 const RECORD_BYTES: usize = 64;
 /// Where the addresses that it writes and reads begin, and how many there are.
@@ -41,7 +41,7 @@ impl ChampSimReader {
         Reference {
             time: self.instructions - 1,
             address,
-            bytes: DEFAULT_BYTES,
+            bytes: WORD_BYTES,
             kind,
             pc: word(&self.record, 0),
             thread: 0,

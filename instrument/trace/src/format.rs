@@ -6,7 +6,7 @@ use crate::champsim::{ChampSimReader, ChampSimWriter};
 use crate::error::TraceError;
 use crate::gem5::{Gem5Reader, Gem5Writer};
 use crate::prospero::{BinaryReader, BinaryWriter};
-use crate::reference::{Kind, Reference};
+use crate::reference::{Kind, LINE_BYTES, Reference, WORD_BYTES};
 use crate::text::{self, Lines, LinesWriter};
 
 /// What of a reference a format keeps.
@@ -129,6 +129,8 @@ pub struct Format {
     pub summary: &'static str,
     /// What it keeps of a reference.
     pub keeps: Keeps,
+    /// The length of a reference that does not say: a word, or a line if it is a request to memory.
+    pub default_bytes: u32,
     read: Read,
     write: Make,
 }
@@ -145,6 +147,7 @@ impl Format {
                 instructions: true,
                 ..NOTHING
             },
+            default_bytes: WORD_BYTES,
             read: |input, clock_ps| Ok(Batched::boxed(Gem5Reader::new(input, clock_ps)?)),
             write: |output, clock_ps| Ok(Box::new(Gem5Writer::new(output, clock_ps)?)),
         },
@@ -152,7 +155,8 @@ impl Format {
             name: "ramulator",
             summary: "Ramulator 2 load/store traces: LD or ST, address",
             keeps: NOTHING,
-            read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::RAMULATOR))),
+            default_bytes: LINE_BYTES,
+            read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::RAMULATOR, LINE_BYTES))),
             write: |output, _| Ok(Box::new(LinesWriter::new(output, &text::RAMULATOR))),
         },
         Self {
@@ -162,7 +166,8 @@ impl Format {
                 times: true,
                 ..NOTHING
             },
-            read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::DRAMSIM3))),
+            default_bytes: LINE_BYTES,
+            read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::DRAMSIM3, LINE_BYTES))),
             write: |output, _| Ok(Box::new(LinesWriter::new(output, &text::DRAMSIM3))),
         },
         Self {
@@ -173,7 +178,8 @@ impl Format {
                 sizes: true,
                 ..NOTHING
             },
-            read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::DRAMSYS))),
+            default_bytes: LINE_BYTES,
+            read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::DRAMSYS, LINE_BYTES))),
             write: |output, _| Ok(Box::new(LinesWriter::new(output, &text::DRAMSYS))),
         },
         Self {
@@ -184,7 +190,8 @@ impl Format {
                 sizes: true,
                 ..NOTHING
             },
-            read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::PROSPERO))),
+            default_bytes: WORD_BYTES,
+            read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::PROSPERO, WORD_BYTES))),
             write: |output, _| Ok(Box::new(LinesWriter::new(output, &text::PROSPERO))),
         },
         Self {
@@ -195,6 +202,7 @@ impl Format {
                 sizes: true,
                 ..NOTHING
             },
+            default_bytes: WORD_BYTES,
             read: |input, _| Ok(Batched::boxed(BinaryReader::new(input))),
             write: |output, _| Ok(Box::new(BinaryWriter::new(output))),
         },
@@ -205,6 +213,7 @@ impl Format {
                 instructions: true,
                 ..NOTHING
             },
+            default_bytes: WORD_BYTES,
             read: |input, _| Ok(Batched::boxed(ChampSimReader::new(input))),
             write: |output, _| Ok(Box::new(ChampSimWriter::new(output))),
         },
@@ -218,7 +227,8 @@ impl Format {
                 crossings: true,
                 ..NOTHING
             },
-            read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::LACKEY))),
+            default_bytes: WORD_BYTES,
+            read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::LACKEY, WORD_BYTES))),
             write: |output, _| Ok(Box::new(LinesWriter::new(output, &text::LACKEY))),
         },
         Self {
@@ -233,7 +243,8 @@ impl Format {
                 crossings: true,
                 ..NOTHING
             },
-            read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::DRMEMTRACE))),
+            default_bytes: WORD_BYTES,
+            read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::DRMEMTRACE, WORD_BYTES))),
             write: |output, _| Ok(Box::new(LinesWriter::new(output, &text::DRMEMTRACE))),
         },
     ];

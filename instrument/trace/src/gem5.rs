@@ -7,7 +7,7 @@ use prost::Message;
 
 use crate::error::TraceError;
 use crate::format::{Source, Writer};
-use crate::reference::{DEFAULT_BYTES, Kind, Reference};
+use crate::reference::{Kind, Reference, WORD_BYTES};
 
 const MAGIC: [u8; 4] = *b"gem5";
 /// gem5's clock: a tick is a picosecond.
@@ -125,7 +125,7 @@ impl Source for Gem5Reader {
         Ok(Some(Reference {
             time: packet.tick / self.ticks_per_clock,
             address: packet.addr.unwrap_or(0),
-            bytes: packet.size.unwrap_or(DEFAULT_BYTES),
+            bytes: packet.size.unwrap_or(WORD_BYTES),
             kind,
             pc: packet.pc.unwrap_or(0),
             thread: 0,

@@ -1,7 +1,7 @@
 //! Memory traces of other tools, read and written as streams of [`Reference`]s.
 //!
 //! A format keeps a part of what a reference is; [`Format::keeps`] says which, so that whoever converts a trace can say what
-//! is lost. What a format does not keep has a default when it is read: no instruction, thread 0, 8 bytes, and the reference's
+//! is lost. What a format does not keep has a default when it is read: no instruction, thread 0, [`Format::default_bytes`], and the reference's
 //! place in the trace as its time.
 //!
 //! Not kept by any: the contents of memory, dependences between instructions, and registers.
@@ -19,4 +19,4 @@ pub mod text;
 pub use compression::{create, open};
 pub use error::TraceError;
 pub use format::{Format, Keeps, Reader, Writer};
-pub use reference::{DEFAULT_BYTES, Kind, Reference, SPLIT_BYTES};
+pub use reference::{Kind, LINE_BYTES, Reference};

@@ -1,11 +1,11 @@
 //! A memory reference as traces have it.
 
-/// The length of a reference whose trace does not say: that of a word.
-pub const DEFAULT_BYTES: u32 = 8;
+/// Bytes of a word.
+pub(crate) const WORD_BYTES: u32 = 8;
 
 /// Formats whose references must not cross a line get them split at multiples of this: the line of the simulators that
 /// they are for.
-pub const SPLIT_BYTES: u64 = 64;
+pub const LINE_BYTES: u32 = 64;
 
 /// What a reference does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Reference {
         let mut next = Some(self.address);
         std::iter::from_fn(move || {
             let address = next?;
-            let line_last = address | (SPLIT_BYTES - 1);
+            let line_last = address | u64::from(LINE_BYTES - 1);
             next = (line_last < last).then(|| line_last + 1);
             Some(Self {
                 address,

@@ -3,14 +3,15 @@
 //! Empty lines and those that start with `#` say nothing, nor do those that a format passes over.
 
 use std::io::{self, BufRead, Write};
+use std::ops::Deref;
 
 use crate::error::TraceError;
 use crate::format::{Source, Writer};
-use crate::reference::{DEFAULT_BYTES, Kind, Reference};
+use crate::reference::{Kind, Reference};
 
 /// A line's meaning.
 pub enum Meaning {
-    /// A reference. Its time is its place in the trace if the line gives none.
+    /// A reference. Where the line gives none, its time is its place in the trace, and its length is 0 for the reader to fill in.
     Reference(Reference),
     /// Nothing that a reference is.
     Nothing,
@@ -37,8 +38,31 @@ impl Form {
 const MOST_WORDS: usize = 12;
 
 /// The words of a line, so many as a form looks at.
-pub fn words(line: &str) -> impl Iterator<Item = &str> {
-    line.split_ascii_whitespace().take(MOST_WORDS)
+pub struct Words<'a> {
+    words: [&'a str; MOST_WORDS],
+    count: usize,
+}
+
+impl<'a> Words<'a> {
+    /// Those of `line`.
+    #[must_use]
+    pub fn of(line: &'a str) -> Self {
+        let mut words = [""; MOST_WORDS];
+        let mut count = 0;
+        for (place, word) in words.iter_mut().zip(line.split_ascii_whitespace()) {
+            *place = word;
+            count += 1;
+        }
+        Self { words, count }
+    }
+}
+
+impl<'a> Deref for Words<'a> {
+    type Target = [&'a str];
+
+    fn deref(&self) -> &Self::Target {
+        &self.words[..self.count]
+    }
 }
 
 /// A decimal number, or a hexadecimal one behind `0x`.
@@ -54,7 +78,7 @@ fn reference(kind: Kind, address: u64) -> Reference {
     Reference {
         time: 0,
         address,
-        bytes: DEFAULT_BYTES,
+        bytes: 0,
         kind,
         pc: 0,
         thread: 0,
@@ -333,15 +357,17 @@ impl LineCounter {
 pub(crate) struct Lines {
     input: Box<dyn BufRead>,
     form: &'static Form,
+    default_bytes: u32,
     counter: LineCounter,
     references: u64,
 }
 
 impl Lines {
-    pub(crate) fn new(input: Box<dyn BufRead>, form: &'static Form) -> Self {
+    pub(crate) fn new(input: Box<dyn BufRead>, form: &'static Form, default_bytes: u32) -> Self {
         Self {
             input,
             form,
+            default_bytes,
             counter: LineCounter::default(),
             references: 0,
         }
@@ -354,18 +380,12 @@ impl Source for Lines {
             let Some(line) = self.counter.next(&mut *self.input)? else {
                 return Ok(None);
             };
-            let mut found = [""; MOST_WORDS];
-            let mut count = 0;
-            for word in words(line) {
-                found[count] = word;
-                count += 1;
-            }
-            match self.form.parse(&found[..count]) {
+            match self.form.parse(&Words::of(line)) {
                 None => return Err(self.counter.refuse(self.form.expected)),
                 Some(Meaning::Nothing) => {}
                 Some(Meaning::Reference(mut reference)) => {
                     if reference.bytes == 0 {
-                        reference.bytes = DEFAULT_BYTES;
+                        reference.bytes = self.default_bytes;
                     }
                     if !self.form.is_timed {
                         reference.time = self.references;

@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Cursor, Write};
 
-use memloupe_trace::{DEFAULT_BYTES, Format, Kind, Reference, TraceError, create, open};
+use memloupe_trace::{Format, Kind, Reference, TraceError, create, open};
 use proptest::prelude::*;
 
 const CLOCK_PS: u64 = 500;
@@ -75,7 +75,7 @@ fn kept(format: &Format, reference: &Reference, place: usize) -> Reference {
         bytes: if keeps.sizes {
             reference.bytes
         } else {
-            DEFAULT_BYTES
+            format.default_bytes
         },
         pc: if keeps.instructions { reference.pc } else { 0 },
         thread: if keeps.threads { reference.thread } else { 0 },
@@ -164,7 +164,7 @@ fn lines_of_others_are_understood() {
     let fetch = one("drmemtrace", fetch);
     assert_eq!((fetch.pc, fetch.thread, fetch.bytes), (0x7f43_b3f6_a2b0, 99, 3));
     let old = one("dramsys", "31:\tread\t0x400140\n");
-    assert_eq!((old.time, old.bytes), (31, DEFAULT_BYTES));
+    assert_eq!((old.time, old.bytes), (31, 64));
     let spaced = one("dramsim3", "# a comment\n0x2000D5C0 read  30\n");
     assert_eq!((spaced.address, spaced.time), (0x2000_d5c0, 30));
 }

@@ -28,13 +28,13 @@ type Get<R, T> = dyn Fn(&R) -> T;
 type Set<R, T> = dyn Fn(&mut R, T);
 
 /// How one value of a row is read and set.
-pub(super) struct Cell<R, T> {
+pub(crate) struct Cell<R, T> {
     get: Box<Get<R, T>>,
     set: Box<Set<R, T>>,
 }
 
 impl<R, T> Cell<R, T> {
-    pub(super) fn new(get: impl Fn(&R) -> T + 'static, set: impl Fn(&mut R, T) + 'static) -> Self {
+    pub(crate) fn new(get: impl Fn(&R) -> T + 'static, set: impl Fn(&mut R, T) + 'static) -> Self {
         Self {
             get: Box::new(get),
             set: Box::new(set),
@@ -43,7 +43,7 @@ impl<R, T> Cell<R, T> {
 }
 
 /// A cell by the type of its column.
-pub(super) enum Kind<R> {
+pub(crate) enum Kind<R> {
     U32(Cell<R, u32>),
     OptionalU32(Cell<R, Option<u32>>),
     U64(Cell<R, u64>),
@@ -55,9 +55,9 @@ pub(super) enum Kind<R> {
 }
 
 /// A column of a table.
-pub(super) struct Field<R> {
-    pub(super) name: String,
-    pub(super) kind: Kind<R>,
+pub(crate) struct Field<R> {
+    pub(crate) name: String,
+    pub(crate) kind: Kind<R>,
 }
 
 impl<R> Field<R> {
@@ -82,7 +82,7 @@ impl<R> Field<R> {
 }
 
 /// Writes a table.
-pub(super) fn write<R>(path: &Path, fields: &[Field<R>], rows: &[R]) -> Result<(), ProfileError> {
+pub(crate) fn write<R>(path: &Path, fields: &[Field<R>], rows: &[R]) -> Result<(), ProfileError> {
     let failed = |source| ProfileError::Write {
         path: path.to_owned(),
         source,
@@ -178,7 +178,7 @@ fn put<T: DataType>(
 }
 
 /// Reads a table into rows that begin as `empty`. Columns that are not among the fields are skipped.
-pub(super) fn read<R>(
+pub(crate) fn read<R>(
     path: &Path,
     fields: &[Field<R>],
     empty: impl Fn() -> R,
