@@ -106,6 +106,11 @@ impl Model {
             ("attention.head_count_kv", count(shape.n_kv_heads)),
             ("attention.layer_norm_rms_epsilon", Value::F32(shape.rms_norm_eps)),
         ];
+        let experts = [
+            ("expert_count", shape.n_experts),
+            ("expert_used_count", shape.n_experts_used),
+        ];
+        let experts = experts.into_iter().filter(|(_, n)| *n > 0);
         let tokenizer = [
             ("tokenizer.ggml.model", Value::String("llama".into())),
             (
@@ -130,6 +135,7 @@ impl Model {
         let prefix = shape.architecture.name();
         let family = family
             .into_iter()
+            .chain(experts.map(|(key, n)| (key, count(n))))
             .map(|(key, value)| (format!("{prefix}.{key}"), value));
         let plain = |(key, value): (&str, Value)| (key.to_owned(), value);
         general
@@ -155,7 +161,7 @@ fn tensors_of(shape: &Shape, matrix_type: DataType) -> Vec<Tensor> {
         tensor(
             name,
             vec![n_in, n_out],
-            matrix_type,
+            matrix_type.of_rows(n_in),
             Values::Centred(1.0 / (n_in as f32).sqrt()),
         )
     };
@@ -175,9 +181,25 @@ fn tensors_of(shape: &Shape, matrix_type: DataType) -> Vec<Tensor> {
         }
         tensors.push(matrix(named("attn_output.weight"), n_embd, n_embd));
         tensors.push(norm(named("ffn_norm.weight")));
-        tensors.push(matrix(named("ffn_gate.weight"), n_embd, n_ff));
-        tensors.push(matrix(named("ffn_up.weight"), n_embd, n_ff));
-        tensors.push(matrix(named("ffn_down.weight"), n_ff, n_embd));
+        for (part, n_in, n_out) in [
+            ("ffn_gate", n_embd, n_ff),
+            ("ffn_up", n_embd, n_ff),
+            ("ffn_down", n_ff, n_embd),
+        ] {
+            if shape.n_experts == 0 {
+                tensors.push(matrix(named(&format!("{part}.weight")), n_in, n_out));
+            } else {
+                let mut experts = matrix(named(&format!("{part}_exps.weight")), n_in, n_out);
+                experts.dims.push(shape.n_experts);
+                tensors.push(experts);
+            }
+        }
+        if shape.n_experts > 0 {
+            // What chooses the experts stays F32 in published files.
+            let mut router = matrix(named("ffn_gate_inp.weight"), n_embd, shape.n_experts);
+            router.data_type = DataType::F32;
+            tensors.push(router);
+        }
     }
     tensors.push(norm("output_norm.weight".into()));
     if !shape.tied_embeddings {

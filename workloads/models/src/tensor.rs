@@ -11,11 +11,13 @@ pub enum DataType {
     Q8_0,
     /// 32 nibbles, offset by 8, after one f16 scale.
     Q4_0,
+    /// 8 times 32 nibbles, each with a scale and an offset of six bits, after an f16 scale of either.
+    Q4K,
 }
 
 impl DataType {
     /// The types that matrices can be written in.
-    pub const OF_MATRICES: &[Self] = &[Self::F16, Self::Q8_0, Self::Q4_0];
+    pub const OF_MATRICES: &[Self] = &[Self::F16, Self::Q8_0, Self::Q4_0, Self::Q4K];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -24,6 +26,7 @@ impl DataType {
             Self::F16 => "f16",
             Self::Q8_0 => "q8_0",
             Self::Q4_0 => "q4_0",
+            Self::Q4K => "q4_k",
         }
     }
 
@@ -35,11 +38,22 @@ impl DataType {
             .find(|data_type| data_type.name() == name)
     }
 
+    /// The type of a matrix with rows of so many elements that is to have this one: rows end in a block. (llama.cpp's own
+    /// quantiser falls back to Q5_0 where this does to Q4_0.)
+    pub(crate) fn of_rows(self, elements: u64) -> Self {
+        if elements.is_multiple_of(self.block_len()) {
+            self
+        } else {
+            Self::Q4_0
+        }
+    }
+
     /// Elements that share one scale.
     pub fn block_len(self) -> u64 {
         match self {
             Self::F32 | Self::F16 => 1,
             Self::Q8_0 | Self::Q4_0 => 32,
+            Self::Q4K => 256,
         }
     }
 
@@ -50,6 +64,7 @@ impl DataType {
             Self::F16 => 2,
             Self::Q8_0 => 2 + 32,
             Self::Q4_0 => 2 + 16,
+            Self::Q4K => 2 * 2 + 12 + 128,
         }
     }
 
@@ -60,6 +75,7 @@ impl DataType {
             Self::F16 => 1,
             Self::Q4_0 => 2,
             Self::Q8_0 => 8,
+            Self::Q4K => 12,
         }
     }
 
@@ -70,6 +86,7 @@ impl DataType {
             Self::F16 => 1,
             Self::Q4_0 => 2,
             Self::Q8_0 => 7,
+            Self::Q4K => 14, // LLAMA_FTYPE_MOSTLY_Q4_K_S
         }
     }
 }

@@ -68,6 +68,7 @@ enum Encoder {
     F16 { halves: Box<[[u8; 2]; N_HALVES]> },
     Q8_0 { scales: [[u8; 2]; N_SCALES] },
     Q4_0 { scales: [[u8; 2]; N_SCALES] },
+    Q4K { scales: Box<[[[u8; 2]; 2]; N_SCALES]> },
 }
 
 impl Encoder {
@@ -90,6 +91,14 @@ impl Encoder {
             },
             DataType::Q4_0 => Self::Q4_0 {
                 scales: scales(deviation / 4.637),
+            },
+            // A value is scale × s × q - offset × m with s, m and q in 0..=15 (of six bits, the lower four are drawn), and
+            // an offset of 7.5 scales makes the mean zero.
+            DataType::Q4K => Self::Q4K {
+                scales: Box::new(scales(deviation / 63.53).map(|scale| {
+                    let size = f16_value(scale);
+                    [scale, f16_bits(7.5 * size).to_le_bytes()]
+                })),
             },
         }
     }
@@ -133,8 +142,27 @@ impl Encoder {
                     }
                 }
             }
+            Self::Q4K { scales } => {
+                for block in out.chunks_exact_mut(2 * 2 + 12 + 128) {
+                    let (head, quants) = block.split_at_mut(2 * 2 + 12);
+                    head[..4].copy_from_slice(scales[random.next() as usize % N_SCALES].as_flattened());
+                    // Four scales, four offsets, both with no upper bits; then the lower four bits of the others.
+                    head[4..12].copy_from_slice(&(random.next() & 0x0f0f_0f0f_0f0f_0f0f).to_le_bytes());
+                    head[12..].copy_from_slice(&(random.next() as u32).to_le_bytes());
+                    for eight in quants.chunks_exact_mut(8) {
+                        eight.copy_from_slice(&random.next().to_le_bytes());
+                    }
+                }
+            }
         }
     }
+}
+
+/// The value of an IEEE 754 binary16 within its normal range.
+fn f16_value(bytes: [u8; 2]) -> f32 {
+    let bits = u16::from_le_bytes(bytes);
+    let magnitude = f32::from_bits((u32::from(bits & 0x7fff) << 13) + ((127 - 15) << 23));
+    if bits & 0x8000 == 0 { magnitude } else { -magnitude }
 }
 
 /// Scales of either sign within a quarter of `typical`. The signs cancel the mean of -8..=7, which is not
@@ -162,12 +190,6 @@ fn f16_bits(value: f32) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn f16_value(bytes: [u8; 2]) -> f32 {
-        let bits = u16::from_le_bytes(bytes);
-        let magnitude = f32::from_bits((u32::from(bits & 0x7fff) << 13) + ((127 - 15) << 23));
-        if bits & 0x8000 == 0 { magnitude } else { -magnitude }
-    }
 
     fn data(data_type: DataType, values: Values, dims: &[u64], seed: u64, name: &str) -> Vec<u8> {
         let tensor = Tensor {
@@ -205,6 +227,27 @@ mod tests {
                         .chain(block[2..].iter().map(|q| q >> 4));
                     values.extend(nibbles.map(|q| f16_value(head) * (f32::from(q) - 8.0)));
                 }
+                DataType::Q4K => {
+                    // ggml's get_scale_min_k4 and dequantize_row_q4_K, in other words.
+                    let offset = f16_value([block[2], block[3]]);
+                    let (packed, quants) = (&block[4..16], &block[16..]);
+                    for part in 0..8 {
+                        let (scale, least) = if part < 4 {
+                            (packed[part] & 63, packed[part + 4] & 63)
+                        } else {
+                            let low = packed[part + 4];
+                            (
+                                low & 15 | packed[part - 4] >> 6 << 4,
+                                low >> 4 | packed[part] >> 6 << 4,
+                            )
+                        };
+                        let shift = part % 2 * 4;
+                        values.extend(quants[part / 2 * 32..][..32].iter().map(|q| {
+                            f16_value(head) * f32::from(scale) * f32::from(q >> shift & 15)
+                                - offset * f32::from(least)
+                        }));
+                    }
+                }
             }
         }
         values
@@ -220,7 +263,13 @@ mod tests {
     #[test]
     fn decoded_values_have_the_deviation_asked_for() {
         let deviation = 1.0 / 512_f32.sqrt();
-        for data_type in [DataType::F32, DataType::F16, DataType::Q8_0, DataType::Q4_0] {
+        for data_type in [
+            DataType::F32,
+            DataType::F16,
+            DataType::Q8_0,
+            DataType::Q4_0,
+            DataType::Q4K,
+        ] {
             let data = data(data_type, Values::Centred(deviation), &[512, 512], 1, "w");
             let values = decode(data_type, &data);
             assert_eq!(values.len(), 512 * 512);
@@ -234,7 +283,8 @@ mod tests {
                 "{data_type:?}: deviation {seen}"
             );
             assert!(
-                values.iter().all(|v| v.abs() < 3.0 * deviation),
+                // A product of two uniform numbers has longer tails.
+                values.iter().all(|v| v.abs() < 5.0 * deviation),
                 "{data_type:?}: an outlier"
             );
         }

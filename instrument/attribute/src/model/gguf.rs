@@ -22,6 +22,9 @@ const MAX_DIMENSIONS: u32 = 16;
 /// Arrays of arrays are allowed; a damaged file must not exhaust the stack.
 const MAX_NESTING: u32 = 8;
 
+/// More experts than any model has; a damaged file has billions.
+const EXPERTS_MAX: u64 = 4096;
+
 /// A tensor's element type: its number in the file, name, elements of a block, bytes of a block. From `ggml.h` and the
 /// size assertions in `ggml-common.h`.
 const ELEMENT_TYPES: [(u32, &str, u64, u64); 38] = [
@@ -205,7 +208,7 @@ impl Header {
             end = tensor.file_offset;
         }
         tensors.retain(|tensor| tensor.bytes > 0);
-        Ok(tensors)
+        Ok(tensors.into_iter().flat_map(experts).collect())
     }
 
     fn skip_value(&mut self, value_type: u32, nesting: u32) -> Result<(), String> {
@@ -237,6 +240,27 @@ impl Header {
         let bytes = self.reader.u64()?;
         self.reader.name(bytes)
     }
+}
+
+/// The matrices of a layer's experts lie one behind the other in a tensor: each is an object, `blk.0.ffn_up_exps.weight[3]`.
+fn experts(tensor: Tensor) -> Vec<Tensor> {
+    let count = match tensor.dimensions[..] {
+        [_, _, count @ 1..=EXPERTS_MAX]
+            if tensor.name.ends_with("_exps.weight") && tensor.bytes.is_multiple_of(count) =>
+        {
+            count
+        }
+        _ => return vec![tensor],
+    };
+    let bytes = tensor.bytes / count;
+    let expert = |index| Tensor {
+        name: format!("{}[{index}]", tensor.name),
+        element_type: tensor.element_type.clone(),
+        dimensions: tensor.dimensions[..2].to_vec(),
+        file_offset: tensor.file_offset + index * bytes,
+        bytes,
+    };
+    (0..count).map(expert).collect()
 }
 
 /// Bytes of a metadata value whose type has a fixed size.
