@@ -1,6 +1,7 @@
 //! The attribution stage: a stream's runs and events in, runs with ledger rows out.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use memloupe_cachesim as cachesim;
 use memloupe_stream::{
@@ -13,16 +14,19 @@ use crate::burst::Bursts;
 use crate::calls::{CallPaths, PathId, ROOT};
 use crate::class::Class;
 use crate::context::{Context, ContextId, Contexts, LOAD_PHASE, OTHER_PHASE, PhaseId};
-use crate::ledger::{Ledger, RowId, RowKey};
+use crate::ledger::{FOOTPRINT_LINE_BYTES, Ledger, RowId, RowKey};
 use crate::module::{CodeAddress, Modules};
 use crate::object::{ObjectId, Objects};
-use crate::probe::{Ends, Lasts, Mark, Operator, OperatorId, Phase, Preset, Probes, SeenObject};
+use crate::probe::{Ends, Entered, Lasts, Mark, Operator, OperatorId, Phase, Preset, Probes, SeenObject};
 use crate::region::RegionName;
-use crate::sample::{Fate, Sample, SampleRule, Sampler, Series};
+use crate::sample::{Fate, Sample, SampleRule, Sampler, Series, WARM_UP};
 use crate::thread::{Frame, Instance, Thread, thread_of};
+use crate::warming::Stretch;
 
 /// Threads that start threads that start threads: no deeper.
 const ANCESTORS_MAX: usize = 8;
+/// Runs of a batch that warms the caches.
+const WARM_UP_RUNS: usize = 1024;
 
 /// What a site's last access was attributed to, and how far that answer holds.
 #[derive(Clone, Copy, Debug)]
@@ -182,7 +186,7 @@ impl Attribution {
 
     /// What the call that `thread` has entered last means to the engine's gate.
     pub fn meaning(&mut self, thread: u32) -> stream::Answer {
-        let Some(entered) = self.thread(thread).entered.take() else {
+        let Some(entered) = self.thread(thread).entered.clone() else {
             return stream::Answer::default();
         };
         let series = entered
@@ -227,8 +231,76 @@ impl Attribution {
         if let Some(bursts) = &self.bursts {
             return bursts.fate();
         }
-        self.instance(thread)
-            .map_or(Fate::Whole, |instance| instance.fate)
+        let outside = match self.sampler {
+            Some(_) => Fate::Skipped,
+            None => Fate::Whole,
+        };
+        self.instance(thread).map_or(outside, |instance| instance.fate)
+    }
+
+    /// The machines' largest cache has so many bytes, and their second largest.
+    pub fn warm_for(&mut self, caches: [u64; 2]) {
+        if let Some(sampler) = &mut self.sampler {
+            sampler.warming.fit_to(caches);
+        }
+    }
+
+    /// What went by since the last call, as far as it warms the caches: a batch for each of the threads that it went by on.
+    pub fn warm(&mut self, sites: &SiteTable, mut submit: impl FnMut(u32, &mut Self, &[Stretch])) {
+        let Some(mut sampler) = self.sampler.take_if(|sampler| !sampler.warming.is_idle()) else {
+            return;
+        };
+        let (ledger, contexts) = (&self.ledger, &self.contexts);
+        sampler.learn(
+            ledger,
+            |row| contexts.get(ledger.key(row).context).sample,
+            |row| model_kind(sites.site(ledger.key(row).site).kind),
+        );
+        let mut stretches: Vec<Stretch> = Vec::new();
+        let mut of = 0;
+        sampler.warming.replay(|thread, stretch| {
+            if thread != of || stretches.len() == WARM_UP_RUNS {
+                if !stretches.is_empty() {
+                    submit(of, self, &stretches);
+                }
+                stretches.clear();
+                of = thread;
+            }
+            stretches.push(stretch);
+        });
+        if !stretches.is_empty() {
+            submit(of, self, &stretches);
+        }
+        self.sampler = Some(sampler);
+    }
+
+    /// Runs that touch lines once, to warm the caches.
+    pub fn warm_up_runs(&mut self, thread: u32, stretches: &[Stretch], out: &mut AttributedBatch) {
+        out.clear();
+        let context = self.contexts.intern(Context {
+            thread,
+            phase: self.phase.id,
+            operator: None,
+            sample: Some(WARM_UP),
+            path: None,
+        });
+        for stretch in stretches {
+            let address = stretch.first_line * FOOTPRINT_LINE_BYTES;
+            let object = self.objects.lookup(address, &self.modules).object;
+            let owner = self.ledger.row(RowKey {
+                context,
+                site: 0,
+                object,
+            });
+            out.push_operand(cachesim::Operand {
+                address,
+                stride: FOOTPRINT_LINE_BYTES.cast_signed(),
+                bytes: FOOTPRINT_LINE_BYTES as u32,
+                kind: stretch.kind,
+                owner,
+            });
+            out.end_run(stretch.lines);
+        }
     }
 
     /// So many instructions have been executed: the clock that bursts go by.
@@ -576,7 +648,7 @@ impl Attribution {
             enclosing.unwrap_or_else(|| Instance {
                 operator,
                 number: self.thread(thread).next_number(),
-                fate: self.draw(thread, operator, &entered.objects),
+                fate: self.draw(thread, operator, &entered),
             })
         });
         let is_instance = if self.has_region {
@@ -619,14 +691,19 @@ impl Attribution {
     /// The engine has drawn for the instance that begins.
     fn drawn(&mut self, thread: u32, series: u32, ordinal: u64) {
         let Some(sampler) = &mut self.sampler else { return };
-        let fate = sampler.draw(series as usize, ordinal);
-        self.thread(thread).decide(fate);
+        let state = thread_of(&mut self.threads, thread);
+        let arguments = state
+            .entered
+            .take()
+            .map_or_else(Arc::default, |entered| entered.arguments);
+        let fate = sampler.draw(thread, series as usize, ordinal, &arguments);
+        state.decide(fate);
         let context = self.context(thread);
         self.contexts.count_call(context);
     }
 
     /// Whether another instance of an operator is simulated.
-    fn draw(&mut self, thread: u32, operator: OperatorId, objects: &[SeenObject]) -> Fate {
+    fn draw(&mut self, thread: u32, operator: OperatorId, entered: &Entered) -> Fate {
         let Some(sampler) = &mut self.sampler else {
             return Fate::Whole;
         };
@@ -635,7 +712,8 @@ impl Attribution {
         }
         let phase = &self.contexts.phase(self.phase.id).name;
         let operator = &self.probes.operators()[operator as usize];
-        sampler.enter(series(thread, phase, operator, objects))
+        let series = series(thread, phase, operator, &entered.objects);
+        sampler.enter(thread, series, &entered.arguments)
     }
 
     fn leave(&mut self, thread: u32, stack_pointer: u64) {

@@ -141,6 +141,11 @@ impl Bursts {
         }
         Sample {
             rule: SampleRule::Bursts(self.rule),
+            warm_ups: self
+                .stretches
+                .iter()
+                .filter(|stretch| !stretch.is_observed)
+                .count() as u64,
             of_instance,
             strata: strata.into_iter().map(|(stratum, _)| stratum).collect(),
         }

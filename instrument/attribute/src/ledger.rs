@@ -5,6 +5,7 @@
 //! (loads, stores, bytes, instructions, FLOPs) follows from the site.
 
 use memloupe_stream::SiteId;
+use roaring::RoaringTreemap;
 use rustc_hash::FxHashMap;
 
 use crate::context::ContextId;
@@ -157,6 +158,15 @@ impl Ledger {
     #[must_use]
     pub fn accesses(&self, row: RowId) -> u64 {
         self.hot[row as usize].accesses
+    }
+
+    /// Adds the lines that a row has touched so far to a set.
+    pub fn add_lines_to(&self, row: RowId, set: &mut RoaringTreemap) {
+        let Hot { low, high, .. } = self.hot[row as usize];
+        if low <= high {
+            set.insert_range(low..=high);
+        }
+        self.lines[row as usize].add_to(set);
     }
 
     /// The rows, in order of their ids.

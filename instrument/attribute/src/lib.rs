@@ -28,6 +28,7 @@ mod region;
 mod sample;
 mod symbol;
 mod thread;
+mod warming;
 
 pub use attribution::{Attribution, Parts};
 pub use batch::AttributedBatch;
@@ -41,10 +42,11 @@ pub use line_set::LineSet;
 pub use module::{CodeAddress, Module, ModuleId, Modules, Region};
 pub use object::{Extent, Object, ObjectId, Objects};
 pub use probe::{
-    Ends, Entered, Lasts, Mark, Operator, OperatorId, Pattern, Phase, Preset, PresetError, Probes,
+    Argument, Ends, Entered, Lasts, Mark, Operator, OperatorId, Pattern, Phase, Preset, PresetError, Probes,
     SeenObject, StackRule,
 };
 pub use recorded::{About, Recorded, RecordedAccess, RecordedError};
 pub use region::{Aspect, RegionName};
 pub use sample::{FEWEST_OBSERVATIONS, Fate, Observation, Sample, SampleId, SampleRule, Series, Stratum};
 pub use symbol::{Frame, Location, Symbolizer};
+pub use warming::Stretch;

@@ -2,25 +2,29 @@
 //!
 //! Instances that are alike are a series: same thread, phase name, operator kind, name without the digits that number
 //! layers, shape, element type, and bytes of weights (two matrices may give the same shape and differ in what they read).
-//! How long a series will be is not known while it runs. So of `ops:K` the first 2 K instances are all observed, and of
-//! each doubling after that (2 K to 4 K, 4 K to 8 K…) K are, one drawn at random from each Kth of it. A doubling is a
-//! stratum of its own: what changes as the run goes on, such as a growing cache of keys, does not bias the estimate.
+//! How long a series will be is not known while it runs. So of `ops:K` the first K instances are all observed, and of
+//! each stretch after that, seven times as long as all before it (K to 8 K, 8 K to 64 K…), K are, one drawn at random from each
+//! Kth of it. A stretch is a stratum of its own: what changes as the run goes on, such as a growing cache of keys, does not bias
+//! the estimate.
 //!
 //! The draw depends on the ordinal alone (fixed seed: every run draws the same), so series that have an instance in each layer
-//! are observed in the same layer of the same step, one after the other as they ran. The instance before an observed one
-//! is simulated too, to warm the caches, and left out of the results: with series like these, it is the layer before.
+//! are observed in the same layer of the same step, one after the other as they ran. What goes by warms the caches: `warming`.
 //!
 //! Not modelled: dependence between series that are drawn together (margins of their sums take them as independent).
 
 use std::fmt;
 use std::num::NonZero;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use memloupe_cachesim::AccessKind;
 use memloupe_stream::draw;
 use rustc_hash::FxHashMap;
 
 use crate::burst::BurstRule;
-use crate::probe::Operator;
+use crate::ledger::{Ledger, RowId};
+use crate::probe::{Argument, Operator};
+use crate::warming::Warming;
 
 /// Index of an instance that is simulated.
 pub type SampleId = u32;
@@ -31,7 +35,7 @@ pub const FEWEST_OBSERVATIONS: u64 = 2;
 /// What is observed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SampleRule {
-    /// `ops:K`: so many instances of each stratum.
+    /// `ops:K`: so many instances of each stretch of a series.
     Operators(NonZero<u32>),
     /// `BURST/PERIOD`.
     Bursts(BurstRule),
@@ -94,7 +98,7 @@ impl fmt::Display for SampleRule {
 }
 
 impl SampleRule {
-    /// Of operators, how many of each doubling are observed.
+    /// Of operators, how many of each stretch of a series are observed.
     #[must_use]
     pub fn operators(self) -> Option<u32> {
         match self {
@@ -158,19 +162,18 @@ pub enum Fate {
     /// It is observed, and not as part of a sample.
     #[default]
     Whole,
-    /// It is simulated: for what it shows, or to warm the caches.
+    /// It is simulated: for what it shows, or, of bursts, to warm the caches.
     Sampled(SampleId),
     /// It goes by.
     Skipped,
 }
 
-/// An instance that is simulated.
-#[derive(Clone, Copy, Debug)]
+/// An instance that is observed.
+#[derive(Clone, Debug)]
 struct Instance {
     series: usize,
     ordinal: u64,
-    /// Otherwise it warms the caches.
-    observed: bool,
+    arguments: Arc<[Argument]>,
 }
 
 /// Draws the sample while the program runs.
@@ -180,8 +183,13 @@ pub(crate) struct Sampler {
     index: FxHashMap<Series, usize>,
     /// By series: instances so far.
     counts: Vec<u64>,
-    instances: Vec<Instance>,
+    /// The first stands for what warms the caches.
+    instances: Vec<Option<Instance>>,
+    pub(crate) warming: Warming,
 }
+
+/// What warms the caches, as if it were an instance.
+pub(crate) const WARM_UP: SampleId = 0;
 
 impl Sampler {
     pub(crate) fn new(count: NonZero<u32>) -> Self {
@@ -189,7 +197,8 @@ impl Sampler {
             count,
             index: FxHashMap::default(),
             counts: Vec::new(),
-            instances: Vec::new(),
+            instances: vec![None],
+            warming: Warming::default(),
         }
     }
 
@@ -202,43 +211,65 @@ impl Sampler {
     }
 
     /// Another instance of a series begins.
-    pub(crate) fn enter(&mut self, series: Series) -> Fate {
+    pub(crate) fn enter(&mut self, thread: u32, series: Series, arguments: &Arc<[Argument]>) -> Fate {
         let series = self.number(series);
-        self.draw(series, self.counts[series])
+        self.draw(thread, series, self.counts[series], arguments)
     }
 
     /// What becomes of an instance of a series by its number.
-    pub(crate) fn draw(&mut self, series: usize, ordinal: u64) -> Fate {
+    pub(crate) fn draw(
+        &mut self,
+        thread: u32,
+        series: usize,
+        ordinal: u64,
+        arguments: &Arc<[Argument]>,
+    ) -> Fate {
         let Some(count) = self.counts.get_mut(series) else {
             return Fate::Skipped;
         };
         *count = ordinal + 1;
-        let observed = draw(self.count.get(), ordinal).1;
-        if !observed && !draw(self.count.get(), ordinal + 1).1 {
+        if !draw(self.count.get(), ordinal).1 {
+            self.warming.pass(thread, series, Arc::clone(arguments));
             return Fate::Skipped;
         }
-        self.instances.push(Instance {
+        self.instances.push(Some(Instance {
             series,
             ordinal,
-            observed,
-        });
+            arguments: Arc::clone(arguments),
+        }));
         Fate::Sampled(self.instances.len() as SampleId - 1)
     }
 
-    /// The sample, once the run is over. A last doubling that has too few observations joins the one before.
+    /// What series touch is learnt from the rows that have come since the last call. `whose`: the instance that a row belongs to.
+    pub(crate) fn learn(
+        &mut self,
+        ledger: &Ledger,
+        whose: impl Fn(RowId) -> Option<SampleId>,
+        kind: impl Fn(RowId) -> AccessKind,
+    ) {
+        let instances = &self.instances;
+        let described = |row| {
+            let id = whose(row)?;
+            let instance = instances[id as usize].as_ref()?;
+            Some((id, instance.series, Arc::clone(&instance.arguments)))
+        };
+        self.warming.learn(ledger, described, kind);
+    }
+
+    /// The sample, once the run is over. A last stretch that has too few observations joins the one before.
     pub(crate) fn finish(self) -> Sample {
         let mut series: Vec<(Series, usize)> = self.index.into_iter().collect();
         series.sort_unstable_by_key(|(_, index)| *index);
         let mut strata: Vec<Stratum> = Vec::new();
-        // By series and doubling: its stratum.
+        // By series and stretch: its stratum.
         let mut numbers: Vec<Vec<u32>> = Vec::with_capacity(series.len());
         for (series, index) in series {
             let first_of_series = strata.len();
-            let mut of_octave = Vec::new();
+            let mut of_stretch = Vec::new();
             for ordinal in 0..self.counts[index] {
-                let (octave, observed) = draw(self.count.get(), ordinal);
-                if octave as usize == of_octave.len() {
-                    of_octave.push(strata.len() as u32);
+                let (stretch, observed) = draw(self.count.get(), ordinal);
+                if stretch as usize == of_stretch.len() {
+                    of_stretch.push(strata.len() as u32);
                     strata.push(Stratum {
                         series: series.clone(),
                         first: ordinal,
@@ -257,23 +288,26 @@ impl Sampler {
                     let before = strata.len() - 1;
                     strata[before].instances += last.instances;
                     strata[before].observed += last.observed;
-                    of_octave.pop();
-                    of_octave.push(before as u32);
+                    of_stretch.pop();
+                    of_stretch.push(before as u32);
                 } else {
                     strata.push(last);
                 }
             }
-            numbers.push(of_octave);
+            numbers.push(of_stretch);
         }
         let of_instance = self.instances.iter().map(|instance| {
-            let octave = draw(self.count.get(), instance.ordinal).0 as usize;
-            instance.observed.then(|| Observation {
-                stratum: numbers[instance.series][octave],
-                instance: u32::try_from(instance.ordinal).unwrap_or(u32::MAX),
+            instance.as_ref().map(|instance| {
+                let stretch = draw(self.count.get(), instance.ordinal).0 as usize;
+                Observation {
+                    stratum: numbers[instance.series][stretch],
+                    instance: u32::try_from(instance.ordinal).unwrap_or(u32::MAX),
+                }
             })
         });
         Sample {
             rule: SampleRule::Operators(self.count),
+            warm_ups: self.warming.replayed(),
             of_instance: of_instance.collect(),
             strata,
         }
@@ -307,6 +341,8 @@ pub struct Observation {
 pub struct Sample {
     /// How.
     pub rule: SampleRule,
+    /// Instances or stretches that only warmed the caches.
+    pub warm_ups: u64,
     /// What there was to draw from.
     pub strata: Vec<Stratum>,
     /// By [`SampleId`]: where the instance belongs; none if it warmed the caches.
@@ -355,14 +391,15 @@ mod tests {
     }
 
     #[test]
-    fn each_doubling_is_drawn_from_alike() {
-        let drawn: Vec<u64> = (0..3 << 10).filter(|ordinal| draw(3, *ordinal).1).collect();
-        assert_eq!(drawn[..6], [0, 1, 2, 3, 4, 5]);
-        for octave in 0..10 {
-            let doubling = 3u64 << octave..3 << (octave + 1);
+    fn each_stretch_is_drawn_from_alike() {
+        let drawn: Vec<u64> = (0..3 << 12).filter(|ordinal| draw(3, *ordinal).1).collect();
+        assert_eq!(drawn[..3], [0, 1, 2]);
+        for stretch in 0..4 {
+            let start = 3u64 << (3 * stretch);
             // One in each third.
             for cell in 0..3u64 {
-                let cell = doubling.start + cell * (1 << octave)..doubling.start + (cell + 1) * (1 << octave);
+                let bytes = 7 << (3 * stretch);
+                let cell = start + cell * bytes..start + (cell + 1) * bytes;
                 assert_eq!(
                     drawn.iter().filter(|ordinal| cell.contains(ordinal)).count(),
                     1,
@@ -376,12 +413,13 @@ mod tests {
     fn layers_share_a_series_and_every_instance_is_accounted_for() {
         let mut sampler = Sampler::new(NonZero::new(2).expect("two"));
         let mut simulated = Vec::new();
+        let none: Arc<[Argument]> = Arc::default();
         for layer in 0..1000u64 {
-            if let Fate::Sampled(id) = sampler.enter(series(&format!("ffn_up-{layer}"))) {
+            if let Fate::Sampled(id) = sampler.enter(0, series(&format!("ffn_up-{layer}")), &none) {
                 simulated.push((id as usize, layer));
             }
         }
-        sampler.enter(series("other"));
+        sampler.enter(0, series("other"), &none);
         let sample = sampler.finish();
         assert_eq!(
             sample.strata.iter().map(|stratum| stratum.instances).sum::<u64>(),
@@ -406,14 +444,10 @@ mod tests {
                 "{stratum:?}"
             );
         }
-        // An instance that warms the caches stands before one that is observed.
-        let at = |wanted: u64| simulated.iter().find(|(_, layer)| *layer == wanted);
         for (id, layer) in &simulated {
-            if sample.of_instance[*id].is_none() && *layer < 999 {
-                let (next, _) = at(layer + 1).expect("simulated");
-                assert!(sample.of_instance[*next].is_some());
-            }
+            let observation = sample.of_instance[*id].expect("an instance");
+            assert_eq!(u64::from(observation.instance), *layer);
         }
-        assert!(simulated.len() < 60, "{}", simulated.len());
+        assert!(simulated.len() < 12, "{}", simulated.len());
     }
 }

@@ -1,7 +1,7 @@
 //! The gate: which threads are recorded and which only run. If a part of the run is all that memloupe wants (a region, a
 //! window, a sample of each operator's instances), a thread outside of it goes through bare translations (`cache::Mode`); it
 //! changes over where it enters and leaves functions that are probed, and at returns and indirect branches.
-//! A thread that never enters an operator itself may work for another one: of a sample, it is recorded whole.
+//! A thread that never enters an operator itself may work for another one: of a sample, it is recorded whole, unless it is the first.
 //!
 //! What entering a function means is memloupe's knowledge (names, types, presets). The engine asks once for each distinct
 //! reading of the arguments, as far as they matter (`Probe::key`), and remembers the answer; the calls that are phases of the process it
@@ -85,6 +85,7 @@ struct Inside {
     marked: u32,
     /// Times that the region was entered; without one, operators.
     instances: u64,
+    has_operators: bool,
 }
 
 impl Inside {
@@ -204,6 +205,7 @@ impl Gate {
             inside.begun.pop();
         }
         inside.instances += u64::from(inside.is_new_instance(header.gate, answer));
+        inside.has_operators |= answer.is(ANSWER_OPERATOR);
         let mut ordinal = None;
         let operator = answer.is(ANSWER_OPERATOR).then(|| {
             inside.enclosing(answer.operator).unwrap_or_else(|| {
@@ -211,8 +213,7 @@ impl Gate {
                     let count = self.counts.entry(u64::from(answer.series)).or_default();
                     let number = *ordinal.insert(*count);
                     *count += 1;
-                    // The instance before one that is drawn warms the caches.
-                    draw(header.sample_count, number).1 || draw(header.sample_count, number + 1).1
+                    draw(header.sample_count, number).1
                 };
                 Instance {
                     operator: answer.operator,
@@ -245,7 +246,11 @@ impl Gate {
         let header = stream::header();
         let inside = self.inside.entry(u64::from(thread)).or_default();
         let is_wanted = (header.gate & GATE_REGION == 0 || self.phase_is_region || inside.is_in_region())
-            && (header.gate & GATE_SAMPLE == 0 || inside.instance().is_none_or(|instance| instance.is_drawn))
+            && (header.gate & GATE_SAMPLE == 0
+                || match inside.instance() {
+                    Some(instance) => instance.is_drawn,
+                    None => thread > 0 && !inside.has_operators,
+                })
             && (header.gate & GATE_WINDOW == 0 || self.is_open && inside.instances <= header.last_instance)
             && header.closed.load(Relaxed) == 0;
         if is_wanted { Mode::Recorded } else { Mode::Bare }

@@ -138,7 +138,7 @@ pub fn profiles(capture: Capture<'_>) -> Vec<Profile> {
     summary.notes.extend(symbolizer.notes().iter().cloned());
     summary.sampling = sample.as_ref().map(|sample| Sampling {
         rule: sample.rule.to_string(),
-        warm_up_instances: sample.of_instance.iter().filter(|place| place.is_none()).count() as u64,
+        warm_up_instances: sample.warm_ups,
         ..Sampling::default()
     });
     let counted = Profile {

@@ -42,7 +42,11 @@ pub struct Instances {
 impl Pipeline {
     /// Every system simulates the whole stream. Without one, accesses are attributed and counted only.
     #[must_use]
-    pub fn new(attribution: Attribution, systems: Vec<System>, analyses: Option<Analyses>) -> Self {
+    pub fn new(mut attribution: Attribution, systems: Vec<System>, analyses: Option<Analyses>) -> Self {
+        let caches = systems.iter().flat_map(|system| &system.machine().caches);
+        let mut sizes: Vec<u64> = caches.map(|cache| cache.size_bytes).collect();
+        sizes.sort_unstable();
+        attribution.warm_for([sizes.pop(), sizes.pop()].map(Option::unwrap_or_default));
         Self {
             attribution,
             workers: Workers::new(systems),
@@ -100,9 +104,27 @@ impl Pipeline {
         }
     }
 
+    /// Brings to the caches what operators that went by have left there.
+    fn warm(&mut self, sites: &SiteTable) {
+        let (workers, rows_told) = (&mut self.workers, &mut self.rows_told);
+        let accesses = self.accesses;
+        self.attribution.warm(sites, |thread, attribution, stretches| {
+            workers.submit(|step| {
+                attribution.warm_up_runs(thread, stretches, &mut step.batch);
+                step.thread = thread;
+                tell_rows(attribution, rows_told, &mut step.rows);
+                step.phase = attribution.phase();
+                step.instructions = 0;
+                (step.accesses_before, step.accesses) = (accesses, accesses);
+            });
+        });
+    }
+
     /// The parts, once the stream is over.
     #[must_use]
-    pub fn into_parts(self) -> Parts {
+    pub fn into_parts(mut self, sites: &SiteTable) -> Parts {
+        // What observed operators have written is written back by those behind them.
+        self.warm(sites);
         Parts {
             simulations: self.workers.finish(self.accesses),
             attribution: self.attribution.into_parts(),
@@ -111,6 +133,19 @@ impl Pipeline {
             instances: self.instances,
         }
     }
+}
+
+/// What the models may know of the rows that are new.
+fn tell_rows(attribution: &Attribution, told: &mut usize, rows: &mut Vec<OwnerTraits>) {
+    rows.clear();
+    let (ledger, objects) = (attribution.ledger(), attribution.objects().table());
+    let new = (*told..ledger.len()).map(|row| ledger.key(row as u32));
+    rows.extend(new.map(|key| OwnerTraits {
+        site: key.site,
+        object: key.object,
+        class: objects[key.object as usize].class as u8,
+    }));
+    *told = ledger.len();
 }
 
 /// What is left of a pipeline when its stream is over.
@@ -148,6 +183,9 @@ impl Sink for Pipeline {
             self.attribution.advance(instructions);
             return;
         }
+        if matches!(self.attribution.fate(thread), Fate::Sampled(_)) {
+            self.warm(sites);
+        }
         let accesses_before = self.accesses;
         for run in batch.runs() {
             // A fetch is the first operand or none.
@@ -161,15 +199,7 @@ impl Sink for Pipeline {
                 analyses.runs(thread, ledger, step.batch.runs());
             }
             step.thread = thread;
-            step.rows.clear();
-            let objects = self.attribution.objects().table();
-            let new_rows = (self.rows_told..ledger.len()).map(|row| ledger.key(row as u32));
-            step.rows.extend(new_rows.map(|key| OwnerTraits {
-                site: key.site,
-                object: key.object,
-                class: objects[key.object as usize].class as u8,
-            }));
-            self.rows_told = ledger.len();
+            tell_rows(&self.attribution, &mut self.rows_told, &mut step.rows);
             step.phase = self.attribution.phase();
             step.instructions = instructions;
             step.accesses_before = accesses_before;

@@ -113,7 +113,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     let (parts, violations) = if arguments.discard {
         let mut pipeline = pipeline;
         session.discard(&mut consumer, &mut pipeline);
-        (pipeline.into_parts(), Vec::new())
+        (pipeline.into_parts(consumer.sites()), Vec::new())
     } else if arguments.check {
         let mut checker = Checker::new(pipeline);
         session.follow(&mut consumer, &mut checker, |checker| checker.inner().status());
@@ -122,7 +122,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
             .iter()
             .map(|v| format!("thread {}: {}", v.thread, v.what))
             .collect();
-        let parts = checker.into_inner().into_parts();
+        let parts = checker.into_inner().into_parts(consumer.sites());
         for system in parts.simulations.iter().filter_map(Simulation::system) {
             let machine = &system.machine().name;
             let disagreement = system.disagreement();
@@ -134,7 +134,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     } else {
         let mut pipeline = pipeline;
         session.follow(&mut consumer, &mut pipeline, Pipeline::status);
-        (pipeline.into_parts(), Vec::new())
+        (pipeline.into_parts(consumer.sites()), Vec::new())
     };
     session.progress.clear();
 

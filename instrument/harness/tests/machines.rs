@@ -83,7 +83,7 @@ fn simulated(machines: &[&str]) -> Vec<Simulation> {
     let systems = machines.iter().map(|name| system(name)).collect();
     let mut pipeline = Pipeline::new(Attribution::new(Vec::new()), systems, None);
     stream(&mut pipeline);
-    pipeline.into_parts().simulations
+    pipeline.into_parts(&SiteTable::default()).simulations
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn threads_change_nothing() {
     let run = |mut workers: Workers| {
         let mut pipeline = Pipeline::new(Attribution::new(Vec::new()), Vec::new(), None);
         stream(&mut pipeline);
-        let ledger = pipeline.into_parts().attribution.ledger;
+        let ledger = pipeline.into_parts(&SiteTable::default()).attribution.ledger;
         let traits = |key: RowKey| OwnerTraits {
             site: key.site,
             object: key.object,

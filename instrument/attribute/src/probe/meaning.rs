@@ -14,7 +14,7 @@ use super::preset::{
 };
 use super::types::{Stated, Type, TypeRef};
 use super::virtual_function::Classes;
-use super::{Operator, SeenObject};
+use super::{Argument, Operator, SeenObject};
 use crate::class::Class;
 
 /// A rule bound to one function.
@@ -397,6 +397,13 @@ impl Meaning {
         objects
     }
 
+    /// The memory that the arguments describe.
+    pub(super) fn arguments(&self, present: u64, values: &[u8]) -> Vec<Argument> {
+        let event = self.event(present, values);
+        let extent = |object: &ObjectFields| object.extent(&event).unwrap_or_default();
+        self.objects.iter().map(extent).collect()
+    }
+
     fn event<'e>(&'e self, present: u64, values: &'e [u8]) -> Event<'e> {
         Event {
             slots: &self.slots,
@@ -532,6 +539,16 @@ impl ObjectFields {
             Self::Told(fields) => fields.see(event),
         }
     }
+
+    fn extent(&self, event: &Event<'_>) -> Option<Argument> {
+        match self {
+            Self::Described(fields) => fields.extent(event, fields.present(event)?),
+            Self::Told(fields) => Some(Argument {
+                address: event.integer(&fields.address)? as u64,
+                bytes: event.integer(&fields.bytes)? as u64,
+            }),
+        }
+    }
 }
 
 impl ToldFields {
@@ -600,26 +617,34 @@ impl DescribedFields {
         }
     }
 
+    /// The alternative that counts.
+    fn present(&self, event: &Event<'_>) -> Option<&Tensor> {
+        let is_there = |tensor: &&Tensor| event.integer(&tensor.address).is_some_and(|address| address != 0);
+        self.alternatives.iter().find(is_there)
+    }
+
+    fn extent(&self, event: &Event<'_>, tensor: &Tensor) -> Option<Argument> {
+        Some(Argument {
+            address: event.integer(&tensor.address)? as u64,
+            bytes: span_bytes(
+                &event.integers(&tensor.extents)?,
+                &event.integers(&tensor.strides)?,
+            )?,
+        })
+    }
+
     fn see(&self, event: &Event<'_>) -> Option<SeenObject> {
-        let (tensor, address) = self.alternatives.iter().find_map(|tensor| {
-            event
-                .integer(&tensor.address)
-                .filter(|address| *address != 0)
-                .map(|address| (tensor, address))
-        })?;
+        let tensor = self.present(event)?;
         let name = event.text(&tensor.name)?;
         let (class, _) = self
             .class
             .iter()
             .find(|(_, names)| names.iter().any(|pattern| pattern.matches(&name)))?;
-        let bytes = span_bytes(
-            &event.integers(&tensor.extents)?,
-            &event.integers(&tensor.strides)?,
-        )?;
+        let Argument { address, bytes } = self.extent(event, tensor)?;
         (bytes > 0).then_some(SeenObject {
             name,
             class: *class,
-            address: address as u64,
+            address,
             bytes,
         })
     }

@@ -87,6 +87,15 @@ pub struct SeenObject {
     pub bytes: u64,
 }
 
+/// Memory that an argument of a call describes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Argument {
+    /// Run-time address; 0 if there is none.
+    pub address: u64,
+    /// Length.
+    pub bytes: u64,
+}
+
 /// What entering a probed function means.
 #[derive(Clone, Debug)]
 pub struct Entered {
@@ -101,6 +110,8 @@ pub struct Entered {
     pub phase: Option<Phase>,
     /// Data objects that the arguments show.
     pub objects: Arc<[SeenObject]>,
+    /// All memory that the arguments describe, an object of its own or not. One for each place that the preset names.
+    pub arguments: Arc<[Argument]>,
     /// Where an object begins that is one no more.
     pub forgets: Option<u64>,
     /// Whether the call is part of the user's region: by its function, its operator or its phase.
@@ -133,6 +144,7 @@ pub struct Probes {
 struct Remembered {
     operator: Option<OperatorId>,
     objects: Arc<[SeenObject]>,
+    arguments: Arc<[Argument]>,
     is_region: bool,
 }
 
@@ -229,6 +241,7 @@ impl Probes {
             ends: None,
             phase: None,
             objects: Arc::default(),
+            arguments: Arc::default(),
             forgets: None,
             is_region: false,
             mark: None,
@@ -276,6 +289,7 @@ impl Probes {
             operator: remembered.operator,
             phase,
             objects: remembered.objects,
+            arguments: remembered.arguments,
             is_region: is_region || remembered.is_region,
             ..nothing
         };
@@ -296,6 +310,7 @@ impl Probes {
         let value = Remembered {
             operator,
             objects: meaning.objects(present, values).into(),
+            arguments: meaning.arguments(present, values).into(),
             is_region: operator.is_some_and(is_operator),
         };
         self.remembered_bytes += self.essence.len();

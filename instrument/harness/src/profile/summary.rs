@@ -219,7 +219,7 @@ pub struct Sampling {
     pub instances: u64,
     /// Of these, those that were observed.
     pub observed_instances: u64,
-    /// Those that were simulated only to warm the caches.
+    /// Those that only warmed the caches: bursts by their accesses, operators by the lines that they touch.
     pub warm_up_instances: u64,
     /// Groups of like instances in a stretch of the run.
     pub strata: u64,
@@ -230,19 +230,28 @@ pub struct Sampling {
 }
 
 impl Sampling {
+    fn is_of_bursts(&self) -> bool {
+        self.rule.contains('/')
+    }
+
     fn caveat(&self) -> String {
         let mut text = format!(
             "SAMPLED {}: {} of {} {} were observed ({} more warmed the caches). Figures are estimates; ± is \
-             half their 95% interval. Footprints are of what was observed, the timeline is of what was simulated.",
+             half their 95% interval. Footprints are of what was observed, the timeline is of what was simulated.{}",
             self.rule,
             self.observed_instances,
             self.instances,
-            if self.rule.contains('/') {
+            if self.is_of_bursts() {
                 "bursts"
             } else {
                 "operator instances"
             },
-            self.warm_up_instances
+            self.warm_up_instances,
+            if self.is_of_bursts() {
+                ""
+            } else {
+                " What lies outside operators, such as loading a model, was not observed."
+            }
         );
         if self.open_strata > 0 {
             text += &format!(
