@@ -250,11 +250,15 @@ impl Attribution {
         let Some(mut sampler) = self.sampler.take_if(|sampler| !sampler.warming.is_idle()) else {
             return;
         };
-        let (ledger, contexts) = (&self.ledger, &self.contexts);
+        let (ledger, contexts, objects) = (&self.ledger, &self.contexts, self.objects.table());
         sampler.learn(
             ledger,
             |row| contexts.get(ledger.key(row).context).sample,
             |row| model_kind(sites.site(ledger.key(row).site).kind),
+            |row| {
+                let object = &objects[ledger.key(row).object as usize];
+                matches!(object.class, Class::Static | Class::Code)
+            },
         );
         let mut stretches: Vec<Stretch> = Vec::new();
         let mut of = 0;

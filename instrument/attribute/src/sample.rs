@@ -246,6 +246,7 @@ impl Sampler {
         ledger: &Ledger,
         whose: impl Fn(RowId) -> Option<SampleId>,
         kind: impl Fn(RowId) -> AccessKind,
+        is_fixed: impl Fn(RowId) -> bool,
     ) {
         let instances = &self.instances;
         let described = |row| {
@@ -253,10 +254,10 @@ impl Sampler {
             let instance = instances[id as usize].as_ref()?;
             Some((id, instance.series, Arc::clone(&instance.arguments)))
         };
-        self.warming.learn(ledger, described, kind);
+        self.warming.learn(ledger, described, kind, is_fixed);
     }
 
-    /// The sample, once the run is over. A last stretch that has too few observations joins the one before.
+    /// The sample, once the run is over. A last stretch without any observation joins the one before.
     pub(crate) fn finish(self) -> Sample {
         let mut series: Vec<(Series, usize)> = self.index.into_iter().collect();
         series.sort_unstable_by_key(|(_, index)| *index);
@@ -282,17 +283,12 @@ impl Sampler {
                     stratum.observed += u64::from(observed);
                 }
             }
-            if let Some(last) = strata.pop_if(|last| last.observed < FEWEST_OBSERVATIONS.min(last.instances))
+            if strata.len() > first_of_series + 1
+                && let Some(last) = strata.pop_if(|last| last.observed == 0)
+                && let Some(before) = strata.last_mut()
             {
-                if strata.len() > first_of_series {
-                    let before = strata.len() - 1;
-                    strata[before].instances += last.instances;
-                    strata[before].observed += last.observed;
-                    of_stretch.pop();
-                    of_stretch.push(before as u32);
-                } else {
-                    strata.push(last);
-                }
+                before.instances += last.instances;
+                of_stretch.pop();
             }
             numbers.push(of_stretch);
         }
@@ -434,10 +430,7 @@ mod tests {
                 .map(|observation| observation.instance.into())
                 .collect();
             assert_eq!(observed.len() as u64, stratum.observed);
-            assert!(
-                stratum.observed >= FEWEST_OBSERVATIONS.min(stratum.instances),
-                "{stratum:?}"
-            );
+            assert!(stratum.observed >= 1, "{stratum:?}");
             let range = stratum.first..stratum.first + stratum.instances;
             assert!(
                 observed.iter().all(|ordinal| range.contains(ordinal)),

@@ -1,8 +1,8 @@
 //! Warming: what instances of operators that go by leave in the caches.
 //!
 //! An instance that is not observed is taken to touch the lines that the last observed one of its series has touched: where
-//! these lie in memory that its arguments describe, at the same place of its own arguments; all others (work buffers, stacks, code)
-//! where they were. Before the next observed instance these lines go through all levels, each instance's once, in the order in
+//! these lie in memory that its arguments describe, at the same place of its own arguments; all others (work buffers, stacks)
+//! where they were; of static data and code, those of an observed one at random, since look-ups in tables differ. Before the next observed instance these lines go through all levels, each instance's once, in the order in
 //! which the instances began: instruction fetches, loads, then stores. So the observed instance finds the caches as they would be, and
 //! what observed instances have written is written back when it would be.
 //!
@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use memloupe_cachesim::AccessKind;
+use memloupe_stream::mix;
 use roaring::RoaringTreemap;
 use rustc_hash::FxHashSet;
 
@@ -38,52 +39,62 @@ pub struct Stretch {
     pub lines: u64,
 }
 
+/// Lines by kind.
+type Lines = [RoaringTreemap; 3];
+
 /// What an observed instance has touched.
 #[derive(Clone, Debug, Default)]
 struct Footprint {
     of: SampleId,
     arguments: Arc<[Argument]>,
-    /// By kind.
-    lines: [RoaringTreemap; 3],
-    /// The lines, each with the argument that it belongs to.
+    lines: Lines,
+    /// Static data and code.
+    fixed: Lines,
+    /// The lines, each stretch with the argument that it belongs to.
     stretches: Vec<(Stretch, Option<usize>)>,
+    /// Static data and code: of the observed instances so far, this one last.
+    fixed_stretches: Vec<Vec<Stretch>>,
     bytes: u64,
 }
 
 impl Footprint {
-    fn settle(&mut self) {
-        let [_, loads, stores] = &mut self.lines;
-        *loads -= &*stores;
-        self.stretches.clear();
-        let places: Vec<(u64, u64)> = self.arguments.iter().map(lines_of).collect();
-        for (kind, lines) in KINDS.into_iter().zip(&self.lines) {
-            let mut last: Option<(Stretch, Option<usize>)> = None;
-            for line in lines {
-                let place = places
-                    .iter()
-                    .position(|(first, end)| (*first..*end).contains(&line));
-                match &mut last {
-                    Some((stretch, of)) if *of == place && stretch.first_line + stretch.lines == line => {
-                        stretch.lines += 1;
-                    }
-                    _ => {
-                        let stretch = Stretch {
-                            kind,
-                            first_line: line,
-                            lines: 1,
-                        };
-                        self.stretches.extend(last.replace((stretch, place)));
-                    }
-                }
-            }
-            self.stretches.extend(last);
+    /// Of another instance.
+    fn next(self, of: SampleId, arguments: Arc<[Argument]>) -> Self {
+        let mut fixed_stretches = self.fixed_stretches;
+        fixed_stretches.push(Vec::new());
+        Self {
+            of,
+            arguments,
+            fixed_stretches,
+            ..Self::default()
         }
-        self.bytes = self.lines.iter().map(RoaringTreemap::len).sum::<u64>() * FOOTPRINT_LINE_BYTES;
     }
 
-    /// What an instance with these arguments touches.
-    fn of_arguments<'f>(&'f self, arguments: &'f [Argument]) -> impl Iterator<Item = Stretch> + 'f {
-        self.stretches.iter().filter_map(|(stretch, place)| {
+    fn settle(&mut self) {
+        let places: Vec<(u64, u64)> = self.arguments.iter().map(lines_of).collect();
+        let place = |line: u64| {
+            places
+                .iter()
+                .position(|(first, end)| (*first..*end).contains(&line))
+        };
+        self.stretches = stretches(&mut self.lines, place);
+        if let Some(last) = self.fixed_stretches.last_mut() {
+            let fixed = stretches(&mut self.fixed, |_| None);
+            *last = fixed.into_iter().map(|(stretch, _)| stretch).collect();
+        }
+        let lines = self.lines.iter().chain(&self.fixed).map(RoaringTreemap::len);
+        self.bytes = lines.sum::<u64>() * FOOTPRINT_LINE_BYTES;
+    }
+
+    /// What an instance with these arguments touches; `chance`: any number.
+    fn of_arguments<'f>(
+        &'f self,
+        arguments: &'f [Argument],
+        chance: u64,
+    ) -> impl Iterator<Item = Stretch> + 'f {
+        let count = self.fixed_stretches.len().max(1);
+        let fixed = self.fixed_stretches.get(mix(chance) as usize % count);
+        let moved = self.stretches.iter().filter_map(|(stretch, place)| {
             let Some(place) = *place else {
                 return Some(*stretch);
             };
@@ -93,8 +104,34 @@ impl Footprint {
                 first_line: own + (stretch.first_line - observed),
                 ..*stretch
             })
-        })
+        });
+        fixed.into_iter().flatten().copied().chain(moved)
     }
+}
+
+/// Lines as stretches that each lie in one place. What is stored to need not be loaded before.
+fn stretches(lines: &mut Lines, place: impl Fn(u64) -> Option<usize>) -> Vec<(Stretch, Option<usize>)> {
+    let [_, loads, stores] = lines;
+    *loads -= &*stores;
+    let mut all: Vec<(Stretch, Option<usize>)> = Vec::new();
+    for (kind, lines) in KINDS.into_iter().zip(lines) {
+        let known = all.len();
+        for line in &*lines {
+            let place = place(line);
+            match all[known..].last_mut() {
+                Some((last, of)) if *of == place && last.first_line + last.lines == line => last.lines += 1,
+                _ => all.push((
+                    Stretch {
+                        kind,
+                        first_line: line,
+                        lines: 1,
+                    },
+                    place,
+                )),
+            }
+        }
+    }
+    all
 }
 
 /// The lines of an argument, the last excluded.
@@ -173,12 +210,13 @@ impl Warming {
     }
 
     /// Takes in the rows that have come since the last call. `whose`: the observed instance that a row belongs to, its series and arguments;
-    /// `kind`: what its site does.
+    /// `kind`: what its site does; `is_fixed`: whether it is about static data or code.
     pub(crate) fn learn(
         &mut self,
         ledger: &Ledger,
         whose: impl Fn(RowId) -> Option<(SampleId, usize, Arc<[Argument]>)>,
         kind: impl Fn(RowId) -> AccessKind,
+        is_fixed: impl Fn(RowId) -> bool,
     ) {
         let mut changed: FxHashSet<usize> = FxHashSet::default();
         let known = std::mem::replace(&mut self.rows, ledger.len() as RowId);
@@ -190,21 +228,22 @@ impl Warming {
                 self.footprints.resize_with(series + 1, || None);
             }
             let footprint = &mut self.footprints[series];
-            if footprint.as_ref().is_none_or(|known| known.of != instance) {
-                *footprint = None;
+            let footprint = footprint.get_or_insert_default();
+            if footprint.of != instance {
+                *footprint = std::mem::take(footprint).next(instance, arguments);
             }
-            let footprint = footprint.get_or_insert_with(|| Footprint {
-                of: instance,
-                arguments,
-                ..Footprint::default()
-            });
             let place = match kind(row) {
                 AccessKind::Fetch => 0,
                 AccessKind::Load | AccessKind::Prefetch => 1,
                 AccessKind::Store | AccessKind::ReadModifyWrite => 2,
                 AccessKind::NonTemporalLoad | AccessKind::NonTemporalStore => continue,
             };
-            ledger.add_lines_to(row, &mut footprint.lines[place]);
+            let lines = if is_fixed(row) {
+                &mut footprint.fixed
+            } else {
+                &mut footprint.lines
+            };
+            ledger.add_lines_to(row, &mut lines[place]);
             changed.insert(series);
         }
         for series in changed {
@@ -259,10 +298,10 @@ impl Warming {
             let Some(footprint) = footprint.filter(|_| is_new || behind <= self.caches[1]) else {
                 continue;
             };
-            for stretch in footprint.of_arguments(&passed.arguments) {
+            self.replayed += 1;
+            for stretch in footprint.of_arguments(&passed.arguments, self.replayed) {
                 touch(passed.thread, stretch);
             }
-            self.replayed += 1;
         }
     }
 }
@@ -298,8 +337,9 @@ mod tests {
         warming.fit_to(caches);
         warming.learn(
             &ledger,
-            |_| Some((0, 0, moved(A.address))),
+            |_| Some((1, 0, moved(A.address))),
             |row| kinds[row as usize],
+            |row| row == 2,
         );
         warming
     }
@@ -351,11 +391,12 @@ mod tests {
         assert_eq!(stores(&mut warming), expected);
         // Where all fits in, only what is new to the largest cache is brought there, and what the second may hold.
         let mut warming = self::warming([1 << 30, 2 * 33 * 64]);
-        for (round, expected) in [(0..100).collect(), vec![97, 98, 99]].into_iter().enumerate() {
+        let rounds: [Vec<u64>; 2] = [(0..100).collect(), vec![97, 98, 99]];
+        for (round, expected) in rounds.into_iter().enumerate() {
             for arguments in &instances {
                 warming.pass(0, 0, Arc::clone(arguments));
             }
-            assert_eq!(stores(&mut warming), expected as Vec<u64>, "{round}");
+            assert_eq!(stores(&mut warming), expected, "{round}");
         }
     }
 }

@@ -27,7 +27,7 @@ pub use estimate::Estimate;
 pub use locality::{LocalityCount, LocalitySummary, Quantity};
 pub(crate) use locality::{LocalitySum, counts_of_group, counts_of_scores, counts_of_strides};
 pub use measures::{LevelCounts, Measure, Measures, Unit};
-use memloupe_attribute::{FEWEST_OBSERVATIONS, LineSet};
+use memloupe_attribute::LineSet;
 use roaring::RoaringTreemap;
 pub(crate) use sum::Sum;
 pub use summary::{Attribution, Observed, SCHEMA_VERSION, Sampling, Summary};
@@ -119,11 +119,13 @@ pub struct Stratum {
     pub observed: u64,
 }
 
-impl Stratum {
-    /// Whether too few of its instances were observed to tell their spread.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.observed < FEWEST_OBSERVATIONS.min(self.instances)
+impl estimate::Counts for Stratum {
+    fn instances(&self) -> u64 {
+        self.instances
+    }
+
+    fn observed(&self) -> u64 {
+        self.observed
     }
 }
 
@@ -267,7 +269,10 @@ impl Profile {
             sampling.instances = strata.iter().map(|stratum| stratum.instances).sum();
             sampling.observed_instances = strata.iter().map(|stratum| stratum.observed).sum();
             sampling.strata = strata.len() as u64;
-            sampling.open_strata = strata.iter().filter(|stratum| stratum.is_open()).count() as u64;
+            let series = strata.chunk_by(|_, next| next.first > 0);
+            sampling.open_strata = series
+                .filter(|strata| estimate::collapsed(strata).count() == 1)
+                .count() as u64;
             sampling.estimates = estimates;
         }
     }

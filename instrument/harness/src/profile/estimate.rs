@@ -3,7 +3,9 @@
 //! Model: within a stratum (like instances of an operator in a stretch of the run) the n observed instances are a
 //! simple random sample without replacement of the N that ran. Then the expanded sum N/n · Σy is an unbiased estimate of
 //! the stratum's total, and N² (1 − n/N) s²/n one of its variance (Cochran, Sampling Techniques, 3rd ed., 2.6 and 5.3).
-//! Strata are independent: totals and variances add up. The interval uses Student's t with the degrees of freedom of
+//! Strata are independent: totals and variances add up. A stratum with a single observation is collapsed with the others of its
+//! series that have no more, or with the one before it: how far their totals are from being in proportion to
+//! their sizes tells a variance that is too large rather than too small (Cochran, 5A.12). The interval uses Student's t with the degrees of freedom of
 //! Satterthwaite (Cochran, 5.4).
 //!
 //! Not modelled: dependence between instances that are observed in a row (they share the caches' state), bias of the
@@ -21,6 +23,62 @@ pub(super) struct Observations {
     pub(super) observed: Vec<f64>,
 }
 
+impl Observations {
+    fn total(&self) -> f64 {
+        let sum: f64 = self.observed.iter().sum();
+        if self.observed.is_empty() {
+            0.0
+        } else {
+            sum * self.instances as f64 / self.observed.len() as f64
+        }
+    }
+
+    /// The total's variance, and its degrees of freedom; none if all were observed, or too few.
+    fn variance(&self) -> Option<(f64, f64)> {
+        let (whole, seen) = (self.instances as f64, self.observed.len() as f64);
+        if self.instances == self.observed.len() as u64 || is_open(self.instances, self.observed.len() as u64)
+        {
+            return None;
+        }
+        let mean = self.observed.iter().sum::<f64>() / seen;
+        let squares: f64 = self.observed.iter().map(|value| (value - mean).powi(2)).sum();
+        let spread = squares / (seen - 1.0);
+        Some((whole * whole * (1.0 - seen / whole) * spread / seen, seen - 1.0))
+    }
+}
+
+/// Whether too few of a stratum's instances were observed to tell their spread.
+pub(super) fn is_open(instances: u64, observed: u64) -> bool {
+    observed < FEWEST_OBSERVATIONS.min(instances)
+}
+
+/// Of a series' strata, by number: those that only together tell their spread; a single one can't.
+pub(super) fn collapsed<S: Counts>(strata: &[S]) -> impl Iterator<Item = usize> {
+    let is_open = |at: usize| is_open(strata[at].instances(), strata[at].observed());
+    let open: Vec<usize> = (0..strata.len()).filter(|at| is_open(*at)).collect();
+    let before = match open[..] {
+        [at] if at > 0 => Some(at - 1),
+        _ => None,
+    };
+    before.into_iter().chain(open)
+}
+
+/// How many instances a stratum has, and how many of these were observed.
+pub(super) trait Counts {
+    fn instances(&self) -> u64;
+    fn observed(&self) -> u64;
+}
+
+impl Counts for Observations {
+    fn instances(&self) -> u64 {
+        self.instances
+    }
+
+    fn observed(&self) -> u64 {
+        self.observed.len() as u64
+    }
+}
+
 /// An estimated total.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
@@ -30,36 +88,39 @@ pub struct Estimate {
     pub margin: Option<f64>,
 }
 
-/// The total over some strata. A stratum without any observation adds nothing and leaves the margin open.
+/// The total over some series, each of which is strata in the order in which they ran. A stratum without any observation adds
+/// nothing and leaves the margin open, as does a single stratum with too few.
 #[must_use]
-pub(super) fn total<'a>(strata: impl IntoIterator<Item = &'a Observations>) -> Estimate {
+pub(super) fn total<'a>(series: impl IntoIterator<Item = &'a [Observations]>) -> Estimate {
     let (mut total, mut variance, mut satterthwaite) = (0.0, 0.0, 0.0);
     let mut known = true;
-    for stratum in strata {
-        let (whole, seen) = (stratum.instances as f64, stratum.observed.len() as f64);
-        let sum: f64 = stratum.observed.iter().sum();
-        if stratum.instances == stratum.observed.len() as u64 {
-            total += sum;
-            continue;
-        }
-        if (stratum.observed.len() as u64) < FEWEST_OBSERVATIONS {
-            known = false;
-            if seen > 0.0 {
-                total += sum * whole / seen;
+    for strata in series {
+        let mut add = |part: f64, freedom: f64| {
+            variance += part;
+            satterthwaite += part * part / freedom;
+        };
+        total += strata.iter().map(Observations::total).sum::<f64>();
+        for stratum in strata {
+            if let Some((part, freedom)) = stratum.variance() {
+                add(part, freedom);
             }
-            continue;
         }
-        let mean = sum / seen;
-        let spread = stratum
-            .observed
-            .iter()
-            .map(|value| (value - mean).powi(2))
-            .sum::<f64>()
-            / (seen - 1.0);
-        let part = whole * whole * (1.0 - seen / whole) * spread / seen;
-        total += mean * whole;
-        variance += part;
-        satterthwaite += part * part / (seen - 1.0);
+        let collapsed: Vec<&Observations> = collapsed(strata).map(|at| &strata[at]).collect();
+        match collapsed[..] {
+            [] => {}
+            [_] => known = false,
+            _ => {
+                known &= collapsed.iter().all(|stratum| !stratum.observed.is_empty());
+                let sum: f64 = collapsed.iter().map(|stratum| stratum.total()).sum();
+                let instances: u64 = collapsed.iter().map(|stratum| stratum.instances).sum();
+                let mean = sum / instances as f64;
+                let spread =
+                    |stratum: &&Observations| (stratum.total() - stratum.instances as f64 * mean).powi(2);
+                let freedom = (collapsed.len() - 1) as f64;
+                let spread: f64 = collapsed.iter().map(spread).sum();
+                add(spread * collapsed.len() as f64 / freedom, freedom);
+            }
+        }
     }
     let freedom = if satterthwaite > 0.0 {
         variance * variance / satterthwaite
@@ -150,7 +211,7 @@ mod tests {
             observed: (0..instances).map(|value| value as f64).collect(),
         });
         assert_eq!(
-            total(&strata),
+            total([&strata[..]]),
             Estimate {
                 total: 13.0,
                 margin: Some(0.0)
@@ -165,12 +226,50 @@ mod tests {
             observed: vec![4.0],
         };
         assert_eq!(
-            total([&one]),
+            total([&[one][..]]),
             Estimate {
                 total: 40.0,
                 margin: None
             }
         );
+    }
+
+    /// One of each stretch: in proportion to their sizes there is no spread; otherwise it is no less than the true one, in the mean
+    /// over all samples.
+    #[test]
+    fn strata_with_one_observation_are_collapsed() {
+        let one = |instances, value| Observations {
+            instances,
+            observed: vec![value],
+        };
+        let alike = total([&[one(1, 5.0), one(7, 5.0), one(56, 5.0)][..]]);
+        assert_eq!((alike.total, alike.margin), (320.0, Some(0.0)));
+        // With the one before it if it is alone: 1 · 4 and 7 · 5 of 39, less 39/8 and 7 · 39/8, squared, twice.
+        let alone = total([&[one(1, 4.0), one(7, 5.0)][..]]);
+        let expected = 12.706_205 * (4.0f64 * (39.0f64 / 8.0 - 4.0).powi(2)).sqrt();
+        assert_eq!(alone.total, 39.0);
+        assert!(
+            (alone.margin.expect("two strata") - expected).abs() < 1e-6,
+            "{alone:?}"
+        );
+
+        let (first, second) = ([3.0, 9.0, 6.0], [4.0, 1.0, 12.0, 5.0]);
+        let variance = |values: &[f64]| {
+            let (n, mean) = (
+                values.len() as f64,
+                values.iter().sum::<f64>() / values.len() as f64,
+            );
+            n * values.iter().map(|value| (value - mean).powi(2)).sum::<f64>()
+        };
+        let truth = variance(&first) + variance(&second);
+        let mut told = 0.0;
+        for a in first {
+            for b in second {
+                let estimate = total([&[one(3, a), one(4, b)][..]]);
+                told += (estimate.margin.expect("two strata") / 12.706_205).powi(2) / 12.0;
+            }
+        }
+        assert!(told >= truth, "{told} {truth}");
     }
 
     /// Against every possible sample: the estimate is unbiased, and so is its variance.
@@ -185,7 +284,7 @@ mod tests {
                         instances: 6,
                         observed: vec![values[a], values[b], values[c]],
                     };
-                    let estimate = total([&stratum]);
+                    let estimate = total([&[stratum][..]]);
                     let margin = estimate.margin.expect("three observations");
                     estimates.push(estimate.total);
                     variances.push((margin / student_975(2.0)).powi(2));
@@ -223,7 +322,7 @@ mod tests {
                         observed: random.sample(values, *observed),
                     })
                     .collect();
-                let estimate = total(&strata);
+                let estimate = total(strata.chunks(1));
                 (estimate.total - truth).abs() <= estimate.margin.expect("enough observations")
             })
             .count();

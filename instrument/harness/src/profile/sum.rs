@@ -42,28 +42,33 @@ impl Sum {
 
     /// A figure for the whole run. A footprint is a union, which nothing is known of beyond what was observed.
     pub(crate) fn estimate(&self, measure: Measure, strata: &[Stratum]) -> Estimate {
-        let sampled: Vec<Observations> = self
-            .sampled
-            .iter()
-            .map(|(stratum, instances)| {
-                let Stratum {
-                    instances: ran,
-                    observed,
-                    ..
-                } = strata[*stratum as usize];
-                let mut values: Vec<f64> = instances
-                    .values()
-                    .map(|measures| measure.value(measures, 0) as f64)
-                    .collect();
-                // Observed instances that have no row here take no part in the figure.
-                values.resize(observed as usize, 0.0);
-                Observations {
-                    instances: ran,
-                    observed: values,
-                }
-            })
-            .collect();
-        let sampled = estimate::total(&sampled);
+        let observations = |at: usize| {
+            let instances = self.sampled.get(&(at as u32));
+            let measures = instances.into_iter().flat_map(BTreeMap::values);
+            let mut observed: Vec<f64> = measures
+                .map(|measures| measure.value(measures, 0) as f64)
+                .collect();
+            // Observed instances that have no row here take no part in the figure.
+            observed.resize(strata[at].observed as usize, 0.0);
+            Observations {
+                instances: strata[at].instances,
+                observed,
+            }
+        };
+        // Whole series: a stratum may have its spread told by others of its series.
+        let mut sampled: Vec<Vec<Observations>> = Vec::new();
+        let mut end = 0;
+        for stratum in self.sampled.keys() {
+            let at = *stratum as usize;
+            if at < end {
+                continue;
+            }
+            let start = (0..=at).rfind(|at| strata[*at].first == 0).unwrap_or(at);
+            let length = strata[at + 1..].iter().position(|next| next.first == 0);
+            end = length.map_or(strata.len(), |length| at + 1 + length);
+            sampled.push((start..end).map(observations).collect());
+        }
+        let sampled = estimate::total(sampled.iter().map(Vec::as_slice));
         Estimate {
             total: sampled.total + measure.value(&self.whole, 0) as f64,
             ..sampled
