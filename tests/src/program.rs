@@ -103,6 +103,14 @@ pub fn llama() -> PathBuf {
     PathBuf::from(path)
 }
 
+/// The arguments that let [`llama`] read a prompt of so many tokens, and generate more, on one thread.
+#[must_use]
+pub fn generation(model: &Path, prompt: u32, tokens: u32) -> [String; 8] {
+    let model = model.to_str().expect("a path in UTF-8");
+    let [prompt, tokens] = [prompt, tokens].map(|count| count.to_string());
+    ["-m", model, "-p", &prompt, "-n", &tokens, "-t", "1"].map(str::to_owned)
+}
+
 /// A model file of this shape and type, written once.
 #[must_use]
 pub fn model(shape: &str, element_type: &str) -> PathBuf {

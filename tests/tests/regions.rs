@@ -1,7 +1,7 @@
 //! `--region`, `--after` and `--for`: what is inside is counted exactly, what is outside is not, under both engines.
 #![forbid(unsafe_code)]
 
-use memloupe_tests::{Capture, Program, llama, model};
+use memloupe_tests::{Capture, Program, generation, llama, model};
 
 const CALLS: u64 = 5;
 const N: u64 = 1000;
@@ -105,16 +105,7 @@ fn instances_can_be_chosen() {
 #[test]
 fn one_token_reads_the_weights_once() {
     let model = model("smoke", "q4_0");
-    let arguments = [
-        "-m",
-        model.to_str().expect("UTF-8"),
-        "-p",
-        "8",
-        "-n",
-        "5",
-        "-t",
-        "1",
-    ];
+    let arguments = generation(&model, 8, 5);
     let bounds = [
         "--region",
         "phase=decode",

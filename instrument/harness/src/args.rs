@@ -184,8 +184,8 @@ pub struct Scope {
     #[arg(long = "for", value_name = "EXTENT")]
     pub length: Option<Extent>,
     /// Simulate a part and estimate the rest, with a 95% interval for each figure. ops:K: of the many like instances of an
-    /// operator (same kind, shape, type, weights, name up to the layer's number) the first 2 K, then K of each
-    /// doubling; K of 2 at least gives intervals. BURST/PERIOD, as in 1Minst/20Minst: of each period, a burst at a
+    /// operator (same kind, shape, type, weights, name up to the layer's number) the first K, then K up to the
+    /// 8 K-th, K up to the 64 K-th…; what lies outside operators is left out. BURST/PERIOD, as in 1Minst/20Minst: of each period, a burst at a
     /// random place (inst, kinst, Minst, Ginst)
     #[arg(long, value_name = "RULE",
           conflicts_with_all = ["analyses", "line_sample", "line_limit"])]

@@ -111,7 +111,7 @@ pub fn replay(arguments: &Replay) -> Result<ExitCode, Failure> {
         executable: &about.executable,
         stream: replay.captured(),
         sites: replay.sites(),
-        parts: pipeline.into_parts(),
+        parts: pipeline.into_parts(replay.sites()),
         ending,
         interrupted: closing.is_some_and(|closing| closing.interrupted),
         stream_error: error.as_ref().map(ToString::to_string),
