@@ -4,8 +4,8 @@
 //! simple random sample without replacement of the N that ran. Then the expanded sum N/n · Σy is an unbiased estimate of
 //! the stratum's total, and N² (1 − n/N) s²/n one of its variance (Cochran, Sampling Techniques, 3rd ed., 2.6 and 5.3).
 //! Strata are independent: totals and variances add up. A stratum with a single observation is collapsed with the others of its
-//! series that have no more, or with the one before it: how far their totals are from being in proportion to
-//! their sizes tells a variance that is too large rather than too small (Cochran, 5A.12). The interval uses Student's t with the degrees of freedom of
+//! series that have no more, or with the one before it: how far their observations lie apart is taken for the
+//! spread within each, which is too large rather than too small where strata differ (after Cochran, 5A.12). The interval uses Student's t with the degrees of freedom of
 //! Satterthwaite (Cochran, 5.4).
 //!
 //! Not modelled: dependence between instances that are observed in a row (they share the caches' state), bias of the
@@ -111,14 +111,18 @@ pub(super) fn total<'a>(series: impl IntoIterator<Item = &'a [Observations]>) ->
             [_] => known = false,
             _ => {
                 known &= collapsed.iter().all(|stratum| !stratum.observed.is_empty());
-                let sum: f64 = collapsed.iter().map(|stratum| stratum.total()).sum();
-                let instances: u64 = collapsed.iter().map(|stratum| stratum.instances).sum();
-                let mean = sum / instances as f64;
-                let spread =
-                    |stratum: &&Observations| (stratum.total() - stratum.instances as f64 * mean).powi(2);
-                let freedom = (collapsed.len() - 1) as f64;
-                let spread: f64 = collapsed.iter().map(spread).sum();
-                add(spread * collapsed.len() as f64 / freedom, freedom);
+                let values = || collapsed.iter().flat_map(|stratum| &stratum.observed);
+                let freedom = values().count() as f64 - 1.0;
+                let mean = values().sum::<f64>() / (freedom + 1.0);
+                let spread = values().map(|value| (value - mean).powi(2)).sum::<f64>() / freedom;
+                let open = collapsed
+                    .iter()
+                    .filter(|stratum| is_open(stratum.instances, stratum.observed()));
+                add(
+                    open.map(|stratum| (stratum.instances as f64).powi(2) * spread)
+                        .sum(),
+                    freedom,
+                );
             }
         }
     }
@@ -234,8 +238,7 @@ mod tests {
         );
     }
 
-    /// One of each stretch: in proportion to their sizes there is no spread; otherwise it is no less than the true one, in the mean
-    /// over all samples.
+    /// In the mean over all samples the variance is no less than the true one: strata that spread alike, and differ.
     #[test]
     fn strata_with_one_observation_are_collapsed() {
         let one = |instances, value| Observations {
@@ -244,16 +247,16 @@ mod tests {
         };
         let alike = total([&[one(1, 5.0), one(7, 5.0), one(56, 5.0)][..]]);
         assert_eq!((alike.total, alike.margin), (320.0, Some(0.0)));
-        // With the one before it if it is alone: 1 · 4 and 7 · 5 of 39, less 39/8 and 7 · 39/8, squared, twice.
+        // With the one before it if it is alone, which has no spread: 7² times that of 4 and 5.
         let alone = total([&[one(1, 4.0), one(7, 5.0)][..]]);
-        let expected = 12.706_205 * (4.0f64 * (39.0f64 / 8.0 - 4.0).powi(2)).sqrt();
+        let expected = 12.706_205 * (49.0f64 * 0.5).sqrt();
         assert_eq!(alone.total, 39.0);
         assert!(
             (alone.margin.expect("two strata") - expected).abs() < 1e-6,
             "{alone:?}"
         );
 
-        let (first, second) = ([3.0, 9.0, 6.0], [4.0, 1.0, 12.0, 5.0]);
+        let (first, second) = ([3.0, 9.0, 6.0], [11.0, 5.0, 8.0]);
         let variance = |values: &[f64]| {
             let (n, mean) = (
                 values.len() as f64,
@@ -265,8 +268,8 @@ mod tests {
         let mut told = 0.0;
         for a in first {
             for b in second {
-                let estimate = total([&[one(3, a), one(4, b)][..]]);
-                told += (estimate.margin.expect("two strata") / 12.706_205).powi(2) / 12.0;
+                let estimate = total([&[one(3, a), one(3, b)][..]]);
+                told += (estimate.margin.expect("two strata") / 12.706_205).powi(2) / 9.0;
             }
         }
         assert!(told >= truth, "{told} {truth}");
