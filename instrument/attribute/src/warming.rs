@@ -273,8 +273,11 @@ impl Warming {
         let (recent, recent_bytes) = &mut self.recent;
         *recent_bytes += bytes;
         recent.push_back(passed);
-        while let Some(oldest) = recent.pop_front_if(|oldest| *recent_bytes - oldest.bytes > largest) {
+        while let Some(oldest) = recent.front()
+            && *recent_bytes - oldest.bytes > largest
+        {
             *recent_bytes -= oldest.bytes;
+            recent.pop_front();
         }
     }
 
