@@ -61,7 +61,7 @@ mod memory;
 mod owner;
 mod plain;
 #[allow(unsafe_code)]
-mod plugin;
+pub mod plugin;
 pub mod prefetch;
 pub mod replacement;
 mod run;

@@ -1,6 +1,8 @@
 //! Models of a user's own, loaded from shared libraries. The contract is `ffi/include/memloupe_plugin.h`; the tables here
 //! are those of that header.
 //!
+//! Other crates load kinds of their own through [`Plugin`], by a [`Table`].
+//!
 //! A library that is loaded stays loaded: the tables and the code that they name are there for as long as the program.
 
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -85,7 +87,7 @@ impl std::error::Error for PluginError {}
 ///
 /// # Safety
 /// The type begins with a `u32`, the version, and is what a library of [`VERSION`] returns from the function `SYMBOL`.
-pub(crate) unsafe trait Table: Sized + 'static {
+pub unsafe trait Table: Sized + 'static {
     /// The function that returns it.
     const SYMBOL: &'static str;
     /// The first function that it lacks and must have.
@@ -96,14 +98,18 @@ pub(crate) unsafe trait Table: Sized + 'static {
 
 /// A library with the parameters that its models get.
 #[derive(Debug)]
-pub(crate) struct Plugin<T: Table> {
+pub struct Plugin<T: Table> {
     library: PathBuf,
     parameters: CString,
     table: &'static T,
 }
 
 impl<T: Table> Plugin<T> {
-    pub(crate) fn load(library: &Path, parameters: &str) -> Result<Self, PluginError> {
+    /// Loads it.
+    ///
+    /// # Errors
+    /// If there is none of this kind at `library`.
+    pub fn load(library: &Path, parameters: &str) -> Result<Self, PluginError> {
         Ok(Self {
             library: library.into(),
             parameters: CString::new(parameters).map_err(|_| PluginError::Create {
@@ -115,13 +121,16 @@ impl<T: Table> Plugin<T> {
     }
 
     /// As they were given.
-    pub(crate) fn parameters(&self) -> &str {
+    pub fn parameters(&self) -> &str {
         self.parameters.to_str().unwrap_or_default()
     }
 
     /// A model of the library. `make` calls its function for that, which takes the parameters, a buffer for a complaint and
     /// the buffer's size.
-    pub(crate) fn create(
+    ///
+    /// # Errors
+    /// What the library says if it can't make one.
+    pub fn create(
         &self,
         make: impl FnOnce(&T, *const c_char, *mut c_char, usize) -> *mut c_void,
     ) -> Result<Model<T>, PluginError> {
@@ -141,8 +150,9 @@ impl<T: Table> Plugin<T> {
 
 /// A model at work: the library's functions and what they work on.
 #[derive(Debug)]
-pub(crate) struct Model<T: Table> {
-    pub(crate) table: &'static T,
+pub struct Model<T: Table> {
+    /// The library's functions.
+    pub table: &'static T,
     state: NonNull<c_void>,
 }
 
@@ -153,7 +163,7 @@ unsafe impl<T: Table> Sync for Model<T> {}
 
 impl<T: Table> Model<T> {
     /// What the library's functions take first: valid for calls until the model is dropped.
-    pub(crate) fn state(&mut self) -> *mut c_void {
+    pub fn state(&mut self) -> *mut c_void {
         self.state.as_ptr()
     }
 }

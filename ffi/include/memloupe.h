@@ -132,6 +132,10 @@ typedef void (*memloupe_completion_callback)(void *user_data, const memloupe_com
 /* Creates the memory of a preset ("host", "desktop", ...) or of a machine file's path. config is TOML and may be NULL:
  *
  *   model = "dram"          # or "fixed": latency_ps for every request, whatever the machine's device
+ *                           # or "library", whatever the machine's device: a memory of your own (memloupe_plugin.h), which
+ *                           # has no checkpoints and counts no row hits
+ *   library = "./my.so"     # that one, and the text that it gets
+ *   library_parameters = ""
  *   latency_ps = 0          # added to every request, for the way to the device and back
  *   max_outstanding = 0     # requests under way beyond which others are refused; 0 is no limit but the queues'
  *   [controller]            # of each channel; these are the defaults

@@ -93,7 +93,36 @@ typedef struct memloupe_prefetcher {
     void (*left)(void *state, uint64_t line);
 } memloupe_prefetcher;
 
+/* --- Memories: const memloupe_dram *memloupe_dram_memory(void); ----------------------------------------------------
+ *
+ * Not in machine files: the configuration of a memloupe_memory (memloupe.h) names it, as model = "library". */
+
+typedef struct memloupe_dram_completion {
+    uint64_t id;
+    uint64_t finished_ps;   /* not later than the time that was passed to */
+} memloupe_dram_completion;
+
+/* Time is the caller's, in picoseconds: it never goes back from one call to the next. A model that works by clocks does
+ * those that lie between. */
+typedef struct memloupe_dram {
+    uint32_t version;
+    void *(*create)(const char *parameters, char *error, size_t error_bytes);
+    void (*destroy)(void *state);
+    /* What a request is cut into: a power of two up to 4096. */
+    uint32_t (*burst_bytes)(void *state);
+    /* Offers a burst, aligned to its size; returns 0 to refuse it. `id` comes back with the completion, once: it is used again
+     * for other bursts of its request and later for other requests. */
+    uint32_t (*send)(void *state, uint64_t now_ps, uint64_t id, uint64_t address, uint32_t write, uint32_t core);
+    /* When to come back at the latest: a burst may be done then or, if the last one was refused, there may be room.
+     * UINT64_MAX if nothing is under way. Later than the time that was passed to. */
+    uint64_t (*next_event)(void *state);
+    /* Lets time pass and writes bursts that are done by then to `done`, `most` at most; returns how many. It is called again
+     * until they are fewer than `most`. */
+    uint32_t (*advance)(void *state, uint64_t until_ps, memloupe_dram_completion *done, uint32_t most);
+} memloupe_dram;
+
 /* What a library exports, of these what it has. */
+const memloupe_dram *memloupe_dram_memory(void);
 const memloupe_replacement *memloupe_replacement_policy(void);
 const memloupe_prefetcher *memloupe_prefetcher_engine(void);
 

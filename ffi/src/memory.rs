@@ -439,7 +439,8 @@ pub unsafe extern "C" fn memloupe_memory_checkpoint(
                         format!("memory: {count} completions were not taken, which no checkpoint holds");
                     return Err(Failure::bad(text));
                 }
-                give(&state.memory.checkpoint(), buffer, capacity_bytes, needed_bytes)
+                let bytes = state.memory.checkpoint().map_err(Failure::checkpoint)?;
+                give(&bytes, buffer, capacity_bytes, needed_bytes)
             })
         }
     })

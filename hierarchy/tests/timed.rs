@@ -178,7 +178,7 @@ proptest! {
             }
         }
         whole.store().write(4090, b"kept over pages");
-        let bytes = whole.checkpoint();
+        let bytes = whole.checkpoint().unwrap();
         let mut restored = memory("DDR4-3200AA", 2, config);
         restored.restore(&bytes).unwrap();
         let rest: Vec<_> = requests[cut..].iter().filter(|(time, _)| *time >= whole.now_ps()).copied().collect();
@@ -320,7 +320,7 @@ fn what_can_not_be_is_refused() {
     ] {
         assert_eq!(memory.send(100, &bad).unwrap_err().to_string(), text);
     }
-    let other = self::memory("DDR4-3200AA", 2, "").checkpoint();
+    let other = self::memory("DDR4-3200AA", 2, "").checkpoint().unwrap();
     assert!(matches!(
         memory.restore(&other),
         Err(CheckpointError::Different { .. })

@@ -8,6 +8,7 @@ mod calls;
 mod client;
 mod header;
 mod install;
+mod library;
 mod memory;
 mod python;
 mod reader;

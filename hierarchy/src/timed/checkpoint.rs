@@ -7,10 +7,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{State, TimedMemory};
+use super::{State, TimedMemory, Timing};
 
 const MAGIC: [u8; 8] = *b"MLMEMORY";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 16;
 
 /// Why a checkpoint can't be restored.
@@ -28,6 +28,8 @@ pub enum CheckpointError {
         /// This memory.
         own: String,
     },
+    /// The state of a library is its own.
+    Library,
 }
 
 impl fmt::Display for CheckpointError {
@@ -40,6 +42,7 @@ impl fmt::Display for CheckpointError {
             Self::Different { saved, own } => {
                 write!(f, "checkpoint: it is of another memory: {saved}; this is {own}")
             }
+            Self::Library => f.write_str("checkpoint: a library's memory can't be saved"),
         }
     }
 }
@@ -61,10 +64,15 @@ struct Saving<'a> {
 impl TimedMemory {
     /// Everything that changes, as bytes.
     ///
+    /// # Errors
+    /// [`CheckpointError::Library`] if the memory is one.
+    ///
     /// # Panics
     /// Never: every part of the state can be serialised.
-    #[must_use]
-    pub fn checkpoint(&self) -> Vec<u8> {
+    pub fn checkpoint(&self) -> Result<Vec<u8>, CheckpointError> {
+        if matches!(self.timing, Timing::Library(_)) {
+            return Err(CheckpointError::Library);
+        }
         let saving = Saving {
             description: &self.description,
             state: &self.state,
@@ -75,7 +83,7 @@ impl TimedMemory {
         let mut bytes = postcard::to_extend(&saving, bytes).expect("the state is plain data");
         let checksum = crc32fast::hash(&bytes[HEADER_BYTES..]);
         bytes[12..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
-        bytes
+        Ok(bytes)
     }
 
     /// Goes on from where an equal memory was.

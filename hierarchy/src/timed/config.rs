@@ -1,5 +1,7 @@
 //! How the memory of a machine is timed, as a text.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::dram::ControllerConfig;
@@ -13,12 +15,16 @@ pub enum Model {
     Dram,
     /// Every request takes [`TimedConfig::latency_ps`], however many there are.
     Fixed,
+    /// A shared library: [`TimedConfig::library`].
+    Library,
 }
 
 /// What a machine file does not say. As TOML:
 ///
 /// ```toml
-/// model = "dram"          # or "fixed"
+/// model = "dram"          # or "fixed" or "library"
+/// library = "./my.so"     # of the model "library"; ffi/include/memloupe_plugin.h is its contract
+/// library_parameters = "" # what it is given
 /// latency_ps = 10_000     # added to every request
 /// max_outstanding = 64    # further requests are refused; 0 is no limit
 /// [controller]            # of each channel
@@ -30,6 +36,10 @@ pub enum Model {
 pub struct TimedConfig {
     /// What times the requests.
     pub model: Model,
+    /// The library of [`Model::Library`].
+    pub library: PathBuf,
+    /// The text that it gets.
+    pub library_parameters: String,
     /// Added to every request: what lies between the sender and the device, both ways.
     pub latency_ps: u64,
     /// Requests under way at most; 0 for no limit but that of the queues.

@@ -15,6 +15,9 @@ mod checkpoint;
 mod clock;
 mod config;
 mod counts;
+mod error;
+#[allow(unsafe_code)]
+mod library;
 mod request;
 mod store;
 
@@ -24,9 +27,9 @@ use std::collections::{BinaryHeap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use self::clock::Clock;
+use self::library::Library;
 use crate::dram::{
-    AddressMapping, Channel, Completion, Device, DramError, Energy, EventEnergy, Plan, Request, Statistics,
-    Tick,
+    AddressMapping, Channel, Completion, Device, Energy, EventEnergy, Plan, Request, Statistics, Tick,
 };
 use crate::machine::{Machine, MemoryDevice};
 
@@ -34,13 +37,14 @@ pub use checkpoint::CheckpointError;
 pub use clock::MAX_PS;
 pub use config::{Model, TimedConfig};
 pub use counts::TagCounts;
+pub use error::TimedError;
 pub use request::{
     MAX_CORES, MAX_REQUEST_BYTES, MAX_TAGS, MemoryCompletion, MemoryRequest, RequestError, RequestKind,
 };
 pub use store::Store;
 
 /// A memory that takes requests and gives completions.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct TimedMemory {
     config: TimedConfig,
     timing: Timing,
@@ -51,8 +55,8 @@ pub struct TimedMemory {
     done: Vec<Completion>,
 }
 
-/// What does not change.
-#[derive(Clone, Debug)]
+/// What does not change; but a library's state, which is its own.
+#[derive(Debug)]
 enum Timing {
     Dram {
         plan: Box<Plan>,
@@ -60,14 +64,17 @@ enum Timing {
         clock: Clock,
     },
     Fixed,
+    Library(Library),
 }
 
 /// What does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct State {
     now_ps: u64,
+    /// How far a library's time has passed.
+    library_ps: u64,
     channels: Vec<Channel>,
-    /// By channel: bursts of accepted requests that its queue has no room for.
+    /// By channel, of which a library has one: bursts of accepted requests that its queue has no room for.
     waiting: Vec<VecDeque<Request>>,
     waiting_bursts: u64,
     /// Requests of which bursts are under way, by the tag of their bursts.
@@ -88,6 +95,7 @@ struct State {
 struct UnderWay {
     id: u64,
     accepted_ps: u64,
+    /// In ticks of the DRAM; of a library, in picoseconds.
     finish: Tick,
     bursts: u32,
     tag: u32,
@@ -99,7 +107,7 @@ impl TimedMemory {
     ///
     /// # Errors
     /// If there can't be such a memory.
-    pub fn new(machine: &Machine, config: TimedConfig) -> Result<Self, DramError> {
+    pub fn new(machine: &Machine, config: TimedConfig) -> Result<Self, TimedError> {
         let MemoryDevice {
             device,
             channels,
@@ -110,6 +118,10 @@ impl TimedMemory {
         let description = format!("{:?}, {config:?}", machine.memory);
         let (timing, channels) = match config.model {
             Model::Fixed => (Timing::Fixed, Vec::new()),
+            Model::Library => {
+                let library = Library::load(&config.library, &config.library_parameters)?;
+                (Timing::Library(library), Vec::new())
+            }
             Model::Dram => {
                 let device = Device::find(device)?;
                 let plan = Plan::new(&device, *ranks, config.controller.clone())?;
@@ -122,7 +134,8 @@ impl TimedMemory {
         };
         let state = State {
             now_ps: 0,
-            waiting: vec![VecDeque::new(); channels.len()],
+            library_ps: 0,
+            waiting: vec![VecDeque::new(); channels.len().max(1)],
             channels,
             waiting_bursts: 0,
             under_way: Vec::new(),
@@ -156,11 +169,22 @@ impl TimedMemory {
         let accepted = if limit > 0 && state.outstanding >= limit {
             false
         } else {
-            match &self.timing {
+            match &mut self.timing {
                 Timing::Dram { plan, mapping, clock } => {
-                    let clock = *clock;
                     state.fill_queues(plan, mapping, clock.begun_at(now_ps));
-                    state.offer(plan, mapping, clock.next_at(now_ps), request, now_ps)
+                    let tick = clock.next_at(now_ps);
+                    let channel_of = |address| mapping.locate(address).channel as usize;
+                    let send = |channels: &mut [Channel], burst: &Request| {
+                        let location = mapping.locate(burst.address);
+                        channels[location.channel as usize].try_send(plan, burst, location, tick)
+                    };
+                    state.offer(plan.device.burst_bytes, channel_of, send, request, now_ps)
+                }
+                Timing::Library(library) => {
+                    state.pass_in_library(library, now_ps, self.config.latency_ps);
+                    let burst_bytes = library.burst_bytes;
+                    let send = |_: &mut [Channel], burst: &Request| library.send(now_ps, burst);
+                    state.offer(burst_bytes, |_| 0, send, request, now_ps)
                 }
                 Timing::Fixed => {
                     let completion = MemoryCompletion {
@@ -210,6 +234,13 @@ impl TimedMemory {
                 }
             }
         }
+        if let Timing::Library(library) = &mut self.timing
+            && (*outstanding > ends.len() as u64 || *refused)
+        {
+            // Later than now: what is due now was done by the call before.
+            let event = library.next_event_ps().max(now_ps.saturating_add(1));
+            next = next.min(event.saturating_add(self.config.latency_ps));
+        }
         (next != u64::MAX).then(|| next.max(*now_ps))
     }
 
@@ -231,8 +262,15 @@ impl TimedMemory {
                 channel.advance_to(plan, until, |done| self.done.push(done));
             }
             for done in self.done.drain(..) {
-                state.burst_done(*clock, self.config.latency_ps, &done);
+                let slot = done.tag as u32;
+                let tag = state.under_way[slot as usize].tag;
+                state.tag(tag).found(done.outcome);
+                let end = |finish| clock.start_ps(finish);
+                state.burst_done(slot, done.finish, self.config.latency_ps, end);
             }
+        }
+        if let Timing::Library(library) = &mut self.timing {
+            state.pass_in_library(library, until_ps, self.config.latency_ps);
         }
         while let Some(Reverse((end, ..))) = state.ends.peek()
             && *end <= until_ps
@@ -302,7 +340,7 @@ impl TimedMemory {
     pub fn device(&self) -> Option<&Device> {
         match &self.timing {
             Timing::Dram { plan, .. } => Some(&plan.device),
-            Timing::Fixed => None,
+            Timing::Fixed | Timing::Library(_) => None,
         }
     }
 
@@ -351,16 +389,16 @@ impl State {
     /// Takes a request as bursts, if its first burst finds room.
     fn offer(
         &mut self,
-        plan: &Plan,
-        mapping: &AddressMapping,
-        tick: Tick,
+        burst_bytes: u32,
+        channel_of: impl Fn(u64) -> usize,
+        mut send: impl FnMut(&mut [Channel], &Request) -> bool,
         request: &MemoryRequest,
         now_ps: u64,
     ) -> bool {
-        let burst_bytes = u64::from(plan.device.burst_bytes);
+        let burst_bytes = u64::from(burst_bytes);
         let first = request.address / burst_bytes;
         let last = (request.address + u64::from(request.bytes - 1)) / burst_bytes;
-        let channel_of = |burst: u64| mapping.locate(burst * burst_bytes).channel as usize;
+        let channel_of = |burst: u64| channel_of(burst * burst_bytes);
         if self.waiting_bursts > 0 && (first..=last).any(|burst| !self.waiting[channel_of(burst)].is_empty())
         {
             return false;
@@ -372,15 +410,12 @@ impl State {
             write: request.kind.writes(),
             source: request.core as u16,
         };
-        let send = |channels: &mut [Channel], burst: &Request| {
-            let location = mapping.locate(burst.address);
-            channels[location.channel as usize].try_send(plan, burst, location, tick)
-        };
         if !send(&mut self.channels, &burst_at(first)) {
             return false;
         }
-        for burst in (first + 1..=last).map(burst_at) {
-            let channel = mapping.locate(burst.address).channel as usize;
+        for burst in first + 1..=last {
+            let channel = channel_of(burst);
+            let burst = burst_at(burst);
             if !self.waiting[channel].is_empty() || !send(&mut self.channels, &burst) {
                 self.waiting[channel].push_back(burst);
                 self.waiting_bursts += 1;
@@ -425,11 +460,43 @@ impl State {
         }
     }
 
-    fn burst_done(&mut self, clock: Clock, latency_ps: u64, done: &Completion) {
-        let slot = done.tag as u32;
+    /// Lets time pass in a library, which takes the bursts that wait as soon as it has room for them.
+    fn pass_in_library(&mut self, library: &mut Library, until_ps: u64, latency_ps: u64) {
+        let mut reached_ps = self.library_ps;
+        loop {
+            while let Some(burst) = self.waiting[0].front()
+                && library.send(reached_ps, burst)
+            {
+                self.waiting[0].pop_front();
+                self.waiting_bursts -= 1;
+            }
+            let event = library.next_event_ps().max(reached_ps.saturating_add(1));
+            reached_ps = if self.waiting_bursts > 0 {
+                event.min(until_ps)
+            } else {
+                until_ps
+            };
+            library.advance(reached_ps, |slot, finished_ps| {
+                let is_known = self
+                    .under_way
+                    .get(slot as usize)
+                    .is_some_and(|request| request.bursts > 0);
+                if is_known {
+                    self.burst_done(slot as u32, finished_ps, latency_ps, |finish| finish);
+                }
+            });
+            if reached_ps == until_ps {
+                break;
+            }
+        }
+        self.library_ps = until_ps;
+    }
+
+    /// `end` turns the finish of a request into picoseconds.
+    fn burst_done(&mut self, slot: u32, finish: u64, latency_ps: u64, end: impl Fn(u64) -> u64) {
         let request = &mut self.under_way[slot as usize];
         request.bursts -= 1;
-        request.finish = request.finish.max(done.finish);
+        request.finish = request.finish.max(finish);
         let UnderWay {
             id,
             accepted_ps,
@@ -438,11 +505,10 @@ impl State {
             tag,
             kind,
         } = *request;
-        self.tag(tag).found(done.outcome);
         if bursts == 0 {
             self.free.push(slot);
             self.end(MemoryCompletion {
-                finished_ps: clock.start_ps(finish).saturating_add(latency_ps),
+                finished_ps: end(finish).saturating_add(latency_ps),
                 accepted_ps,
                 id,
                 tag,
