@@ -53,6 +53,28 @@ fn both_engines_count_the_same_in_the_kernels() {
 
 #[test]
 fn llama_runs_unchanged_and_reads_its_weights_once_per_token() {
+    check_llama(1);
+}
+
+/// Its threads wait for each other in loops of `pause` and plain loads.
+#[test]
+fn threads_that_wait_busily_come_to_their_end() {
+    let capture = check_llama(2);
+    let products = in_decode(&capture.report("phase,thread,kind")).matching(&[("kind", "MUL_MAT")]);
+    for thread in ["0", "1"] {
+        assert!(
+            products.matching(&[("thread", thread)]).sum("access_bytes") > 0,
+            "{thread}"
+        );
+    }
+}
+
+fn in_decode(rows: &Rows) -> Rows {
+    rows.filtered("phase", |phase| phase.starts_with("decode"))
+}
+
+/// llama.cpp on so many threads: native output, each weight read from memory once per token, all of decode in an operator.
+fn check_llama(threads: u32) -> Capture {
     const TOKENS: u64 = 3;
     let model = model("smoke", "q4_0");
     let arguments = [
@@ -63,7 +85,7 @@ fn llama_runs_unchanged_and_reads_its_weights_once_per_token() {
         "-n",
         &TOKENS.to_string(),
         "-t",
-        "1",
+        &threads.to_string(),
     ];
     let capture = Capture::success(
         &["--check", "--machine", "embedded", "--engine", "native"],
@@ -85,7 +107,6 @@ fn llama_runs_unchanged_and_reads_its_weights_once_per_token() {
     let notes = summary.get("notes").to_string();
     assert!(!notes.contains("stream check"), "{notes}");
 
-    let in_decode = |rows: &Rows| rows.filtered("phase", |phase| phase.starts_with("decode"));
     let weights = in_decode(&capture.report("phase,class"))
         .matching(&[("class", "weight")])
         .sum("dram_read_bytes");
@@ -103,6 +124,7 @@ fn llama_runs_unchanged_and_reads_its_weights_once_per_token() {
         "{unnamed} of {}",
         accesses.sum("accesses")
     );
+    capture
 }
 
 #[test]
