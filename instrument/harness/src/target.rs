@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
-use object::{Endianness, elf};
+use object::{Endianness, ReadCache, elf};
 
 use crate::failure::{Failure, Kind};
 
@@ -108,14 +108,16 @@ fn read_head(path: &Path) -> std::io::Result<Vec<u8>> {
 
 /// Whether an ELF program names a dynamic loader. One that can't be parsed is left to the kernel to refuse.
 fn has_interpreter(executable: &Path) -> bool {
-    let Ok(data) = fs::read(executable) else {
+    let Ok(file) = File::open(executable) else {
         return true;
     };
-    let Ok(header) = elf::FileHeader64::<Endianness>::parse(&*data) else {
+    // A model's program may have a hundred megabytes of debug information, of which nothing is read here.
+    let data = &ReadCache::new(file);
+    let Ok(header) = elf::FileHeader64::<Endianness>::parse(data) else {
         return true;
     };
     let Ok(endian) = header.endian() else { return true };
-    header.program_headers(endian, &*data).is_ok_and(|segments| {
+    header.program_headers(endian, data).is_ok_and(|segments| {
         segments
             .iter()
             .any(|segment| segment.p_type(endian) == elf::PT_INTERP)
