@@ -144,18 +144,8 @@ proptest! {
         let many = drive(&mut often, &requests, |memory| {
             memory.next_event_ps().map(|next| next.min(memory.now_ps() + 1013))
         });
-        // Where a queue was full, looking more often may find its room in another order of channels.
-        if seldom.refusals() + often.refusals() == 0 {
-            prop_assert_eq!(&few, &many);
-            prop_assert_eq!(seldom.totals(), often.totals());
-        }
-        let ids = |done: &[MemoryCompletion]| {
-            let mut ids: Vec<u64> = done.iter().map(|end| end.id).collect();
-            ids.sort_unstable();
-            ids
-        };
-        prop_assert_eq!(ids(&few), ids(&many));
-        prop_assert_eq!(seldom.totals().bytes, often.totals().bytes);
+        prop_assert_eq!(&few, &many);
+        prop_assert_eq!(seldom.totals(), often.totals());
         prop_assert_eq!(few.len(), requests.len());
         prop_assert!(few.windows(2).all(|pair| pair[0].finished_ps <= pair[1].finished_ps));
         prop_assert_eq!(seldom.outstanding(), 0);

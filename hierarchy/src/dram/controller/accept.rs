@@ -74,7 +74,7 @@ impl Channel {
             if !self.reconsider(plan, slot) {
                 self.chosen = false;
             }
-        } else if !plan.by_source && self.direction_may_change(plan) {
+        } else if self.direction_may_change(plan) {
             self.chosen = false;
         }
         true
@@ -82,6 +82,10 @@ impl Channel {
 
     pub(super) fn direction_may_change(&self, plan: &Plan) -> bool {
         let [reads, writes] = self.queue.lengths;
+        if self.writing != self.next_writing {
+            // Chosen for what was queued before.
+            return true;
+        }
         if self.writing {
             reads != 0 && writes < plan.low_watermark
         } else {

@@ -103,8 +103,9 @@ impl Channel {
         if self.busy_domains > 0 {
             self.choose_task(plan, from[1], &mut best[row_place]);
         }
+        self.next_writing = self.writing;
         if !served {
-            self.set_direction(plan);
+            self.next_writing = self.direction(plan);
             self.choose_request(plan, from, &mut best);
             if plan.timeout_ticks != Tick::MAX {
                 self.choose_idle(plan, from[1], &mut best[row_place]);
@@ -163,22 +164,28 @@ impl Channel {
         (self.queue[oldest].arrival + plan.starvation_ticks <= self.now).then_some(oldest)
     }
 
-    /// Reading or writing: the queues' watermarks decide, and requests that waited too long.
-    fn set_direction(&mut self, plan: &Plan) {
+    /// Whether to write: the queues' watermarks decide, and requests that waited too long. What is queued at this tick
+    /// decides, whoever asks before the tick is over: a choice may be looked at and then made anew.
+    fn direction(&self, plan: &Plan) -> bool {
         let [reads, writes] = self.queue.lengths;
-        let before = self.writing;
-        if !self.writing {
-            self.writing = writes > plan.high_watermark || reads == 0;
-        } else if writes < plan.low_watermark && reads != 0 {
-            self.writing = false;
-        }
-        if let Some(waits) = self.starved(plan, usize::from(!self.writing)) {
-            let other = self.starved(plan, usize::from(self.writing));
-            if other.is_none_or(|other| self.queue[waits].arrival < self.queue[other].arrival) {
-                self.writing = !self.writing;
-            }
-        }
-        self.statistics.turnarounds += u64::from(before != self.writing && writes > 0 && reads > 0);
+        let writing = if self.writing {
+            writes >= plan.low_watermark || reads == 0
+        } else {
+            writes > plan.high_watermark || reads == 0
+        };
+        let Some(waits) = self.starved(plan, usize::from(!writing)) else {
+            return writing;
+        };
+        let other = self.starved(plan, usize::from(writing));
+        writing ^ other.is_none_or(|other| self.queue[waits].arrival < self.queue[other].arrival)
+    }
+
+    /// The tick of the choice is over: it stays as chosen.
+    pub(super) fn settle_direction(&mut self) {
+        let [reads, writes] = self.queue.lengths;
+        let turns = self.writing != self.next_writing;
+        self.statistics.turnarounds += u64::from(turns && writes > 0 && reads > 0);
+        self.writing = self.next_writing;
     }
 
     /// What its source gives a request before its age: the smaller goes first.
@@ -236,7 +243,7 @@ impl Channel {
     }
 
     fn choose_request(&mut self, plan: &Plan, from: [Tick; 2], best: &mut [Choice; 2]) {
-        let direction = usize::from(self.writing);
+        let direction = usize::from(self.next_writing);
         // In order: nobody but the oldest, and not while the one before it has its row open but not its data.
         let in_order = plan.scheduler == Scheduler::Fcfs;
         if in_order && self.active_requests > 0 {

@@ -46,6 +46,8 @@ pub struct Channel {
     /// The first ticks at which the column bus and the row bus are free.
     bus_free: [Tick; 2],
     writing: bool,
+    /// As the choice has it; settled when its tick is over.
+    next_writing: bool,
     active_requests: u32,
     busy_domains: usize,
     next_due: Tick,
@@ -80,6 +82,7 @@ impl Channel {
             now: 1,
             bus_free: [1; 2],
             writing: false,
+            next_writing: false,
             active_requests: 0,
             busy_domains: 0,
             next_due: 0,
@@ -264,6 +267,9 @@ impl Channel {
     fn decide_until(&mut self, plan: &Plan, until: Tick) {
         while self.now <= until {
             let tick = self.next_command(plan);
+            if tick > self.now {
+                self.settle_direction();
+            }
             if tick > until {
                 self.now = until + 1;
                 return;
@@ -280,6 +286,7 @@ impl Channel {
                 let [column, row] = self.choices;
                 let choice = if column.tick == tick { column } else { row };
                 self.chosen = false;
+                self.settle_direction();
                 self.execute(plan, choice);
             }
         }
