@@ -49,13 +49,40 @@ impl Location {
     }
 }
 
+/// Names, each kept once. Thousands of instructions are of one function, and demangling C++ costs more than finding it.
+#[derive(Default)]
+struct Names {
+    names: HashSet<Arc<str>>,
+    demangled: HashMap<Box<str>, Arc<str>>,
+}
+
+impl Names {
+    fn intern(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.names.get(name) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = name.into();
+        self.names.insert(Arc::clone(&name));
+        name
+    }
+
+    fn demangled(&mut self, mangled: &str) -> Arc<str> {
+        if let Some(known) = self.demangled.get(mangled) {
+            return Arc::clone(known);
+        }
+        let name = self.intern(&demangle(mangled, Parameters::Shown));
+        self.demangled.insert(mangled.into(), Arc::clone(&name));
+        name
+    }
+}
+
 /// Looks up instructions and remembers the answers.
 #[derive(Default)]
 pub struct Symbolizer {
     /// By address of the shared binary, which is kept alive beside it.
     contexts: HashMap<*const Binary, Dwarf>,
     locations: HashMap<CodeAddress, Location>,
-    names: HashSet<Arc<str>>,
+    names: Names,
     notes: Vec<String>,
 }
 
@@ -83,8 +110,8 @@ impl Symbolizer {
                     }
                     elsewhere => Location {
                         module: None,
-                        module_name: intern(names, elsewhere.name()),
-                        function: intern(names, elsewhere.name()),
+                        module_name: names.intern(elsewhere.name()),
+                        function: names.intern(elsewhere.name()),
                         file: None,
                         line: None,
                         inlined: Vec::new(),
@@ -144,7 +171,11 @@ impl Dwarf {
     }
 
     /// The frames at a link-time address, innermost first: function, file, line. Empty if DWARF does not cover it.
-    fn frames(&self, address: u64) -> Vec<(Option<String>, Option<String>, Option<u32>)> {
+    fn frames(
+        &self,
+        address: u64,
+        names: &mut Names,
+    ) -> Vec<(Option<Arc<str>>, Option<Arc<str>>, Option<u32>)> {
         let mut found = Vec::new();
         let Some(context) = &self.context else {
             return found;
@@ -154,15 +185,13 @@ impl Dwarf {
         };
         // Broken DWARF: what was read before the error still counts.
         while let Ok(Some(frame)) = frames.next() {
-            let function = frame.function.as_ref().and_then(|function| {
-                function
-                    .raw_name()
-                    .ok()
-                    .map(|name| demangle(&name, Parameters::Shown))
-            });
+            let function = frame
+                .function
+                .as_ref()
+                .and_then(|function| function.raw_name().ok().map(|name| names.demangled(&name)));
             let (file, line) = frame.location.map_or((None, None), |location| {
                 (
-                    location.file.map(str::to_owned),
+                    location.file.map(|file| names.intern(file)),
                     location.line.filter(|line| *line != 0),
                 )
             });
@@ -177,22 +206,22 @@ fn in_module(
     module: &Module,
     dwarf: Option<&Dwarf>,
     offset: u64,
-    names: &mut HashSet<Arc<str>>,
+    names: &mut Names,
 ) -> Location {
-    let from_symbols = || {
+    let from_symbols = |names: &mut Names| {
         let symbol = dwarf.and_then(|dwarf| dwarf.binary.function(offset).ok());
-        symbol.map_or_else(
-            || format!("[{}+{offset:#x}]", module.name()),
-            |symbol| demangle(symbol.mangled(), Parameters::Shown),
-        )
+        match symbol {
+            Some(symbol) => names.demangled(symbol.mangled()),
+            None => names.intern(&format!("[{}+{offset:#x}]", module.name())),
+        }
     };
     let mut frames: Vec<Frame> = dwarf
-        .map(|dwarf| dwarf.frames(offset))
+        .map(|dwarf| dwarf.frames(offset, names))
         .unwrap_or_default()
         .into_iter()
         .map(|(function, file, line)| Frame {
-            function: intern(names, &function.unwrap_or_else(from_symbols)),
-            file: file.map(|file| intern(names, &file)),
+            function: function.unwrap_or_else(|| from_symbols(names)),
+            file,
             line,
         })
         .collect();
@@ -202,11 +231,11 @@ fn in_module(
         && symbol.mangled().starts_with("_Z")
         && symbol.name().ends_with(&format!("::{}", outermost.function))
     {
-        outermost.function = intern(names, &demangle(symbol.mangled(), Parameters::Shown));
+        outermost.function = names.demangled(symbol.mangled());
     }
     if frames.is_empty() {
         frames.push(Frame {
-            function: intern(names, &from_symbols()),
+            function: from_symbols(names),
             file: None,
             line: None,
         });
@@ -215,19 +244,10 @@ fn in_module(
     let Frame { function, file, line } = frames.remove(0);
     Location {
         module: Some(id),
-        module_name: intern(names, module.name()),
+        module_name: names.intern(module.name()),
         function,
         file,
         line,
         inlined,
     }
-}
-
-fn intern(names: &mut HashSet<Arc<str>>, name: &str) -> Arc<str> {
-    if let Some(known) = names.get(name) {
-        return Arc::clone(known);
-    }
-    let name: Arc<str> = name.into();
-    names.insert(Arc::clone(&name));
-    name
 }
