@@ -24,7 +24,11 @@ static RUN: LazyLock<Capture> = LazyLock::new(|| {
         "1",
     ]
     .map(str::to_owned);
-    Capture::success(&["--check", "--machine", "embedded"], &llama(), &arguments)
+    Capture::success(
+        &["--check", "--machine", "embedded", "--engine", "valgrind"],
+        &llama(),
+        &arguments,
+    )
 });
 
 fn in_decode(rows: &Rows) -> Rows {
@@ -248,7 +252,11 @@ fn two_threads_share_the_work() {
         "-t",
         "2",
     ];
-    let capture = Capture::success(&["--check", "--machine", "embedded"], &llama(), &arguments);
+    let capture = Capture::success(
+        &["--check", "--machine", "embedded", "--engine", "valgrind"],
+        &llama(),
+        &arguments,
+    );
     let products = in_decode(&capture.report("phase,thread,kind")).matching(&[("kind", "MUL_MAT")]);
     let by_thread = |thread: &str| products.matching(&[("thread", thread)]).sum("access_bytes");
     assert!(by_thread("0") > 0 && by_thread("1") > 0);

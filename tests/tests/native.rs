@@ -130,7 +130,7 @@ fn check_llama(threads: u32) -> Capture {
 #[test]
 fn a_static_program_is_refused_with_the_alternative() {
     let program = Program::compile("kernels", &["-static"]);
-    let capture = Capture::run(&["--engine", "native"], program.path(), &["copy", "10"]);
+    let capture = Capture::run(&[], program.path(), &["copy", "10"]);
     assert_eq!(capture.output.status.code(), Some(122));
     let text = capture.stderr();
     assert!(

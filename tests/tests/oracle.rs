@@ -87,7 +87,11 @@ fn references_and_misses_agree_with_cachegrind() {
     for (kernel, n) in CASES {
         let arguments = [kernel.to_owned(), n.to_string()];
         let theirs = cachegrind(program.path(), &arguments, folder.path());
-        let capture = Capture::success(&["--machine", machine], program.path(), &arguments);
+        let capture = Capture::success(
+            &["--machine", machine, "--engine", "valgrind"],
+            program.path(),
+            &arguments,
+        );
 
         let ours = capture.report("function,access");
         let kernel_rows = ours.matching(&[("function", kernel)]);
@@ -153,7 +157,12 @@ fn loads_and_stores_agree_with_lackey() {
     ] {
         let arguments = [kernel.to_owned(), n.to_string()];
         let (loads, stores) = lackey(program.path(), &arguments);
-        let summary = Capture::success(&["--machine", "none"], program.path(), &arguments).summary();
+        let summary = Capture::success(
+            &["--machine", "none", "--engine", "valgrind"],
+            program.path(),
+            &arguments,
+        )
+        .summary();
         assert_close(kernel, "loads", summary.total("loads"), loads, 0.005);
         assert_close(kernel, "stores", summary.total("stores"), stores, 0.005);
     }

@@ -200,13 +200,13 @@ pub struct Scope {
 pub enum EngineChoice {
     /// In-process translator: all threads at once, AVX-512, JIT code; dynamically linked programs
     Native,
-    /// Our Valgrind tool: every access, serial, no AVX-512
+    /// Our Valgrind tool: any program, statically linked ones too; serial, no AVX-512
     Valgrind,
 }
 
 impl EngineChoice {
-    /// The most trusted one.
-    pub const DEFAULT: Self = Self::Valgrind;
+    /// The fast one.
+    pub const DEFAULT: Self = Self::Native;
 }
 
 /// When to show progress.

@@ -50,7 +50,7 @@ fn engine() -> Finding {
             Mark::Good,
             format!("Valgrind {} ({})", found.version, found.program.display()),
         ),
-        Err(error) => (Mark::Bad, error.to_string()),
+        Err(error) => (Mark::Note, format!("{error}; only `--engine valgrind` needs it")),
     };
     Finding {
         mark,
@@ -60,12 +60,17 @@ fn engine() -> Finding {
 }
 
 fn native_engine() -> Finding {
-    let what = format!(
-        "carried ({} KiB); experimental: `--engine native` for dynamically linked programs",
-        crate::launch::NATIVE_ENGINE.len() >> 10
-    );
+    let has_segment_bases = cpu_flags().iter().any(|flag| flag == "fsgsbase");
+    let (mark, what) = if has_segment_bases {
+        let kibibytes = crate::launch::NATIVE_ENGINE.len() >> 10;
+        let what = format!("carried ({kibibytes} KiB); for dynamically linked programs");
+        (Mark::Good, what)
+    } else {
+        let what = "needs the FSGSBASE instructions (Linux 5.9, Ivy Bridge, Zen); use --engine valgrind";
+        (Mark::Bad, what.to_owned())
+    };
     Finding {
-        mark: Mark::Good,
+        mark,
         subject: "native engine",
         what,
     }
@@ -80,16 +85,21 @@ const INSTRUCTION_SETS: [(&str, &str, bool); 5] = [
     ("AMX", "amx_tile", false),
 ];
 
-fn instruction_sets() -> Finding {
+/// What /proc/cpuinfo says of the first processor.
+fn cpu_flags() -> Vec<String> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let flags: Vec<&str> = cpuinfo
+    cpuinfo
         .lines()
         .find_map(|line| line.strip_prefix("flags"))
-        .map(|line| line.split_whitespace().collect())
-        .unwrap_or_default();
+        .map(|line| line.split_whitespace().map(str::to_owned).collect())
+        .unwrap_or_default()
+}
+
+fn instruction_sets() -> Finding {
+    let flags = cpu_flags();
     let present = INSTRUCTION_SETS
         .iter()
-        .filter(|(_, flag, _)| flags.contains(flag));
+        .filter(|(_, name, _)| flags.iter().any(|flag| flag == name));
     let (visible, hidden): (Vec<_>, Vec<_>) = present.partition(|(_, _, in_valgrind)| *in_valgrind);
     let names =
         |sets: &[&(&'static str, &str, bool)]| sets.iter().map(|s| s.0).collect::<Vec<_>>().join(", ");
@@ -104,12 +114,12 @@ fn instruction_sets() -> Finding {
     if !hidden.is_empty() {
         let _ = write!(
             what,
-            "; {} present but hidden from targets under Valgrind: build them for x86-64-v3 (-march=haswell)",
+            "; {} hidden from targets under --engine valgrind: build them for x86-64-v3 (-march=haswell) there",
             names(&hidden)
         );
     }
     Finding {
-        mark: if hidden.is_empty() { Mark::Good } else { Mark::Note },
+        mark: Mark::Good,
         subject: "processor",
         what,
     }

@@ -141,7 +141,13 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     let ending = session.launched.wait();
     if consumer.engine() == Engine::None {
         let said = session.launched.messages().join("; ");
-        let what = format!("the capture engine did not start the program: {said}");
+        let hint = match arguments.engine {
+            EngineChoice::Native => {
+                "the native engine was not loaded into the program; use --engine valgrind"
+            }
+            EngineChoice::Valgrind => "the capture engine did not start the program",
+        };
+        let what = format!("{hint}: {said}");
         return Err(Failure::new(Kind::Engine, what.trim_end_matches([':', ' '])));
     }
     let interrupted = session.interrupted_at.is_some();
