@@ -129,6 +129,9 @@ impl Symbolizer {
     }
 }
 
+/// What DWARF says of a frame: function, file, line.
+type Covered = (Option<Arc<str>>, Option<Arc<str>>, Option<u32>);
+
 /// The parsed DWARF of a binary.
 struct Dwarf {
     binary: Arc<Binary>,
@@ -171,11 +174,7 @@ impl Dwarf {
     }
 
     /// The frames at a link-time address, innermost first: function, file, line. Empty if DWARF does not cover it.
-    fn frames(
-        &self,
-        address: u64,
-        names: &mut Names,
-    ) -> Vec<(Option<Arc<str>>, Option<Arc<str>>, Option<u32>)> {
+    fn frames(&self, address: u64, names: &mut Names) -> Vec<Covered> {
         let mut found = Vec::new();
         let Some(context) = &self.context else {
             return found;
