@@ -8,8 +8,8 @@
 
 use memloupe_cachesim::{AccessKind, Contents, LevelCounters, Memory, Operand, Run};
 
-use crate::dram::Dram;
 use crate::system::{Parts, System};
+use crate::tiers::MainMemory;
 
 /// What one access met.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,7 +22,7 @@ pub struct Answer {
 
 /// The DRAM with a listener beside it.
 struct Heard<'a, M> {
-    dram: &'a mut Dram,
+    dram: &'a mut MainMemory,
     listener: &'a mut M,
     /// Latency of the slowest line read.
     slowest_ps: u64,
@@ -30,9 +30,9 @@ struct Heard<'a, M> {
 
 impl<M: Memory> Memory for Heard<'_, M> {
     fn read(&mut self, line_address: u64, lines: u64, owner: u32) {
-        let before_ps = self.dram.counters(owner).read_latency_ps;
+        let before_ps = self.dram.read_latency_ps(owner);
         self.dram.read(line_address, lines, owner);
-        let latency_ps = self.dram.counters(owner).read_latency_ps - before_ps;
+        let latency_ps = self.dram.read_latency_ps(owner) - before_ps;
         self.slowest_ps = self.slowest_ps.max(latency_ps.div_ceil(lines.max(1)));
         self.listener.read(line_address, lines, owner);
     }
@@ -107,7 +107,7 @@ impl System {
             },
             None => Answer {
                 level: machine.caches.len(),
-                latency_ns: (slowest_ps + machine.memory.latency_ps) as f64 / 1000.0,
+                latency_ns: slowest_ps as f64 / 1000.0,
             },
         }
     }

@@ -4,8 +4,9 @@
 //! Modelled: the timed controller and device of one channel, at its share of the traffic; lines arrive at random (a
 //! Poisson process), as from many cores that know nothing of each other, each of which walks a stream of its own for its
 //! reads and one for its writes, or picks lines at random. No more lines wait for their data than the cores' miss
-//! registers hold: then cores wait instead, and latency settles at registers / bandwidth. Latencies are from the core
-//! and back: the time outside of the device is added.
+//! registers hold: then cores wait instead, and latency settles at registers / bandwidth. A link carries the messages of
+//! each direction one after the other; the channel has its share of it. Latencies are from the core and back: the time
+//! outside of the device is added.
 //!
 //! Not modelled: caches (the traffic is what is left of it below them), channels that are not used evenly, the
 //! network between the cores and a channel as a bottleneck, other controllers' policies than the default ones.
@@ -18,7 +19,7 @@ use serde::Serialize;
 use crate::dram::{
     AddressMapping, Channel, ControllerConfig, Device, DramError, Location, Plan, Request, Tick,
 };
-use crate::machine::Machine;
+use crate::machine::{Machine, MemoryDevice};
 
 /// Which lines are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,17 +130,10 @@ fn most_in_flight(machine: &Machine) -> f64 {
 }
 
 impl Machine {
-    /// The nominal peak bandwidth of its memory.
-    pub fn peak_bytes_per_second(&self) -> Result<f64, DramError> {
-        let device = Device::find(&self.memory.device)?;
-        Ok(f64::from(self.memory.channels) * device.peak_bytes_per_second())
-    }
-
-    /// The curves of its memory.
-    pub fn curves(&self, options: &CurveOptions) -> Result<Vec<Curve>, DramError> {
-        let device = Device::find(&self.memory.device)?;
-        let plan = Plan::new(&device, self.memory.ranks, ControllerConfig::default())?;
-        let memory = &self.memory;
+    /// The curves of one of its memories.
+    pub fn curves(&self, memory: &MemoryDevice, options: &CurveOptions) -> Result<Vec<Curve>, DramError> {
+        let device = Device::find(&memory.device)?;
+        let plan = Plan::new(&device, memory.ranks, ControllerConfig::default())?;
         let mapping = AddressMapping::new(
             &memory.mapping,
             &device,
@@ -149,10 +143,11 @@ impl Machine {
         )?;
         let bench = Bench {
             machine: self,
+            memory,
             plan,
             mapping,
             options,
-            peak: self.peak_bytes_per_second()?,
+            peak: memory.peak_bytes_per_second(self.line_bytes())?,
         };
         let curve = |&read_share: &f64| Curve {
             read_share,
@@ -169,6 +164,7 @@ impl Machine {
 /// One channel with what feeds it.
 struct Bench<'a> {
     machine: &'a Machine,
+    memory: &'a MemoryDevice,
     plan: Plan,
     mapping: AddressMapping,
     options: &'a CurveOptions,
@@ -202,7 +198,7 @@ impl Traffic<'_> {
                     let stream = self.random.below(cores) + u64::from(is_write) * cores;
                     let line = self.streams[stream as usize];
                     // Its lines in other channels are theirs; one that stays away from this channel begins elsewhere.
-                    let few = 4 * u64::from(self.bench.machine.memory.channels);
+                    let few = 4 * u64::from(self.bench.memory.channels);
                     let here = (line..line + few).find(|line| self.is_here(line * line_bytes));
                     self.streams[stream as usize] = match here {
                         Some(line) => line + 1,
@@ -230,7 +226,7 @@ impl Bench<'_> {
         let device = &self.plan.device;
         let line_bytes = self.machine.line_bytes();
         let bursts = line_bytes.div_ceil(device.burst_bytes);
-        let channels = f64::from(self.machine.memory.channels);
+        let channels = f64::from(self.memory.channels);
         let ticks_per_second = 1e12 / device.picoseconds(1);
         let mean_ticks = f64::from(line_bytes) / (self.peak * load / channels) * ticks_per_second;
         let bound = (most_in_flight(self.machine) / channels).max(1.0) as usize;
@@ -247,8 +243,12 @@ impl Bench<'_> {
         let mut channel = Channel::new(&self.plan);
         let mut waiting: [VecDeque<(u64, Location)>; 2] = Default::default();
         // When the data of reads that the device is done with reaches the core, which is when it can miss again.
-        let outside_ticks = self.machine.memory.latency_ps as f64 / 1e12 * ticks_per_second;
+        let fixed_ps = self.memory.latency_ps + self.memory.link.as_ref().map_or(0, |link| link.latency_ps);
+        let outside_ticks = fixed_ps as f64 / 1e12 * ticks_per_second;
         let mut returns: VecDeque<f64> = VecDeque::new();
+        let mut wires = Wires::of(self.memory, line_bytes, ticks_per_second * channels);
+        // Lines that the link brings to the controller, by when.
+        let mut on_the_way: VecDeque<(f64, bool, u64, u64)> = VecDeque::new();
         let mut in_flight = vec![InFlight::default(); self.options.lines as usize];
         let (mut reads_in_flight, mut arrived) = (0, 0);
         let (mut latency_ticks, mut reads) = (0.0, 0u32);
@@ -268,7 +268,11 @@ impl Bench<'_> {
                 Tick::MAX
             };
             let returned = returns.front().map_or(Tick::MAX, |tick| tick.ceil() as Tick);
-            let event = channel.next_event(&self.plan).min(returned);
+            let delivered = on_the_way.front().map_or(Tick::MAX, |(tick, ..)| *tick as Tick);
+            let event = channel
+                .next_event(&self.plan)
+                .min(returned)
+                .min(delivered.max(channel.now()));
             if is_over && reads_in_flight == 0 || arrival == Tick::MAX && event == Tick::MAX {
                 break;
             }
@@ -276,10 +280,14 @@ impl Bench<'_> {
                 channel.advance(&self.plan, event, |done| {
                     let line = &mut in_flight[done.tag as usize];
                     line.bursts_left -= 1;
-                    if !done.write && line.bursts_left == 0 {
-                        returns.push_back(done.finish as f64 + outside_ticks);
+                    if line.bursts_left > 0 {
+                        return;
+                    }
+                    let finish = wires.up(done.finish as f64, done.write);
+                    if !done.write {
+                        returns.push_back(finish + outside_ticks);
                         if done.tag >= u64::from(warm) {
-                            latency_ticks += done.finish as f64 - line.arrival;
+                            latency_ticks += finish - line.arrival;
                             reads += 1;
                         }
                     }
@@ -301,16 +309,24 @@ impl Bench<'_> {
                     bursts_left: bursts,
                 };
                 reads_in_flight += usize::from(!is_write);
-                for burst in 0..u64::from(bursts) {
-                    let location = self
-                        .mapping
-                        .locate(address + burst * u64::from(device.burst_bytes));
-                    waiting[usize::from(is_write)].push_back((u64::from(arrived), location));
-                }
+                let delivery = wires.down(last_arrival, is_write);
+                on_the_way.push_back((delivery, is_write, u64::from(arrived), address));
                 arrived += 1;
                 due = last_arrival + random.exponential(mean_ticks);
             }
             let now = arrival.min(event);
+            while let Some(&(tick, is_write, tag, address)) = on_the_way.front() {
+                if tick as Tick > now {
+                    break;
+                }
+                on_the_way.pop_front();
+                for burst in 0..u64::from(bursts) {
+                    let location = self
+                        .mapping
+                        .locate(address + burst * u64::from(device.burst_bytes));
+                    waiting[usize::from(is_write)].push_back((tag, location));
+                }
+            }
             for (direction, waiting) in waiting.iter_mut().enumerate() {
                 let write = direction == 1;
                 while let Some((tag, location)) = waiting.front().copied() {
@@ -329,13 +345,55 @@ impl Bench<'_> {
         }
         let measured_lines = f64::from(self.options.lines - warm);
         let seconds = (last_arrival - measured_from) / ticks_per_second;
-        let outside_ns = self.machine.memory.latency_ps as f64 / 1e3;
+        let outside_ns = fixed_ps as f64 / 1e3;
         let mean_latency = latency_ticks / f64::from(reads.max(1)) / ticks_per_second * 1e9;
         CurvePoint {
             offered_bytes_per_second: self.peak * load,
             bytes_per_second: measured_lines * f64::from(line_bytes) / seconds * channels,
             read_latency_ns: mean_latency + outside_ns,
         }
+    }
+}
+
+/// The link at work, or none: messages of one direction go one after the other.
+struct Wires {
+    /// Ticks of a read's and of a write's messages, from the host.
+    down: [f64; 2],
+    /// To the host.
+    up: [f64; 2],
+    down_free: f64,
+    up_free: f64,
+}
+
+impl Wires {
+    fn of(memory: &MemoryDevice, line_bytes: u32, ticks_per_second: f64) -> Self {
+        let messages = memory.link.as_ref().map(|link| {
+            [link.read(line_bytes), link.write(line_bytes)].map(|bytes| {
+                [bytes.down, bytes.up].map(|bytes| link.picoseconds(bytes) / 1e12 * ticks_per_second)
+            })
+        });
+        let [read, write] = messages.unwrap_or_default();
+        Self {
+            down: [read[0], write[0]],
+            up: [read[1], write[1]],
+            down_free: 0.0,
+            up_free: 0.0,
+        }
+    }
+
+    /// When a request that comes at `tick` is at the controller.
+    fn down(&mut self, tick: f64, is_write: bool) -> f64 {
+        self.down_free = self.down_free.max(tick) + self.down[usize::from(is_write)];
+        self.down_free
+    }
+
+    /// When the answer that the controller has at `tick` is at the host.
+    fn up(&mut self, tick: f64, is_write: bool) -> f64 {
+        if self.up == [0.0; 2] {
+            return tick;
+        }
+        self.up_free = self.up_free.max(tick) + self.up[usize::from(is_write)];
+        self.up_free
     }
 }
 

@@ -13,8 +13,8 @@
 
 use memloupe_cachesim::Contents;
 
-use crate::dram::{Device, EventEnergy};
-use crate::machine::Machine;
+use crate::dram::{Device, DramCounters, EventEnergy};
+use crate::machine::{Machine, MemoryDevice};
 use crate::system::Counters;
 
 /// Of a hit in a cache of 32 KiB, where the machine file does not say.
@@ -25,11 +25,54 @@ pub const ASSUMED_HIT_PJ: f64 = 15.0;
 pub struct AccessEnergy {
     // By level: a hit, a miss, a writeback into the level below.
     levels: Vec<[f64; 3]>,
+    // By memory.
+    memories: Vec<MemoryEnergy>,
+    line_bytes: u64,
+    standby_watts: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct MemoryEnergy {
     activate_pj: f64,
     read_line_pj: f64,
     write_line_pj: f64,
-    line_bytes: u64,
     standby_watts: Option<f64>,
+}
+
+impl MemoryEnergy {
+    fn of(memory: &MemoryDevice, line_bytes: u32) -> Self {
+        let link_pj = memory.link_pj_per_bit * f64::from(line_bytes * 8);
+        let [read_link_pj, write_link_pj] = memory
+            .link
+            .as_ref()
+            .map_or([0.0; 2], |link| link.line_pj(line_bytes));
+        let device = Device::find(&memory.device).ok();
+        let events = device.as_ref().and_then(EventEnergy::of);
+        let bursts = device
+            .as_ref()
+            .map_or(1, |device| line_bytes.div_ceil(device.burst_bytes));
+        let standby_watts = device.as_ref().zip(events).map(|(device, events)| {
+            let ranks = memory.channels * memory.ranks * device.stack_ids * device.pseudo_channels;
+            let refresh_pj_per_ns =
+                events.refresh_pj / (device.picoseconds(device.refresh_interval_ticks) / 1000.0);
+            // pJ per ns are mW.
+            f64::from(ranks) * (events.active_pj_per_ns + events.pump_pj_per_ns + refresh_pj_per_ns) / 1000.0
+        });
+        let events = events.unwrap_or_default();
+        Self {
+            activate_pj: events.activate_pj,
+            read_line_pj: events.read_pj * f64::from(bursts) + link_pj + read_link_pj,
+            write_line_pj: events.write_pj * f64::from(bursts) + link_pj + write_link_pj,
+            standby_watts,
+        }
+    }
+
+    fn picojoules(&self, dram: &DramCounters, line_bytes: u64) -> f64 {
+        let lines = |bytes: u64| (bytes / line_bytes) as f64;
+        self.activate_pj * (dram.row_misses + dram.row_conflicts) as f64
+            + self.read_line_pj * lines(dram.read_bytes)
+            + self.write_line_pj * lines(dram.write_bytes)
+    }
 }
 
 /// Hit and miss energy of a cache that has none in its machine file.
@@ -54,28 +97,16 @@ impl AccessEnergy {
             [cache.hit_pj, cache.miss_pj, writeback]
         });
         let line_bytes = machine.line_bytes();
-        let link_pj = machine.memory.link_pj_per_bit * f64::from(line_bytes * 8);
-        let device = Device::find(&machine.memory.device).ok();
-        let events = device.as_ref().and_then(EventEnergy::of);
-        let bursts = device
-            .as_ref()
-            .map_or(1, |device| line_bytes.div_ceil(device.burst_bytes));
-        let standby = device.as_ref().zip(events).map(|(device, events)| {
-            let ranks =
-                machine.memory.channels * machine.memory.ranks * device.stack_ids * device.pseudo_channels;
-            let refresh_pj_per_ns =
-                events.refresh_pj / (device.picoseconds(device.refresh_interval_ticks) / 1000.0);
-            // pJ per ns are mW.
-            f64::from(ranks) * (events.active_pj_per_ns + events.pump_pj_per_ns + refresh_pj_per_ns) / 1000.0
-        });
-        let events = events.unwrap_or_default();
+        let memories: Vec<MemoryEnergy> = machine
+            .memories()
+            .map(|memory| MemoryEnergy::of(memory, line_bytes))
+            .collect();
         Self {
             levels: levels.collect(),
-            activate_pj: events.activate_pj,
-            read_line_pj: events.read_pj * f64::from(bursts) + link_pj,
-            write_line_pj: events.write_pj * f64::from(bursts) + link_pj,
             line_bytes: line_bytes.into(),
-            standby_watts: standby,
+            // Of memories without currents nothing can be said of the sum either.
+            standby_watts: memories.iter().map(|memory| memory.standby_watts).sum(),
+            memories,
         }
     }
 
@@ -89,12 +120,17 @@ impl AccessEnergy {
                     + writeback * level.writebacks as f64
             })
             .sum();
-        let dram = &counters.dram;
-        let lines = |bytes: u64| (bytes / self.line_bytes) as f64;
+        let one = std::slice::from_ref(&counters.dram);
+        let tiers = if self.memories.len() == 1 {
+            one
+        } else {
+            &counters.tiers
+        };
+        let memories = self.memories.iter().zip(tiers);
         caches
-            + self.activate_pj * (dram.row_misses + dram.row_conflicts) as f64
-            + self.read_line_pj * lines(dram.read_bytes)
-            + self.write_line_pj * lines(dram.write_bytes)
+            + memories
+                .map(|(memory, dram)| memory.picojoules(dram, self.line_bytes))
+                .sum::<f64>()
     }
 
     /// What the memory draws besides, with a row open in every rank: standby, refresh, pump. `None` without currents.

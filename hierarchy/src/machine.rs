@@ -6,9 +6,13 @@ use memloupe_cachesim::{CacheConfig, Config, Contents, LevelOptions, Scope, Tran
 use serde::{Serialize, Serializer};
 
 use crate::cache_options;
-use crate::dram::Dram;
+use crate::dram::{Device, Dram, DramError};
 use crate::error::MachineError;
-use crate::quantity::{BYTES, CYCLES, HERTZ, PICOJOULES, PICOJOULES_PER_BIT, PICOSECONDS};
+use crate::link::Link;
+use crate::quantity::{
+    ACCESSES, BYTES, BYTES_PER_SECOND, CYCLES, HERTZ, PICOJOULES, PICOJOULES_PER_BIT, PICOSECONDS,
+};
+use crate::tiers::Placement;
 use crate::translation;
 
 /// A resolved machine: nothing left to look up.
@@ -29,8 +33,12 @@ pub struct Machine {
     /// How addresses are translated; `None` if that is not simulated.
     #[serde(serialize_with = "translation::serialize")]
     pub translation: Option<TranslationConfig>,
-    /// What lies below the last level.
+    /// What lies below the last level; of several memories the first, which is the nearest.
     pub memory: MemoryDevice,
+    /// Further memories.
+    pub tiers: Vec<MemoryDevice>,
+    /// Which page lies in which memory, if there are several.
+    pub placement: Option<Placement>,
 }
 
 /// What all cores have in common.
@@ -81,6 +89,8 @@ pub struct Cache {
 /// The DRAM below the last level.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MemoryDevice {
+    /// Name in reports.
+    pub name: String,
     /// Name of a [`crate::dram::Device`].
     pub device: String,
     /// Channels; one of HBM has two pseudo-channels.
@@ -94,6 +104,32 @@ pub struct MemoryDevice {
     pub latency_ps: u64,
     /// Energy of moving a bit between the controller and the device; 0 leaves it out.
     pub link_pj_per_bit: f64,
+    /// What lies between the host and the controller, if that is not on the host's chip.
+    pub link: Option<Link>,
+    /// Of several memories: pages that it holds together have so many bytes at most; `None` is no limit.
+    pub capacity_bytes: Option<u64>,
+    /// Pages in turn, if pages are interleaved over several memories.
+    pub weight: u32,
+    /// Classes of objects whose pages go here.
+    pub classes: Vec<String>,
+}
+
+impl MemoryDevice {
+    /// Time of a read of a line outside of the device, without load.
+    pub fn outside_ps(&self, line_bytes: u32) -> u64 {
+        self.latency_ps + self.link.as_ref().map_or(0, |link| link.read_ps(line_bytes))
+    }
+
+    /// Nominal peak bandwidth: of the channels, or of the link if that is less.
+    pub fn peak_bytes_per_second(&self, line_bytes: u32) -> Result<f64, DramError> {
+        let device = Device::find(&self.device)?;
+        let of_channels = f64::from(self.channels) * device.peak_bytes_per_second();
+        let of_link = self
+            .link
+            .as_ref()
+            .map(|link| link.peak_read_bytes_per_second(line_bytes));
+        Ok(of_link.map_or(of_channels, |link| link.min(of_channels)))
+    }
 }
 
 impl Cache {
@@ -127,6 +163,11 @@ impl Machine {
             levels: self.caches.iter().map(level).collect(),
             translation: self.translation.clone(),
         }
+    }
+
+    /// All memories, the nearest first.
+    pub fn memories(&self) -> impl Iterator<Item = &MemoryDevice> + Clone {
+        std::iter::once(&self.memory).chain(&self.tiers)
     }
 
     /// The unit that levels exchange, which all share: a line, or a sector where lines have several.
@@ -169,9 +210,58 @@ impl Machine {
                 machine: self.name.clone(),
                 error,
             })?;
-        Dram::new(&self.memory, self.line_bytes())
-            .map(drop)
-            .or_else(|error| inconsistent(format!("memory: {error}")))
+        let line_bytes = self.line_bytes();
+        let called = |memory: &MemoryDevice| {
+            if self.tiers.is_empty() {
+                "memory".into()
+            } else {
+                format!("memory {}", memory.name)
+            }
+        };
+        for memory in self.memories() {
+            if let Err(error) = Dram::new(memory, line_bytes) {
+                return inconsistent(format!("{}: {error}", called(memory)));
+            }
+            if let Some(link) = &memory.link
+                && link.flit_payload_bytes > link.flit_bytes
+            {
+                return inconsistent(format!(
+                    "{}: a flit of {} B can't carry {} B",
+                    called(memory),
+                    link.flit_bytes,
+                    link.flit_payload_bytes
+                ));
+            }
+        }
+        let Some(placement) = &self.placement else {
+            return Ok(());
+        };
+        if placement.page_bytes < line_bytes.into() {
+            return inconsistent(format!(
+                "a page of {} B is smaller than a line of {line_bytes} B",
+                placement.page_bytes
+            ));
+        }
+        let too_small = |memory: &&MemoryDevice| {
+            memory
+                .capacity_bytes
+                .is_some_and(|bytes| !(1..=u64::from(u32::MAX)).contains(&(bytes / placement.page_bytes)))
+        };
+        if let Some(memory) = self.memories().find(too_small) {
+            return inconsistent(format!(
+                "memory {}: its capacity must be from one page to 4294967295 pages of {} B",
+                memory.name, placement.page_bytes
+            ));
+        }
+        let claims: Vec<&String> = self.memories().flat_map(|memory| &memory.classes).collect();
+        let twice = claims
+            .iter()
+            .enumerate()
+            .find(|(at, class)| claims[..*at].contains(class));
+        match twice {
+            Some((_, class)) => inconsistent(format!("class {class} is given to two memories")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -232,24 +322,86 @@ impl fmt::Display for Machine {
                 writeln!(f, "{key} = {value}")?;
             }
         }
-        let MemoryDevice {
-            device,
-            channels,
-            ranks,
-            mapping,
-            latency_ps,
-            link_pj_per_bit,
-        } = &self.memory;
-        let latency = PICOSECONDS.format(*latency_ps as f64);
-        writeln!(
-            f,
-            "\n[memory]\ndevice = \"{device}\"\nchannels = {channels}\nranks = {ranks}"
-        )?;
-        writeln!(f, "mapping = \"{mapping}\"\nlatency = \"{latency}\"")?;
-        if *link_pj_per_bit > 0.0 {
-            let energy = PICOJOULES_PER_BIT.format(*link_pj_per_bit);
-            writeln!(f, "link_energy = \"{energy}\"")?;
+        for (number, memory) in self.memories().enumerate() {
+            let table = if number == 0 {
+                "memory".into()
+            } else {
+                format!("memory.tier.{}", memory.name)
+            };
+            write_memory(f, &table, memory, number == 0)?;
+        }
+        if let Some(placement) = &self.placement {
+            let page = BYTES.format(placement.page_bytes as f64);
+            writeln!(
+                f,
+                "\n[memory.placement]\npage = \"{page}\"\npolicy = \"{}\"",
+                placement.policy
+            )?;
+            if let Some(migration) = &placement.migration {
+                let epoch = ACCESSES.format(migration.epoch_requests as f64);
+                writeln!(
+                    f,
+                    "promote_after = {}\nepoch = \"{epoch}\"",
+                    migration.promote_after
+                )?;
+            }
         }
         Ok(())
     }
+}
+
+fn write_memory(
+    f: &mut fmt::Formatter<'_>,
+    table: &str,
+    memory: &MemoryDevice,
+    is_first: bool,
+) -> fmt::Result {
+    let MemoryDevice {
+        name,
+        device,
+        channels,
+        ranks,
+        mapping,
+        latency_ps,
+        link_pj_per_bit,
+        link,
+        capacity_bytes,
+        weight,
+        classes,
+    } = memory;
+    writeln!(f, "\n[{table}]")?;
+    if is_first {
+        writeln!(f, "name = {}", toml::Value::from(name.as_str()))?;
+    }
+    let latency = PICOSECONDS.format(*latency_ps as f64);
+    writeln!(f, "device = \"{device}\"\nchannels = {channels}\nranks = {ranks}")?;
+    writeln!(f, "mapping = \"{mapping}\"\nlatency = \"{latency}\"")?;
+    if *link_pj_per_bit > 0.0 {
+        let energy = PICOJOULES_PER_BIT.format(*link_pj_per_bit);
+        writeln!(f, "link_energy = \"{energy}\"")?;
+    }
+    if let Some(bytes) = capacity_bytes {
+        writeln!(f, "capacity = \"{}\"", BYTES.format(*bytes as f64))?;
+    }
+    if *weight != 1 {
+        writeln!(f, "weight = {weight}")?;
+    }
+    if !classes.is_empty() {
+        writeln!(f, "classes = {}", toml::Value::from(classes.join(", ")))?;
+    }
+    if let Some(link) = link {
+        writeln!(
+            f,
+            "\n[{table}.link]\nlatency = \"{}\"\nbandwidth = \"{}\"\nflit = \"{}\"\nflit_payload = \"{}\"\nheader = \"{}\"",
+            PICOSECONDS.format(link.latency_ps as f64),
+            BYTES_PER_SECOND.format(link.bytes_per_second as f64),
+            BYTES.format(link.flit_bytes.into()),
+            BYTES.format(link.flit_payload_bytes.into()),
+            BYTES.format(link.header_bytes.into()),
+        )?;
+        if link.pj_per_bit > 0.0 {
+            writeln!(f, "energy = \"{}\"", PICOJOULES_PER_BIT.format(link.pj_per_bit))?;
+        }
+    }
+    Ok(())
 }

@@ -45,18 +45,42 @@ const KEYS: &[&str] = &[
     "tlb.walker.pde_entries",
     "tlb.walker.pdpte_entries",
     "tlb.walker.pml4e_entries",
-    "memory.device",
-    "memory.channels",
-    "memory.ranks",
-    "memory.mapping",
-    "memory.latency",
-    "memory.link_energy",
+    "memory.name",
+    "memory.placement.page",
+    "memory.placement.policy",
+    "memory.placement.promote_after",
+    "memory.placement.epoch",
+];
+
+/// What `[memory]` and each `[memory.tier.NAME]` may have.
+const MEMORY_KEYS: &[&str] = &[
+    "device",
+    "channels",
+    "ranks",
+    "mapping",
+    "latency",
+    "link_energy",
+    "capacity",
+    "weight",
+    "classes",
+    "link.latency",
+    "link.bandwidth",
+    "link.flit",
+    "link.flit_payload",
+    "link.header",
+    "link.energy",
 ];
 
 /// Every pattern of keys.
 fn patterns() -> impl Iterator<Item = String> {
     let options = OPTIONS.iter().map(|option| format!("cache.*.{}", option.key));
-    KEYS.iter().map(ToString::to_string).chain(options)
+    let memories = MEMORY_KEYS
+        .iter()
+        .flat_map(|key| [format!("memory.{key}"), format!("memory.tier.*.{key}")]);
+    KEYS.iter()
+        .map(ToString::to_string)
+        .chain(options)
+        .chain(memories)
 }
 
 #[derive(Clone, Debug)]

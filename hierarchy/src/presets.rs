@@ -59,6 +59,10 @@ pub const PRESETS: &[Preset] = &[
         toml: include_str!("../machines/hbm3-accelerator.toml"),
     },
     Preset {
+        name: "cxl-server",
+        toml: include_str!("../machines/cxl-server.toml"),
+    },
+    Preset {
         name: "damov-host",
         toml: include_str!("../machines/damov-host.toml"),
     },

@@ -33,6 +33,13 @@ pub(crate) const PICOSECONDS: Quantity = Quantity {
     units: &[("ps", 1.0), ("ns", 1e3), ("us", 1e6)],
 };
 
+/// A bandwidth in B/s.
+pub(crate) const BYTES_PER_SECOND: Quantity = Quantity {
+    noun: "a bandwidth",
+    example: "32 GB/s",
+    units: &[("B/s", 1.0), ("MB/s", 1e6), ("GB/s", 1e9)],
+};
+
 /// A duration in core clock cycles.
 pub(crate) const CYCLES: Quantity = Quantity {
     noun: "a number of cycles",

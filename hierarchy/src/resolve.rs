@@ -10,11 +10,15 @@ use crate::dram::{self, DEFAULT_MAPPING};
 use crate::energy;
 use crate::error::MachineError;
 use crate::host;
+use crate::link::Link;
 use crate::machine::{Cache, Core, Machine, MemoryDevice};
 use crate::machine_file::MachineFile;
 use crate::nearest::nearest;
 use crate::presets::{HOST, PRESETS, Preset};
-use crate::quantity::{BYTES, HERTZ, PICOJOULES, PICOJOULES_PER_BIT, PICOSECONDS};
+use crate::quantity::{
+    ACCESSES, BYTES, BYTES_PER_SECOND, HERTZ, PICOJOULES, PICOJOULES_PER_BIT, PICOSECONDS,
+};
+use crate::tiers::{Migration, Placement, PlacementPolicy};
 use crate::translation;
 
 impl Machine {
@@ -175,20 +179,13 @@ fn build(file: &MachineFile, mut notes: Vec<String>) -> Result<Machine, MachineE
         ));
     }
     caches.sort_by_key(|cache: &Cache| (cache.level, cache.contents != Contents::Data));
-    let memory = MemoryDevice {
-        device: file.choice(
-            "memory.device",
-            "a device, such as DDR4-3200AA, DDR5-4800BN/16Gb_x4 or HBM3-6400 (`memloupe dram --list` has all)",
-            |text| dram::Device::find(text).is_ok().then(|| text.into()),
-        )?,
-        channels: file.count("memory.channels")?,
-        ranks: file.count("memory.ranks")?,
-        mapping: text_or("memory.mapping", DEFAULT_MAPPING)?,
-        latency_ps: file.whole("memory.latency", &PICOSECONDS)?,
-        link_pj_per_bit: file
-            .number("memory.link_energy", &PICOJOULES_PER_BIT)?
-            .unwrap_or(0.0),
-    };
+    let first_name = text_or("memory.name", "memory")?;
+    let memory = build_memory(file, "memory", first_name)?;
+    let tiers = file.names_in("memory.tier").into_iter();
+    let tiers: Vec<MemoryDevice> = tiers
+        .map(|name| build_memory(file, &format!("memory.tier.{name}"), name))
+        .collect::<Result<_, _>>()?;
+    let placement = build_placement(file, tiers.is_empty())?;
     Ok(Machine {
         name: text_or("name", "unnamed")?,
         description: text_or("description", "")?,
@@ -198,7 +195,118 @@ fn build(file: &MachineFile, mut notes: Vec<String>) -> Result<Machine, MachineE
         caches,
         translation: translation::read(file)?,
         memory,
+        tiers,
+        placement,
     })
+}
+
+fn build_memory(file: &MachineFile, table: &str, name: String) -> Result<MemoryDevice, MachineError> {
+    let key = |leaf: &str| format!("{table}.{leaf}");
+    let optional = |leaf: &str, quantity| {
+        let key = key(leaf);
+        file.has(&key).then(|| file.whole(&key, quantity)).transpose()
+    };
+    let bytes = |leaf: &str| {
+        file.choice(&key(leaf), "a size from \"1 B\" to \"1 MiB\"", |text| {
+            let bytes = u32::try_from(BYTES.parse_whole(text)?).ok()?;
+            (bytes <= 1 << 20).then_some(bytes)
+        })
+    };
+    let link = if file.names_in(&key("link")).is_empty() {
+        None
+    } else {
+        Some(Link {
+            latency_ps: file.whole(&key("link.latency"), &PICOSECONDS)?,
+            bytes_per_second: file.whole(&key("link.bandwidth"), &BYTES_PER_SECOND)?,
+            flit_bytes: bytes("link.flit")?,
+            flit_payload_bytes: bytes("link.flit_payload")?,
+            header_bytes: bytes("link.header")?,
+            pj_per_bit: file
+                .number(&key("link.energy"), &PICOJOULES_PER_BIT)?
+                .unwrap_or(0.0),
+        })
+    };
+    let classes = if file.has(&key("classes")) {
+        file.text(&key("classes"))?
+    } else {
+        ""
+    };
+    Ok(MemoryDevice {
+        name,
+        device: file.choice(
+            &key("device"),
+            "a device, such as DDR4-3200AA, DDR5-4800BN/16Gb_x4 or HBM3-6400 (`memloupe dram --list` has all)",
+            |text| dram::Device::find(text).is_ok().then(|| text.into()),
+        )?,
+        channels: file.count(&key("channels"))?,
+        ranks: file.count(&key("ranks"))?,
+        mapping: if file.has(&key("mapping")) {
+            file.text(&key("mapping"))?.into()
+        } else {
+            DEFAULT_MAPPING.into()
+        },
+        latency_ps: file.whole(&key("latency"), &PICOSECONDS)?,
+        link_pj_per_bit: file
+            .number(&key("link_energy"), &PICOJOULES_PER_BIT)?
+            .unwrap_or(0.0),
+        link,
+        capacity_bytes: optional("capacity", &BYTES)?,
+        weight: if file.has(&key("weight")) {
+            file.count(&key("weight"))?
+        } else {
+            1
+        },
+        classes: classes
+            .split(',')
+            .map(|class| class.trim().to_owned())
+            .filter(|class| !class.is_empty())
+            .collect(),
+    })
+}
+
+/// What a page is where the machine file does not say: the smallest of x86-64.
+const DEFAULT_PAGE_BYTES: u64 = 4096;
+
+fn build_placement(file: &MachineFile, has_one_memory: bool) -> Result<Option<Placement>, MachineError> {
+    if has_one_memory {
+        return Ok(None);
+    }
+    let key = |leaf: &str| format!("memory.placement.{leaf}");
+    let has = |leaf: &str| file.has(&key(leaf));
+    let page_bytes = if has("page") {
+        file.choice(
+            &key("page"),
+            "a power of two from \"64 B\" to \"1 GiB\"",
+            |text| {
+                let bytes = BYTES.parse_whole(text)?;
+                (bytes.is_power_of_two() && (64..=1 << 30).contains(&bytes)).then_some(bytes)
+            },
+        )?
+    } else {
+        DEFAULT_PAGE_BYTES
+    };
+    let policy = if has("policy") {
+        file.choice(&key("policy"), "\"first touch\" or \"interleave\"", |text| {
+            PlacementPolicy::ALL
+                .into_iter()
+                .find(|policy| policy.to_string() == text)
+        })?
+    } else {
+        PlacementPolicy::FirstTouch
+    };
+    let migration = if has("promote_after") || has("epoch") {
+        Some(Migration {
+            promote_after: file.count(&key("promote_after"))?,
+            epoch_requests: file.whole(&key("epoch"), &ACCESSES)?,
+        })
+    } else {
+        None
+    };
+    Ok(Some(Placement {
+        page_bytes,
+        policy,
+        migration,
+    }))
 }
 
 fn build_cache(file: &MachineFile, name: &str, frequency_hz: u64) -> Result<Cache, MachineError> {

@@ -6,11 +6,12 @@ use memloupe_cachesim::{
     Caches, LevelCounters, LevelDetail, Memory, OwnerCounters, OwnerTraits, Run, TranslationCounters,
 };
 
-use crate::dram::{Dram, DramCounters};
+use crate::dram::DramCounters;
 use crate::energy::AccessEnergy;
 use crate::error::MachineError;
 use crate::interval::CoreTiming;
 use crate::machine::Machine;
+use crate::tiers::MainMemory;
 
 /// Everything that was counted for an owner, or summed over several.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,8 +24,10 @@ pub struct Counters {
     pub translation: TranslationCounters,
     /// What belongs to no level.
     pub accesses: OwnerCounters,
-    /// The memory below the last level.
+    /// The memory below the last level; of several, all together.
     pub dram: DramCounters,
+    /// Of several memories each; empty if there is one.
+    pub tiers: Vec<DramCounters>,
 }
 
 impl AddAssign<&Counters> for Counters {
@@ -46,6 +49,11 @@ impl AddAssign<&Counters> for Counters {
         self.translation += &other.translation;
         self.accesses += &other.accesses;
         self.dram += &other.dram;
+        self.tiers
+            .resize(self.tiers.len().max(other.tiers.len()), DramCounters::default());
+        for (mine, theirs) in self.tiers.iter_mut().zip(&other.tiers) {
+            *mine += theirs;
+        }
     }
 }
 
@@ -58,7 +66,7 @@ pub struct System {
     machine: Machine,
     timing: CoreTiming,
     caches: Caches,
-    dram: Dram,
+    dram: MainMemory,
     // The same accesses simulated one by one, if the results are to be checked.
     oracle: Option<Caches>,
     // By level, what an owner had missed before the access at hand.
@@ -69,7 +77,7 @@ pub struct System {
 pub(crate) struct Parts<'a> {
     pub(crate) machine: &'a Machine,
     pub(crate) caches: &'a mut Caches,
-    pub(crate) dram: &'a mut Dram,
+    pub(crate) dram: &'a mut MainMemory,
     pub(crate) misses: &'a mut Vec<u64>,
 }
 
@@ -95,7 +103,7 @@ impl System {
             machine: machine.name.clone(),
             message: format!("memory: {error}"),
         };
-        let dram = Dram::new(&machine.memory, machine.line_bytes()).map_err(of_memory)?;
+        let dram = MainMemory::new(machine).map_err(of_memory)?;
         let timing = CoreTiming::new(machine).map_err(of_memory)?;
         Ok(Self {
             machine: machine.clone(),
@@ -157,6 +165,15 @@ impl System {
     /// If `owner` was not reserved.
     pub fn describe_owner(&mut self, owner: u32, traits: OwnerTraits) {
         self.caches.describe_owner(owner, traits);
+        self.dram.describe_owner(owner, traits.class);
+    }
+
+    /// The names of the classes of [`OwnerTraits`], by number, for a machine that places objects by class.
+    ///
+    /// # Errors
+    /// If the machine has a class that is not among them.
+    pub fn name_classes(&mut self, names: &[&str]) -> Result<(), MachineError> {
+        self.dram.name_classes(&self.machine, names)
     }
 
     /// How many owners have a row.
@@ -215,7 +232,7 @@ impl System {
     }
 
     /// The memory below the caches.
-    pub fn dram(&self) -> &Dram {
+    pub fn dram(&self) -> &MainMemory {
         &self.dram
     }
 
@@ -251,7 +268,13 @@ impl System {
             sum.translation += translation;
         }
         sum.accesses += ledger.owner(owner);
-        sum.dram += self.dram.counters(owner);
+        self.dram.add_counters(owner, &mut sum.dram);
+        if let memories @ [_, _, ..] = self.dram.memories() {
+            sum.tiers.resize(memories.len(), DramCounters::default());
+            for (sum, memory) in sum.tiers.iter_mut().zip(memories) {
+                *sum += memory.counters(owner);
+            }
+        }
     }
 
     /// The counters of all owners together.

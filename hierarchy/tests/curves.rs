@@ -20,7 +20,7 @@ fn curve(machine: &Machine, pattern: Pattern, loads: &[f64]) -> Curve {
         loads: loads.to_vec(),
         lines: 20_000,
     };
-    machine.curves(&options).unwrap().remove(0)
+    machine.curves(&machine.memory, &options).unwrap().remove(0)
 }
 
 /// Bank groups alternate, so that the data bus is what bounds a stream.
@@ -64,7 +64,10 @@ fn a_stream_uses_what_refresh_leaves_of_the_peak() {
         let machine = machine(name, 256, ALTERNATING);
         let device = Device::find(name).unwrap();
         let curve = curve(&machine, Pattern::Sequential, &[0.01, 0.5, 1.5]);
-        let peak = machine.peak_bytes_per_second().unwrap();
+        let peak = machine
+            .memory
+            .peak_bytes_per_second(machine.line_bytes())
+            .unwrap();
         let left = peak * (1.0 - refresh(&device).0);
         let used = curve.most_bytes_per_second();
         // A queue of 32 bursts of 32 B for two pseudo-channels leaves gaps that no closed form has.
@@ -103,8 +106,11 @@ fn curves_rise_to_a_knee_and_writes_cost_bandwidth() {
         lines: 5_000,
         ..CurveOptions::default()
     };
-    let curves = machine.curves(&options).unwrap();
-    let peak = machine.peak_bytes_per_second().unwrap();
+    let curves = machine.curves(&machine.memory, &options).unwrap();
+    let peak = machine
+        .memory
+        .peak_bytes_per_second(machine.line_bytes())
+        .unwrap();
     assert_eq!(curves.len(), 3);
     for curve in &curves {
         let knee = curve.knee_bytes_per_second().expect("96 cores saturate it");

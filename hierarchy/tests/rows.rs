@@ -22,12 +22,17 @@ fn banks(device: &Device) -> u32 {
 
 fn memory(device: &str, channels: u32) -> MemoryDevice {
     MemoryDevice {
+        name: "memory".into(),
         device: device.into(),
         channels,
         ranks: 1,
         mapping: DEFAULT_MAPPING.into(),
         latency_ps: 0,
         link_pj_per_bit: 0.0,
+        link: None,
+        capacity_bytes: None,
+        weight: 1,
+        classes: Vec::new(),
     }
 }
 

@@ -116,3 +116,52 @@ fn machines_that_cannot_be_combined() {
         );
     }
 }
+
+#[test]
+fn several_memories_share_the_traffic_by_class() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let tiered = folder.path().join("tiered.toml");
+    let text =
+        "extends = \"cxl-server\"\n[cache.l3]\nsize = \"240 KiB\"\n[memory.tier.cxl]\nclasses = \"heap\"\n";
+    std::fs::write(&tiered, text).expect("machine file");
+    let program = Program::compile("kernels", &[]);
+    let n: u64 = 1 << 19; // 4 MiB each
+    let capture = Capture::success(
+        &["--machine", tiered.to_str().expect("UTF-8"), "--engine", "native"],
+        program.path(),
+        &["copy".to_owned(), n.to_string()],
+    );
+    let profile = capture.profile();
+    let summary = Summary::read(&profile);
+    assert_eq!(summary.get("tiers"), &serde_json::json!(["ddr", "cxl"]));
+    for (all, near, far) in [
+        ("dram_read_bytes", "ddr_read_bytes", "cxl_read_bytes"),
+        ("dram_write_bytes", "ddr_write_bytes", "cxl_write_bytes"),
+    ] {
+        assert_eq!(
+            summary.total(all),
+            summary.total(near) + summary.total(far),
+            "{all}"
+        );
+    }
+    let rows = Rows::read(&profile, "function,class");
+    let copy = rows.matching(&[("function", "copy"), ("class", "heap")]);
+    assert_eq!(copy.sum("dram_read_bytes"), copy.sum("cxl_read_bytes"));
+    // What lies in the page of another class's first line is not at the expander: the ends of the arrays.
+    assert!(copy.sum("cxl_read_bytes") >= 2 * n * 8 - 4 * 4096);
+    assert_eq!(rows.matching(&[("class", "code")]).sum("cxl_read_bytes"), 0);
+    assert!(capture.stderr().contains("cxl read"), "{}", capture.stderr());
+
+    let wrong = folder.path().join("wrong.toml");
+    std::fs::write(&wrong, text.replace("heap", "heaps")).expect("machine file");
+    let refused = Command::new(memloupe())
+        .args(["machine", "check"])
+        .arg(&wrong)
+        .output()
+        .expect("memloupe");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success() && said.contains("did you mean 'heap'?"),
+        "{said}"
+    );
+}

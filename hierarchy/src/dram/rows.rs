@@ -29,8 +29,14 @@ pub struct DramCounters {
     pub row_misses: u64,
     /// Requests to a bank that had another row open.
     pub row_conflicts: u64,
-    /// Device latency of all reads, from the first command to the last data.
+    /// Device latency of all reads, from the first command to the last data; pages that move are not waited for.
     pub read_latency_ps: u64,
+    /// Time of the same reads outside of the device: on-chip network, controller, link.
+    pub outside_ps: u64,
+    /// Of the bytes above, those of pages that moved to another memory.
+    pub migrated_out_bytes: u64,
+    /// Of the bytes above, those of pages that moved here.
+    pub migrated_in_bytes: u64,
 }
 
 impl std::ops::AddAssign<&DramCounters> for DramCounters {
@@ -41,6 +47,9 @@ impl std::ops::AddAssign<&DramCounters> for DramCounters {
         self.row_misses += other.row_misses;
         self.row_conflicts += other.row_conflicts;
         self.read_latency_ps += other.read_latency_ps;
+        self.outside_ps += other.outside_ps;
+        self.migrated_out_bytes += other.migrated_out_bytes;
+        self.migrated_in_bytes += other.migrated_in_bytes;
     }
 }
 
@@ -52,6 +61,7 @@ pub struct Dram {
     hit_ps: u64,
     activate_ps: u64,
     precharge_ps: u64,
+    outside_ps: u64,
     // By bank, over all channels and ranks.
     open_rows: Vec<Option<u64>>,
     owners: Vec<DramCounters>,
@@ -78,6 +88,7 @@ impl Dram {
             hit_ps: device.read_hit_ps(line_bytes),
             activate_ps: device.activate_ps(),
             precharge_ps: device.precharge_ps(),
+            outside_ps: memory.outside_ps(line_bytes),
             open_rows: vec![None; banks],
             owners: Vec::new(),
             read_lines: 0,
@@ -131,6 +142,23 @@ impl Dram {
             }
         }
     }
+
+    /// Reads lines of a page that moves to another memory.
+    pub(crate) fn migrate_out(&mut self, line_address: u64, lines: u64, owner: u32) {
+        self.read_lines += lines;
+        for line in 0..lines {
+            self.open(line_address + line * self.line_bytes, owner);
+        }
+        let counters = &mut self.owners[owner as usize];
+        counters.read_bytes += lines * self.line_bytes;
+        counters.migrated_out_bytes += lines * self.line_bytes;
+    }
+
+    /// Writes lines of a page that moves here.
+    pub(crate) fn migrate_in(&mut self, line_address: u64, lines: u64, owner: u32) {
+        self.write(line_address, lines, owner);
+        self.owners[owner as usize].migrated_in_bytes += lines * self.line_bytes;
+    }
 }
 
 impl Memory for Dram {
@@ -143,6 +171,7 @@ impl Memory for Dram {
         let counters = &mut self.owners[owner as usize];
         counters.read_bytes += lines * self.line_bytes;
         counters.read_latency_ps += latency_ps;
+        counters.outside_ps += lines * self.outside_ps;
     }
 
     #[inline]

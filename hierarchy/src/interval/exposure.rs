@@ -35,15 +35,22 @@ impl CoreTiming {
     /// The stalls of the cores that do these works at the same time, one each, on an otherwise idle machine.
     pub fn exposures(&self, works: &[Work]) -> Vec<Exposure> {
         let mut exposures: Vec<Exposure> = works.iter().map(|work| self.unsaturated(work)).collect();
-        let all_bytes: f64 = works.iter().map(|work| work.dram_bytes).sum();
-        let users = works.iter().filter(|work| work.dram_bytes > 0.0).count() as f64;
-        // Of the time that the memory takes for all bytes at its peak, as many cores as there are spend all of it.
-        let cycles_per_byte = users.min(self.cores) / self.peak_bytes_per_cycle;
+        // By memory: of the time that it takes for all bytes at its peak, as many cores as there are spend all of it.
+        let uses =
+            |work: &Work, memory: usize| work.moved.get(memory).is_some_and(|moved| moved.total() > 0.0);
+        let sharers: Vec<f64> = (0..self.memories.len())
+            .map(|memory| works.iter().filter(|work| uses(work, memory)).count() as f64)
+            .map(|users| users.min(self.cores))
+            .collect();
         for (work, exposure) in works.iter().zip(&mut exposures) {
-            if all_bytes > 0.0 && work.dram_bytes > 0.0 {
-                let needed = work.dram_bytes * cycles_per_byte;
+            let bytes = work.dram_bytes();
+            if bytes > 0.0 {
+                let memories = self.memories.iter().zip(&sharers).zip(&work.moved);
+                let needed = memories
+                    .map(|((memory, sharers), moved)| memory.cycles(*moved) * sharers)
+                    .fold(0.0, f64::max);
                 let missing = (needed - self.cycles(work, exposure).total()).max(0.0);
-                exposure.bandwidth_per_byte = missing / work.dram_bytes;
+                exposure.bandwidth_per_byte = missing / bytes;
             }
         }
         exposures
@@ -55,7 +62,7 @@ impl CoreTiming {
             base: part.instructions / self.width,
             levels: vec![0.0; self.levels.len()],
             dram_latency: 0.0,
-            dram_bandwidth: part.dram_bytes * exposure.bandwidth_per_byte,
+            dram_bandwidth: part.dram_bytes() * exposure.bandwidth_per_byte,
         };
         for (wait, answered) in part.answered.iter().enumerate() {
             for (level, hits) in answered.hits.iter().enumerate() {

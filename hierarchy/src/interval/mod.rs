@@ -10,8 +10,8 @@
 //! - **Dependent loads**, those whose address another load of the loop yields, wait one after the other; their first-level
 //!   hits count too.
 //! - **Fetch stalls**: an instruction fetch that misses the first level costs its whole latency.
-//! - **Bandwidth**: cores that work on one operator share the peak of the memory; where that is less than they could ask
-//!   for, each waits for its bytes.
+//! - **Bandwidth**: cores that work on one operator share the peak of each memory, of its channels and its link; where
+//!   that is less than they could ask for, each waits for its bytes. Several memories work at the same time.
 //! - **Prefetches** that come in time make hits, those that were used within the miss window (`prefetches_late`) wait as
 //!   demand misses.
 //!
@@ -32,9 +32,11 @@ use std::ops::AddAssign;
 use memloupe_cachesim::Contents;
 
 use crate::dram::{Device, DramError};
-use crate::machine::Machine;
+use crate::link::{Link, WireBytes};
+use crate::machine::{Machine, MemoryDevice};
 
 pub use exposure::Exposure;
+use work::Moved;
 pub use work::{Wait, Work};
 
 /// Core cycles by what they are spent on.
@@ -92,17 +94,48 @@ pub struct CoreTiming {
     most_in_flight: f64,
     cycles_per_ps: f64,
     line_bytes: u64,
-    /// From the core to the memory device and back.
-    outside_ps: u64,
-    /// Of a read that finds its bank closed.
-    device_ps: u64,
-    peak_bytes_per_cycle: f64,
+    memories: Vec<Bandwidth>,
+}
+
+/// What bounds the bytes per cycle of a memory.
+#[derive(Clone, Debug, PartialEq)]
+struct Bandwidth {
+    /// Cycles that all channels together take for a byte.
+    channels: f64,
+    /// Cycles that each direction of the link takes for a byte that is read.
+    link_read: [f64; 2],
+    /// As `link_read`, of a byte that is written.
+    link_write: [f64; 2],
+}
+
+impl Bandwidth {
+    fn of(memory: &MemoryDevice, frequency_hz: f64, line_bytes: u32) -> Result<Self, DramError> {
+        let device = Device::find(&memory.device)?;
+        let per_byte = |wires: fn(&Link, u32) -> WireBytes| {
+            memory.link.as_ref().map_or([0.0; 2], |link| {
+                let WireBytes { down, up } = wires(link, line_bytes);
+                [down, up].map(|bytes| link.picoseconds(bytes) * frequency_hz / 1e12 / f64::from(line_bytes))
+            })
+        };
+        Ok(Self {
+            channels: frequency_hz / (f64::from(memory.channels) * device.peak_bytes_per_second()),
+            link_read: per_byte(Link::read),
+            link_write: per_byte(Link::write),
+        })
+    }
+
+    /// Cycles that so many bytes take at least.
+    fn cycles(&self, moved: Moved) -> f64 {
+        let direction =
+            |way: usize| self.link_read[way] * moved.read_bytes + self.link_write[way] * moved.written_bytes;
+        let of_channels = self.channels * moved.total();
+        of_channels.max(direction(0)).max(direction(1))
+    }
 }
 
 impl CoreTiming {
     /// That of `machine`.
     pub fn new(machine: &Machine) -> Result<Self, DramError> {
-        let device = Device::find(&machine.memory.device)?;
         let frequency_hz = machine.core.frequency_hz as f64;
         // The registers of the data path, of levels up to this distance from the core.
         let most_in_flight = |below: u32| {
@@ -130,10 +163,10 @@ impl CoreTiming {
             most_in_flight: most_in_flight(u32::MAX),
             cycles_per_ps: frequency_hz / 1e12,
             line_bytes: line_bytes.into(),
-            outside_ps: machine.memory.latency_ps,
-            device_ps: device.activate_ps() + device.read_hit_ps(line_bytes),
-            peak_bytes_per_cycle: f64::from(machine.memory.channels) * device.peak_bytes_per_second()
-                / frequency_hz,
+            memories: machine
+                .memories()
+                .map(|memory| Bandwidth::of(memory, frequency_hz, line_bytes))
+                .collect::<Result<_, _>>()?,
         })
     }
 }

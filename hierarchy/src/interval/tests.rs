@@ -42,6 +42,7 @@ fn counters(answered: [u64; 4]) -> Counters {
         row_misses: answered[3],
         // DDR4-3200AA: nRCD + nCL + burst.
         read_latency_ps: answered[3] * (22 + 22 + 4) * 625,
+        outside_ps: answered[3] * 40_000,
         ..DramCounters::default()
     };
     counters

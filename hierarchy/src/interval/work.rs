@@ -3,6 +3,7 @@
 use std::ops::AddAssign;
 
 use super::CoreTiming;
+use crate::dram::DramCounters;
 use crate::system::Counters;
 
 /// How the accesses of a row wait for their data.
@@ -27,12 +28,39 @@ pub(super) struct Answered {
     pub(super) dram_cycles: f64,
 }
 
+/// Bytes from and to one memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Moved {
+    pub(super) read_bytes: f64,
+    pub(super) written_bytes: f64,
+}
+
+impl Moved {
+    fn of(dram: &DramCounters) -> Self {
+        Self {
+            read_bytes: dram.read_bytes as f64,
+            written_bytes: dram.write_bytes as f64,
+        }
+    }
+
+    pub(super) fn total(self) -> f64 {
+        self.read_bytes + self.written_bytes
+    }
+}
+
 /// Instructions and accesses of one core, of a row or of several.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Work {
     pub(super) instructions: f64,
     pub(super) answered: [Answered; 3],
-    pub(super) dram_bytes: f64,
+    /// By memory.
+    pub(super) moved: Vec<Moved>,
+}
+
+impl Work {
+    pub(super) fn dram_bytes(&self) -> f64 {
+        self.moved.iter().map(|moved| moved.total()).sum()
+    }
 }
 
 impl AddAssign<&Work> for Work {
@@ -46,7 +74,12 @@ impl AddAssign<&Work> for Work {
             mine.dram += theirs.dram;
             mine.dram_cycles += theirs.dram_cycles;
         }
-        self.dram_bytes += other.dram_bytes;
+        let memories = self.moved.len().max(other.moved.len());
+        self.moved.resize(memories, Moved::default());
+        for (mine, theirs) in self.moved.iter_mut().zip(&other.moved) {
+            mine.read_bytes += theirs.read_bytes;
+            mine.written_bytes += theirs.written_bytes;
+        }
     }
 }
 
@@ -60,23 +93,26 @@ impl CoreTiming {
             .filter(|(level, _)| level.is_last)
             .map(|(_, counters)| counters.demand_misses())
             .sum();
-        let reads = counters.dram.read_bytes / self.line_bytes;
+        // Nobody waits for a page that moves.
+        let reads = (counters.dram.read_bytes - counters.dram.migrated_out_bytes) / self.line_bytes;
         // A store that does not take its line in misses, but reads nothing.
         let dram = (missed + late).min(reads) as f64;
-        let device_ps = if reads > 0 {
-            counters.dram.read_latency_ps as f64 / reads as f64
+        let latency_ps = (counters.dram.read_latency_ps + counters.dram.outside_ps) as f64;
+        let one = std::slice::from_ref(&counters.dram);
+        let memories = if self.memories.len() == 1 {
+            one
         } else {
-            self.device_ps as f64
+            &counters.tiers
         };
         let mut work = Work {
             instructions: instructions as f64,
-            dram_bytes: (counters.dram.read_bytes + counters.dram.write_bytes) as f64,
+            moved: memories.iter().map(Moved::of).collect(),
             ..Work::default()
         };
         work.answered[wait as usize] = Answered {
             hits: hits.collect(),
             dram,
-            dram_cycles: dram * (device_ps + self.outside_ps as f64) * self.cycles_per_ps,
+            dram_cycles: dram * latency_ps / reads.max(1) as f64 * self.cycles_per_ps,
         };
         work
     }

@@ -29,7 +29,8 @@ use serde::{Deserialize, Serialize};
 use self::clock::Clock;
 use self::library::Library;
 use crate::dram::{
-    AddressMapping, Channel, Completion, Device, Energy, EventEnergy, Plan, Request, Statistics, Tick,
+    AddressMapping, Channel, Completion, Device, DramError, Energy, EventEnergy, Plan, Request, Statistics,
+    Tick,
 };
 use crate::machine::{Machine, MemoryDevice};
 
@@ -103,11 +104,19 @@ struct UnderWay {
 }
 
 impl TimedMemory {
-    /// Nothing under way at time 0. The memory is that of the machine; its caches and cores play no part.
+    /// Nothing under way at time 0. The memory is that of the machine, which must have one; its caches and cores play no
+    /// part.
     ///
     /// # Errors
     /// If there can't be such a memory.
     pub fn new(machine: &Machine, config: TimedConfig) -> Result<Self, TimedError> {
+        if matches!(config.model, Model::Dram) && !machine.tiers.is_empty() {
+            let message = format!(
+                "machine {} has several memories, and requests by address can't say which: give a machine with one",
+                machine.name
+            );
+            return Err(DramError::Controller(message).into());
+        }
         let MemoryDevice {
             device,
             channels,

@@ -19,7 +19,8 @@ use crate::launch::Ending;
 use crate::pipeline::Parts;
 use crate::profile::{
     Context, LevelCounts, LocalityCount, LocalitySummary, Measures, Object, Observed, Profile, Sampling,
-    Site, Stratum, Summary, TimelineBin, Traffic, counts_of_group, counts_of_scores, counts_of_strides,
+    Site, Stratum, Summary, TIER_FIELDS, TimelineBin, Traffic, counts_of_group, counts_of_scores,
+    counts_of_strides,
 };
 use crate::simulation::Simulation;
 use crate::timeline::Timeline;
@@ -173,12 +174,22 @@ fn simulated(mut profile: Profile, system: &System, contexts: &Contexts, rows: &
     let summary = &mut profile.summary;
     summary.machine = serde_json::to_value(machine).expect("a machine is plain data");
     summary.levels = system.level_names().map(str::to_owned).collect();
+    if !machine.tiers.is_empty() {
+        summary.tiers = machine.memories().map(|memory| memory.name.clone()).collect();
+    }
     summary.details = details_of(system);
     summary.dram = true;
     summary.line_bytes = machine.line_bytes();
     summary.dirty_lines_at_end = dirty_lines(system);
     summary.notes.extend(machine.notes.iter().cloned());
     summary.notes.extend(bounds(system));
+    let beyond = system.dram().pages_beyond_capacity();
+    if beyond > 0 {
+        summary.notes.push(format!(
+            "{beyond} pages found every memory full and went to {} all the same",
+            summary.tiers.last().map_or("the last one", String::as_str)
+        ));
+    }
     let energy = system.access_energy();
     if let Some(watts) = energy.standby_watts() {
         summary.notes.push(format!(
@@ -290,20 +301,31 @@ fn detail(counters: &Counters, level: usize, name: &str) -> u64 {
             .find(|field| field.name == name);
         return field.map_or(0, |field| (field.get)(&counters.translation));
     }
+    if let Some(tier) = level.checked_sub(counters.levels.len() + 1) {
+        let field = TIER_FIELDS.iter().find(|field| field.name == name);
+        return field
+            .zip(counters.tiers.get(tier))
+            .map_or(0, |(field, dram)| (field.get)(dram));
+    }
     let field = LevelDetail::FIELDS.iter().find(|field| field.name == name);
     field
         .zip(counters.details.get(level))
         .map_or(0, |(field, detail)| (field.get)(detail))
 }
 
-/// The counters of translation and of levels beyond plain caches that are not zero.
+/// The counters of translation, of several memories and of levels beyond plain caches that are not zero.
 fn details_of(system: &System) -> Vec<(usize, String)> {
     let totals = system.totals();
     let names = LevelDetail::FIELDS.iter().map(|field| field.name);
     let translation = TranslationCounters::FIELDS
         .iter()
         .map(|field| (totals.levels.len(), field.name));
+    let tiers = (0..totals.tiers.len()).flat_map(|tier| {
+        let place = totals.levels.len() + 1 + tier;
+        TIER_FIELDS.iter().map(move |field| (place, field.name))
+    });
     translation
+        .chain(tiers)
         .chain((0..totals.details.len()).flat_map(|level| names.clone().map(move |name| (level, name))))
         .filter(|&(level, name)| detail(&totals, level, name) > 0)
         .map(|(level, name)| (level, name.to_owned()))

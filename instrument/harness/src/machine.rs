@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use memloupe_hierarchy::{Curve, CurveOptions, Machine, Pattern, System};
+use memloupe_attribute::Class;
+use memloupe_hierarchy::dram::DramError;
+use memloupe_hierarchy::{Curve, CurveOptions, Machine, MemoryDevice, Pattern, System};
 use serde_json::json;
 
 use crate::args::{CurveFormat, CurvePattern};
@@ -36,11 +38,12 @@ pub fn show(name: &str) -> Result<String, Failure> {
 /// [`Kind::Machine`] with file, line and key of the first mistake.
 pub fn check(name: &str) -> Result<String, Failure> {
     let machine = load(name)?;
-    let system = System::new(&machine).map_err(Failure::of(Kind::Machine))?;
+    let system = prepare(&machine)?;
+    let memories: Vec<&str> = machine.memories().map(|memory| memory.device.as_str()).collect();
     let mut text = format!(
         "{name}: right ({} levels of cache, {})\n",
         machine.caches.len(),
-        machine.memory.device
+        memories.join(" and ")
     );
     let reasons = machine.cache_config().general_path_reasons();
     if !reasons.is_empty() {
@@ -53,7 +56,19 @@ pub fn check(name: &str) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Bandwidth–latency curves of a machine's memory.
+/// A machine at work, which knows the classes of data objects.
+///
+/// # Errors
+/// [`Kind::Machine`] if it can't be simulated.
+pub fn prepare(machine: &Machine) -> Result<System, Failure> {
+    let mut system = System::new(machine).map_err(Failure::of(Kind::Machine))?;
+    system
+        .name_classes(&Class::ALL.map(Class::name))
+        .map_err(Failure::of(Kind::Machine))?;
+    Ok(system)
+}
+
+/// Bandwidth–latency curves of a machine's memories.
 ///
 /// # Errors
 /// [`Kind::Machine`] if there is no such machine or its file is wrong.
@@ -66,13 +81,29 @@ pub fn curve(name: &str, pattern: CurvePattern, format: CurveFormat) -> Result<S
         },
         ..CurveOptions::default()
     };
-    let curves = machine.curves(&options).map_err(Failure::of(Kind::Machine))?;
-    let peak = machine
-        .peak_bytes_per_second()
+    let memories: Vec<(&MemoryDevice, Vec<Curve>)> = machine
+        .memories()
+        .map(|memory| Ok((memory, machine.curves(memory, &options)?)))
+        .collect::<Result<_, DramError>>()
         .map_err(Failure::of(Kind::Machine))?;
     Ok(match format {
-        CurveFormat::Table => curve_table(&curves, peak),
-        CurveFormat::Json => curve_json(&curves),
+        CurveFormat::Table => {
+            let mut text = String::new();
+            for (memory, curves) in &memories {
+                if memories.len() > 1 {
+                    let _ = writeln!(
+                        text,
+                        "{}memory {}",
+                        if text.is_empty() { "" } else { "\n" },
+                        memory.name
+                    );
+                }
+                let peak = memory.peak_bytes_per_second(machine.line_bytes());
+                text += &curve_table(curves, peak.map_err(Failure::of(Kind::Machine))?);
+            }
+            text
+        }
+        CurveFormat::Json => curve_json(&memories),
     })
 }
 
@@ -116,10 +147,14 @@ fn curve_table(curves: &[Curve], peak: f64) -> String {
     text
 }
 
-fn curve_json(curves: &[Curve]) -> String {
-    let points = curves.iter().flat_map(|curve| {
-        curve.points.iter().map(|point| {
+fn curve_json(memories: &[(&MemoryDevice, Vec<Curve>)]) -> String {
+    let curves = memories
+        .iter()
+        .flat_map(|(memory, curves)| curves.iter().map(move |curve| (memory, curve)));
+    let points = curves.flat_map(|(memory, curve)| {
+        curve.points.iter().map(move |point| {
             json!({
+                "memory": memory.name,
                 "read_share": curve.read_share,
                 "offered_gb_per_s": point.offered_bytes_per_second / 1e9,
                 "bandwidth_gb_per_s": point.bytes_per_second / 1e9,

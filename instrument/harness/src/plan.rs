@@ -9,6 +9,7 @@ use memloupe_stream::Gate;
 use crate::analyses::{self, Analyses};
 use crate::args::{Locality, Scope};
 use crate::failure::{Failure, Kind};
+use crate::machine;
 use crate::pipeline::Pipeline;
 use crate::profile::{Observed, machine_folder};
 use crate::window::Window;
@@ -41,11 +42,7 @@ impl<'a> Plan<'a> {
         let machines = load(machines, !wanted.is_empty())?;
         Ok(Self {
             presets: Preset::choose(ops).map_err(Failure::of(Kind::Preset))?,
-            systems: machines
-                .iter()
-                .map(System::new)
-                .collect::<Result<_, _>>()
-                .map_err(Failure::of(Kind::Machine))?,
+            systems: machines.iter().map(machine::prepare).collect::<Result<_, _>>()?,
             analyses: analyses::options(
                 wanted.to_vec(),
                 locality.line_sample,

@@ -26,6 +26,7 @@ pub use error::ProfileError;
 pub use estimate::Estimate;
 pub use locality::{LocalityCount, LocalitySummary, Quantity};
 pub(crate) use locality::{LocalitySum, counts_of_group, counts_of_scores, counts_of_strides};
+pub(crate) use measures::TIER_FIELDS;
 pub use measures::{LevelCounts, Measure, Measures, Unit};
 use memloupe_attribute::LineSet;
 use roaring::RoaringTreemap;
@@ -253,8 +254,7 @@ impl Profile {
 
     /// What a sample says of the whole run.
     fn estimate(&mut self) {
-        let levels = &self.summary.levels;
-        let mut sum = Sum::new(levels.len());
+        let mut sum = Sum::new(self.summary.levels.len());
         for row in &self.traffic {
             sum.add(&self.contexts[row.context as usize], &row.measures);
         }
@@ -262,7 +262,7 @@ impl Profile {
         let measures = self.summary.measures().into_iter();
         let estimates = measures
             .filter(|measure| *measure != Measure::Footprint)
-            .map(|measure| (measure.name(levels), sum.estimate(measure, &self.strata)))
+            .map(|measure| (measure.name(&self.summary), sum.estimate(measure, &self.strata)))
             .collect();
         if let Some(sampling) = &mut self.summary.sampling {
             let strata = &self.strata;
@@ -279,14 +279,13 @@ impl Profile {
 
     /// Sums over all rows, and the union of their lines, by column name.
     fn sum_by_column(&self) -> BTreeMap<String, u64> {
-        let levels = &self.summary.levels;
-        let mut measures = Measures::new(levels.len());
+        let mut measures = Measures::new(self.summary.levels.len());
         let mut lines = RoaringTreemap::new();
         for row in &self.traffic {
             measures += &row.measures;
             row.lines.add_to(&mut lines);
         }
-        let value = |measure: &Measure| (measure.name(levels), measure.value(&measures, lines.len()));
+        let value = |measure: &Measure| (measure.name(&self.summary), measure.value(&measures, lines.len()));
         self.summary.measures().iter().map(value).collect()
     }
 

@@ -143,8 +143,8 @@ pub(super) fn machine(summary: &Summary) -> String {
     for measure in summary.measures() {
         html += &format!(
             "<dt>{}</dt><dd>{}</dd>\n",
-            escape(&measure.name(&summary.levels)),
-            escape(&measure.meaning(&summary.levels))
+            escape(&measure.name(summary)),
+            escape(&measure.meaning(summary))
         );
     }
     html += "</dl></details>\n";

@@ -67,11 +67,8 @@ fn table(summary: &Summary, report: &Report) -> String {
         html += &format!("<th class=\"key\">{}</th>", key.name());
     }
     for measure in &measures {
-        let name = escape(&measure.name(&summary.levels).replace('_', " "));
-        html += &format!(
-            "<th title=\"{}\">{name}</th>",
-            escape(&measure.meaning(&summary.levels))
-        );
+        let name = escape(&measure.name(summary).replace('_', " "));
+        html += &format!("<th title=\"{}\">{name}</th>", escape(&measure.meaning(summary)));
         if *measure == main {
             html += "<th>share</th>";
         }

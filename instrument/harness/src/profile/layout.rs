@@ -89,7 +89,7 @@ fn traffic(summary: &Summary) -> Vec<Field<Traffic>> {
             continue; // Derived from the lines.
         }
         fields.push(Field {
-            name: measure.name(&summary.levels),
+            name: measure.name(summary),
             kind: Kind::U64(Cell::new(
                 move |row: &Traffic| measure.value(&row.measures, 0),
                 move |row: &mut Traffic, value| {
@@ -107,6 +107,16 @@ fn traffic(summary: &Summary) -> Vec<Field<Traffic>> {
             |row: &mut Traffic, lines| row.lines = lines,
         )),
     });
+    fields
+}
+
+/// Those columns that the writer knew: an older one had fewer measures, and no totals of them.
+fn written_traffic(summary: &Summary) -> Vec<Field<Traffic>> {
+    let mut fields = traffic(summary);
+    let is_written = |field: &Field<Traffic>| {
+        !matches!(field.kind, Kind::U64(_)) || summary.totals.contains_key(&field.name)
+    };
+    fields.retain(is_written);
     fields
 }
 
@@ -197,7 +207,7 @@ pub(super) fn read(folder: &Path) -> Result<Profile, ProfileError> {
         contexts: read_table(&folder.join(CONTEXTS_FILE), &contexts(&summary), Context::default)?,
         sites: read_table(&folder.join(SITES_FILE), &sites(), Site::default)?,
         objects: read_table(&folder.join(OBJECTS_FILE), &objects(), Object::default)?,
-        traffic: read_table(&traffic_file, &traffic(&summary), || Traffic {
+        traffic: read_table(&traffic_file, &written_traffic(&summary), || Traffic {
             measures: Measures::new(levels),
             ..Traffic::default()
         })?,
@@ -267,7 +277,9 @@ pub(super) fn read(folder: &Path) -> Result<Profile, ProfileError> {
     if !fits {
         return damaged("a row names a context, site or object that the other tables lack");
     }
-    if profile.sum_by_column() != profile.summary.totals {
+    let mut sums = profile.sum_by_column();
+    sums.retain(|name, sum| *sum > 0 || profile.summary.totals.contains_key(name));
+    if sums != profile.summary.totals {
         return damaged("its rows do not add up to the totals of profile.json");
     }
     Ok(profile)
@@ -301,4 +313,42 @@ fn read_summary(folder: &Path) -> Result<Summary, ProfileError> {
         });
     }
     serde_json::from_value(value).map_err(|error| damaged(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_measure_that_the_writer_did_not_know_is_zero() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let mut profile = Profile {
+            contexts: vec![Context::default()],
+            sites: vec![Site::default()],
+            objects: vec![Object::default()],
+            traffic: vec![Traffic::default()],
+            ..Profile::default()
+        };
+        profile.traffic[0].measures.loads = 3;
+        profile.traffic[0].measures.flops = 5;
+        let mut older = profile.seal();
+        write(folder.path(), &older).expect("written");
+        assert_eq!(read(folder.path()).expect("as written").summary.total("flops"), 5);
+
+        // As an older version would have written it: neither the column nor its total.
+        older.summary.totals.remove("flops");
+        write(folder.path(), &older).expect("written");
+        let fields = written_traffic(&older.summary);
+        write_table(&folder.path().join(TRAFFIC_FILE), &fields, &older.traffic).expect("written");
+        let back = read(folder.path()).expect("readable");
+        let measures = &back.traffic[0].measures;
+        assert_eq!((measures.loads, measures.flops), (3, 0));
+
+        // A column whose total is there must be there too.
+        older.summary.totals.insert("flops".to_owned(), 5);
+        let json = serde_json::to_value(&older.summary).expect("JSON");
+        fs::write(folder.path().join(SUMMARY_FILE), json.to_string()).expect("written");
+        let error = read(folder.path()).expect_err("damaged").to_string();
+        assert!(error.contains("no column flops"), "{error}");
+    }
 }

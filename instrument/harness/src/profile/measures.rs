@@ -3,8 +3,9 @@
 use std::ops::AddAssign;
 
 use memloupe_cachesim::{LevelDetail, TranslationCounters};
+use memloupe_hierarchy::dram::DramCounters;
 
-use super::FOOTPRINT_LINE_BYTES;
+use super::{FOOTPRINT_LINE_BYTES, Summary};
 
 /// What happened at one cache level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,6 +108,8 @@ pub enum Unit {
     Bytes,
     /// Billionths of a joule.
     Nanojoules,
+    /// Billionths of a second.
+    Nanoseconds,
     /// Core cycles.
     Cycles,
 }
@@ -228,6 +231,52 @@ const fn position(name: &str) -> usize {
     panic!("no such measure")
 }
 
+/// What is counted of one of several memories.
+#[derive(Debug)]
+pub(crate) struct TierField {
+    /// Its name, behind that of the memory.
+    pub name: &'static str,
+    unit: Unit,
+    meaning: &'static str,
+    /// Its value.
+    pub get: fn(&DramCounters) -> u64,
+}
+
+macro_rules! tier_field {
+    ($name:ident, $unit:ident, $meaning:literal, $get:expr) => {
+        TierField {
+            name: stringify!($name),
+            unit: Unit::$unit,
+            meaning: $meaning,
+            get: $get,
+        }
+    };
+}
+
+/// Everything that is counted of each of several memories.
+pub(crate) static TIER_FIELDS: &[TierField] = &[
+    tier_field!(read_bytes, Bytes, "bytes read", |dram| dram.read_bytes),
+    tier_field!(write_bytes, Bytes, "bytes written", |dram| dram.write_bytes),
+    tier_field!(
+        read_latency_ns,
+        Nanoseconds,
+        "latency of all reads together, from the core and back, without load",
+        |dram| (dram.read_latency_ps + dram.outside_ps).div_ceil(1000)
+    ),
+    tier_field!(
+        migrated_in_bytes,
+        Bytes,
+        "bytes written, of pages that moved there",
+        |dram| dram.migrated_in_bytes
+    ),
+    tier_field!(
+        migrated_out_bytes,
+        Bytes,
+        "bytes read, of pages that moved away",
+        |dram| dram.migrated_out_bytes
+    ),
+];
+
 /// A column of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
@@ -251,6 +300,15 @@ pub enum Measure {
     },
     /// Cycles spent waiting for a level.
     StallCycles(usize),
+    /// What one of several memories counts.
+    Tier {
+        /// The memory.
+        tier: usize,
+        /// Position in [`TIER_FIELDS`].
+        field: usize,
+        /// Position in [`Measures::details`].
+        position: usize,
+    },
     /// What else a level counts.
     Detail {
         /// The level.
@@ -292,15 +350,25 @@ impl Measure {
     /// Of these, stalls for the bandwidth of DRAM.
     pub const DRAM_BANDWIDTH_CYCLES: Self = Self::Scalar(position("dram_bandwidth_cycles"));
 
-    /// Every measure of a machine with so many cache levels, these details of theirs, and DRAM or none, in the order of
-    /// tables. Details that this version does not know are left out.
-    pub(super) fn all(levels: usize, details: &[(usize, String)], dram: bool) -> Vec<Self> {
+    /// Every measure of the machine of a run, in the order of tables. Details that this version does not know are left
+    /// out.
+    pub(super) fn all(summary: &Summary) -> Vec<Self> {
+        let levels = summary.levels.len();
+        let tiers = summary.tiers.len();
         let known = |(position, (level, name)): (usize, &(usize, String))| {
             if *level == levels {
                 let field = TranslationCounters::FIELDS
                     .iter()
                     .position(|field| field.name == name)?;
                 return Some(Self::Translation { field, position });
+            }
+            if let Some(tier) = level.checked_sub(levels + 1) {
+                let field = TIER_FIELDS.iter().position(|field| field.name == name)?;
+                return (tier < tiers).then_some(Self::Tier {
+                    tier,
+                    field,
+                    position,
+                });
             }
             let field = LevelDetail::FIELDS.iter().position(|field| field.name == name)?;
             (*level < levels).then_some(Self::Detail {
@@ -314,7 +382,7 @@ impl Measure {
                 Self::Scalar(index) => match SCALARS[*index].needs {
                     Needs::Program => true,
                     Needs::Caches => levels > 0,
-                    Needs::Dram => dram,
+                    Needs::Dram => summary.dram,
                 },
                 _ => true,
             })
@@ -327,13 +395,14 @@ impl Measure {
             .chain((0..levels).map(Self::LineAccesses))
             .chain((0..levels).map(Self::Writebacks))
             .chain((0..levels).map(Self::StallCycles))
-            .chain(details.iter().enumerate().filter_map(known))
+            .chain(summary.details.iter().enumerate().filter_map(known))
             .collect()
     }
 
     /// The column's name in every table and format.
     #[must_use]
-    pub fn name(self, levels: &[String]) -> String {
+    pub fn name(self, summary: &Summary) -> String {
+        let levels = &summary.levels;
         match self {
             Self::Scalar(index) => SCALARS[index].name.to_owned(),
             Self::Footprint => "footprint_bytes".to_owned(),
@@ -342,6 +411,9 @@ impl Measure {
             Self::Writebacks(level) => format!("{}_writebacks", levels[level]),
             Self::Translation { field, .. } => TranslationCounters::FIELDS[field].name.to_owned(),
             Self::StallCycles(level) => format!("{}_stall_cycles", levels[level]),
+            Self::Tier { tier, field, .. } => {
+                format!("{}_{}", summary.tiers[tier], TIER_FIELDS[field].name)
+            }
             Self::Detail { level, field, .. } => {
                 format!("{}_{}", levels[level], LevelDetail::FIELDS[field].name)
             }
@@ -350,7 +422,8 @@ impl Measure {
 
     /// What it means, for people.
     #[must_use]
-    pub fn meaning(self, levels: &[String]) -> String {
+    pub fn meaning(self, summary: &Summary) -> String {
+        let levels = &summary.levels;
         match self {
             Self::Scalar(index) => SCALARS[index].meaning.to_owned(),
             Self::Footprint => format!("distinct bytes touched, in {FOOTPRINT_LINE_BYTES}-byte lines"),
@@ -361,6 +434,9 @@ impl Measure {
             Self::Writebacks(level) => format!("dirty lines that {} sent down", levels[level].to_uppercase()),
             Self::Translation { field, .. } => {
                 TranslationCounters::FIELDS[field].meaning.trim_start().to_owned()
+            }
+            Self::Tier { tier, field, .. } => {
+                format!("memory {}: {}", summary.tiers[tier], TIER_FIELDS[field].meaning)
             }
             Self::StallCycles(level) => {
                 format!(
@@ -375,6 +451,11 @@ impl Measure {
         }
     }
 
+    /// Whether it is what `field` counts of this memory.
+    pub(crate) fn is_of_tier(self, wanted: usize, field: &str) -> bool {
+        matches!(self, Self::Tier { tier, field: position, .. } if tier == wanted && TIER_FIELDS[position].name == field)
+    }
+
     /// Its unit.
     #[must_use]
     pub fn unit(self) -> Unit {
@@ -382,6 +463,7 @@ impl Measure {
             Self::Scalar(index) => SCALARS[index].unit,
             Self::Footprint => Unit::Bytes,
             Self::StallCycles(_) => Unit::Cycles,
+            Self::Tier { field, .. } => TIER_FIELDS[field].unit,
             Self::LineAccesses(_)
             | Self::Misses(_)
             | Self::Writebacks(_)
@@ -400,9 +482,9 @@ impl Measure {
             Self::Misses(level) => measures.levels[level].misses,
             Self::Writebacks(level) => measures.levels[level].writebacks,
             Self::StallCycles(level) => measures.levels[level].stall_cycles,
-            Self::Translation { position, .. } | Self::Detail { position, .. } => {
-                measures.details.get(position).copied().unwrap_or(0)
-            }
+            Self::Translation { position, .. }
+            | Self::Tier { position, .. }
+            | Self::Detail { position, .. } => measures.details.get(position).copied().unwrap_or(0),
         }
     }
 
@@ -415,7 +497,9 @@ impl Measure {
             Self::Misses(level) => Some(&mut measures.levels[level].misses),
             Self::Writebacks(level) => Some(&mut measures.levels[level].writebacks),
             Self::StallCycles(level) => Some(&mut measures.levels[level].stall_cycles),
-            Self::Translation { position, .. } | Self::Detail { position, .. } => {
+            Self::Translation { position, .. }
+            | Self::Tier { position, .. }
+            | Self::Detail { position, .. } => {
                 let least = measures.details.len().max(position + 1);
                 measures.details.resize(least, 0);
                 measures.details.get_mut(position)

@@ -38,8 +38,10 @@ pub struct Summary {
     pub machines: Vec<String>,
     /// Names of the cache levels, nearest first ("l1d", "l1i", "l2", "l3").
     pub levels: Vec<String>,
-    /// What translation and levels beyond plain caches count besides: position of the level, or the number of levels for
-    /// translation, and name of the counter. Those that are zero
+    /// Names of the memories, nearest first, if there are several.
+    pub tiers: Vec<String>,
+    /// What translation, several memories, and levels beyond plain caches count besides: position of the level, or the
+    /// number of levels for translation, or beyond it that of the memory, and name of the counter. Those that are zero
     /// in the whole run are left out.
     pub details: Vec<(usize, String)>,
     /// Whether DRAM was simulated.
@@ -106,6 +108,7 @@ impl Default for Summary {
             machine: serde_json::Value::Null,
             machines: Vec::new(),
             levels: Vec::new(),
+            tiers: Vec::new(),
             details: Vec::new(),
             dram: false,
             line_bytes: 64,
@@ -138,7 +141,7 @@ impl Summary {
     /// The columns that this profile has, in the order of tables.
     #[must_use]
     pub fn measures(&self) -> Vec<Measure> {
-        Measure::all(self.levels.len(), &self.details, self.dram)
+        Measure::all(self)
     }
 
     /// A total by its column name; 0 if the machine lacks it.

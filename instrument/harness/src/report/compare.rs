@@ -27,7 +27,7 @@ impl Query {
             Order::Descending(measure) => measure,
             Order::Key(_) => main_measure(summary),
         };
-        let name = measure.name(&summary.levels);
+        let name = measure.name(summary);
         let columns: Vec<usize> = reports
             .iter()
             .map(|report| {

@@ -204,7 +204,7 @@ pub(super) fn group(
         keys: by.to_vec(),
         names: measures
             .iter()
-            .map(|measure| measure.name(&profile.summary.levels))
+            .map(|measure| measure.name(&profile.summary))
             .collect(),
         total: numbers(&total, all_lines.len()),
         total_margins: margins(&sum),

@@ -45,6 +45,22 @@ pub fn overview(profile: &Profile, folder: &Path) -> String {
             count(Measure::DRAM_WRITE, Unit::Bytes)
         );
     }
+    for (tier, name) in summary.tiers.iter().enumerate() {
+        let bytes = |field| {
+            let measures = summary.measures();
+            let measure = measures.iter().find(|measure| measure.is_of_tier(tier, field));
+            measure.map_or_else(|| human(0, Unit::Bytes), |measure| count(*measure, Unit::Bytes))
+        };
+        let _ = write!(
+            text,
+            "{}{} read {}, written {}, moved in {}",
+            if tier == 0 { "\nof it " } else { "; " },
+            printable(name),
+            bytes("read_bytes"),
+            bytes("write_bytes"),
+            bytes("migrated_in_bytes")
+        );
+    }
     let attribution = &summary.attribution;
     text.push('\n');
     let named: Vec<String> = [

@@ -198,7 +198,7 @@ impl Query {
         }
         let sort = match &self.sort {
             Some(Sort::Name(name)) => Some(name.clone()),
-            Some(Sort::Measure(measure)) => Some(measure.name(&profile.summary.levels)),
+            Some(Sort::Measure(measure)) => Some(measure.name(&profile.summary)),
             None => None,
         };
         locality::report(profile, table, &self.by, &self.filters, sort.as_deref())
@@ -213,7 +213,7 @@ impl Query {
     }
 
     fn order(&self, profile: &Profile) -> Result<Order, QueryError> {
-        let (measures, levels) = (profile.summary.measures(), &profile.summary.levels);
+        let (measures, summary) = (profile.summary.measures(), &profile.summary);
         let name = match (&self.sort, self.by.first()) {
             (Some(Sort::Name(name)), _) => name,
             (Some(Sort::Measure(measure)), _) => return Ok(Order::Descending(*measure)),
@@ -223,19 +223,19 @@ impl Query {
         if let Some(position) = self.by.iter().position(|key| key.name() == name) {
             return Ok(Order::Key(position));
         }
-        let found = measures.iter().find(|measure| measure.name(levels) == *name);
+        let found = measures.iter().find(|measure| measure.name(summary) == *name);
         found
             .map(|measure| Order::Descending(*measure))
             .ok_or_else(|| QueryError::Column {
                 name: name.clone(),
-                known: measures.iter().map(|measure| measure.name(levels)).collect(),
+                known: measures.iter().map(|measure| measure.name(summary)).collect(),
             })
     }
 }
 
 /// What a profile is mostly about: its DRAM reads, or its accesses if there are none.
 pub(super) fn main_measure(summary: &crate::profile::Summary) -> Measure {
-    if summary.total(&Measure::DRAM_READ.name(&summary.levels)) > 0 {
+    if summary.total(&Measure::DRAM_READ.name(summary)) > 0 {
         Measure::DRAM_READ
     } else {
         Measure::ACCESSES

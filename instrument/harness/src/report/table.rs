@@ -222,7 +222,7 @@ fn importance(summary: &Summary) -> Vec<Measure> {
         summary
             .measures()
             .into_iter()
-            .find(|measure| measure.name(&summary.levels) == name)
+            .find(|measure| measure.name(summary) == name)
     };
     let levels = summary.levels.len();
     let last = levels.checked_sub(1).map(Measure::Misses);

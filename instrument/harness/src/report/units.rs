@@ -6,6 +6,7 @@ use crate::profile::Unit;
 pub(crate) fn human(value: u64, unit: Unit) -> String {
     let (base, prefixes, separator, suffix) = match unit {
         Unit::Count | Unit::Cycles => (1000.0, ["", "k", "M", "G", "T", "P", "E"], "", ""),
+        Unit::Nanoseconds => (1000.0, ["n", "µ", "m", "", "k", "M", "G"], " ", "s"),
         Unit::Nanojoules => (1000.0, ["n", "µ", "m", "", "k", "M", "G"], " ", "J"),
         Unit::Bytes => (1024.0, ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"], " ", "B"),
     };
