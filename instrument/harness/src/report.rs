@@ -18,6 +18,7 @@ mod overview;
 mod query;
 mod stalls;
 mod table;
+mod technologies;
 mod units;
 
 pub(crate) use key::phase_name;

@@ -10,6 +10,7 @@ use memloupe_cachesim::locality::{Histogram, STRIDE_BOUNDS};
 
 use super::filter::Filter;
 use super::table::{Column as TextColumn, print, printable, shorten};
+use super::technologies::{self, TECHNOLOGIES};
 use super::{Dimension, Key, QueryError, human};
 use crate::profile::{LocalityCount, LocalitySum, LocalitySummary, Profile, Quantity, Summary, Unit};
 
@@ -29,15 +30,15 @@ pub enum Shown {
 type Value = Box<dyn Fn(&LocalitySum) -> Option<f64>>;
 
 /// A column of a table.
-struct Column {
-    name: String,
+pub(super) struct Column {
+    pub(super) name: String,
     shown: Shown,
     /// Not only for programs.
     essential: bool,
-    value: Value,
+    pub(super) value: Value,
 }
 
-fn column(
+pub(super) fn column(
     name: impl Into<String>,
     shown: Shown,
     value: impl Fn(&LocalitySum) -> Option<f64> + 'static,
@@ -64,13 +65,13 @@ pub struct Table {
     pub analysis: &'static str,
     dimensions: &'static [Dimension],
     quantities: fn(Quantity) -> bool,
-    columns: fn(&LocalitySummary, &LocalitySum) -> Vec<Column>,
+    columns: fn(&LocalitySummary, &LocalitySum, &Summary) -> Vec<Column>,
 }
 
 const LINES: &[Dimension] = &[Dimension::Context, Dimension::Object];
 
 /// Every table.
-pub static TABLES: [Table; 8] = [
+pub static TABLES: [Table; 9] = [
     Table {
         name: "reuse",
         about: "reuse distances (in bytes of lines) and times (in accesses) at quantiles",
@@ -125,6 +126,14 @@ pub static TABLES: [Table; 8] = [
             matches!(quantity, Lifetime | Dead | Unread | LineWrites)
         },
         columns: lifetimes,
+    },
+    Table {
+        name: TECHNOLOGIES,
+        about: "lifetimes of written data and writes of lines against retention and endurance of memory technologies",
+        analysis: "lifetime",
+        dimensions: LINES,
+        quantities: |quantity| matches!(quantity, Quantity::Lifetime | Quantity::LineWrites),
+        columns: technologies::columns,
     },
     Table {
         name: "sharing",
@@ -184,7 +193,7 @@ fn quantile(
     })
 }
 
-fn reuse(summary: &LocalitySummary, _: &LocalitySum) -> Vec<Column> {
+fn reuse(summary: &LocalitySummary, _: &LocalitySum, _: &Summary) -> Vec<Column> {
     let line = summary.line_bytes;
     let mut columns = vec![
         count("line_accesses", |sum| sum.group.line_accesses),
@@ -214,7 +223,7 @@ pub(crate) fn resolved_bytes(summary: &LocalitySummary) -> u64 {
     }
 }
 
-fn miss_ratios(summary: &LocalitySummary, total: &LocalitySum) -> Vec<Column> {
+fn miss_ratios(summary: &LocalitySummary, total: &LocalitySum, _: &Summary) -> Vec<Column> {
     let line = summary.line_bytes;
     let largest = total.group.reuse.distances.buckets().next_back();
     let most = largest.map_or(0, |(_, next, _)| next.saturating_mul(line));
@@ -236,7 +245,7 @@ fn miss_ratios(summary: &LocalitySummary, total: &LocalitySum) -> Vec<Column> {
 }
 
 /// Windows end well before the stream: what its end cuts off can hardly be told apart by group.
-fn footprints(summary: &LocalitySummary, _: &LocalitySum) -> Vec<Column> {
+fn footprints(summary: &LocalitySummary, _: &LocalitySum, _: &Summary) -> Vec<Column> {
     let (line, accesses) = (summary.line_bytes as f64, summary.accesses);
     let windows = scale(1 << 10, accesses / 16, 1).filter(|window| *window <= accesses / 8);
     let footprints = windows.enumerate().map(|(position, window)| Column {
@@ -256,7 +265,7 @@ fn used(sum: &LocalitySum, cache: usize) -> Option<&Histogram> {
     sum.group.used_bytes.get(cache)
 }
 
-fn line_use(summary: &LocalitySummary, _: &LocalitySum) -> Vec<Column> {
+fn line_use(summary: &LocalitySummary, _: &LocalitySum, _: &Summary) -> Vec<Column> {
     let line = summary.line_bytes;
     let mut columns = Vec::new();
     for (cache, capacity) in summary.capacities_bytes.iter().enumerate() {
@@ -274,7 +283,7 @@ fn line_use(summary: &LocalitySummary, _: &LocalitySum) -> Vec<Column> {
     columns
 }
 
-fn lifetimes(_: &LocalitySummary, _: &LocalitySum) -> Vec<Column> {
+fn lifetimes(_: &LocalitySummary, _: &LocalitySum, _: &Summary) -> Vec<Column> {
     let lifetime = |fraction| {
         quantile("lifetime", Shown::Count, fraction, 1, |sum| {
             &sum.group.lifetimes.read
@@ -302,7 +311,7 @@ fn lifetimes(_: &LocalitySummary, _: &LocalitySum) -> Vec<Column> {
     ]
 }
 
-fn sharing(summary: &LocalitySummary, _: &LocalitySum) -> Vec<Column> {
+fn sharing(summary: &LocalitySummary, _: &LocalitySum, _: &Summary) -> Vec<Column> {
     let line = summary.line_bytes;
     let bytes = move |name: &str, lines: fn(&LocalitySum) -> u64| {
         column(name, Shown::Bytes, move |sum| Some((lines(sum) * line) as f64))
@@ -319,7 +328,7 @@ fn sharing(summary: &LocalitySummary, _: &LocalitySum) -> Vec<Column> {
     ]
 }
 
-fn strides(_: &LocalitySummary, _: &LocalitySum) -> Vec<Column> {
+fn strides(_: &LocalitySummary, _: &LocalitySum, _: &Summary) -> Vec<Column> {
     let all = |sum: &LocalitySum| sum.strides.0.iter().sum::<u64>();
     let names = STRIDE_BOUNDS
         .iter()
@@ -333,7 +342,7 @@ fn strides(_: &LocalitySummary, _: &LocalitySum) -> Vec<Column> {
     std::iter::once(count("strides", all)).chain(shares).collect()
 }
 
-fn scores(_: &LocalitySummary, _: &LocalitySum) -> Vec<Column> {
+fn scores(_: &LocalitySummary, _: &LocalitySum, _: &Summary) -> Vec<Column> {
     vec![
         count("windows", |sum| sum.scores.windows),
         column("spatial", Shown::Plain, |sum| sum.scores.spatial()),
@@ -453,7 +462,7 @@ pub(super) fn report(
                 .all(|(dimension, pass)| dimension_id(row, *dimension).is_some_and(|id| pass[id as usize]))
     };
     let total = sums(profile, &[], wanted).pop().unwrap_or_default().1;
-    let columns = (table.columns)(summary, &total);
+    let columns = (table.columns)(summary, &total, &profile.summary);
     let position = match sort {
         None => 0,
         Some(name) => columns
@@ -483,6 +492,9 @@ pub(super) fn report(
             summary.lines_followed,
             human(resolved_bytes(summary), Unit::Bytes)
         ));
+    }
+    if table.name == TECHNOLOGIES {
+        notes.extend(technologies::notes());
     }
     Ok(LocalityReport {
         keys: by.to_vec(),

@@ -1,0 +1,93 @@
+//! Memory technologies as data: how long they keep what is written, and how often a cell can be written.
+//!
+//! Modelled: what `technologies.toml` says of each, with its sources. Not modelled: wear levelling, error correction,
+//! refresh of what would be lost, temperature, and the spread between cells.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+/// One technology: times and energies of the array alone.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Technology {
+    /// Its name.
+    #[serde(skip)]
+    pub name: String,
+    /// What it is.
+    pub about: String,
+    /// Time of a read.
+    pub read_ns: f64,
+    /// Time of a write.
+    pub write_ns: f64,
+    /// Energy of reading a bit, where it is known.
+    pub read_pj_per_bit: Option<f64>,
+    /// Energy of writing a bit, where it is known.
+    pub write_pj_per_bit: Option<f64>,
+    /// How long data stays without refresh, volatile ones with power; `None` is for as long as there is power.
+    pub retention_s: Option<f64>,
+    /// Writes that a cell stands; `None` is no limit.
+    pub endurance: Option<f64>,
+    /// Whether data goes with the power.
+    pub volatile: bool,
+    /// Where the values come from.
+    pub source: String,
+}
+
+static ALL: LazyLock<Vec<Technology>> = LazyLock::new(|| {
+    let parsed: BTreeMap<String, Technology> =
+        toml::from_str(include_str!("../technologies.toml")).expect("a test reads every technology");
+    let named = |(name, technology)| Technology { name, ..technology };
+    parsed.into_iter().map(named).collect()
+});
+
+impl Technology {
+    /// Every technology, by name.
+    pub fn all() -> &'static [Technology] {
+        &ALL
+    }
+
+    /// Years until a cell that is written so many times in so many seconds, over and over, is worn out.
+    pub fn years(&self, writes: f64, seconds: f64) -> Option<f64> {
+        const SECONDS_PER_YEAR: f64 = 365.25 * 86400.0;
+        (writes > 0.0).then_some(self.endurance? / writes * seconds / SECONDS_PER_YEAR)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_technology_is_read_and_possible() {
+        assert!(Technology::all().len() >= 7);
+        for technology in Technology::all() {
+            assert!(!technology.about.is_empty() && !technology.source.is_empty());
+            assert!(technology.read_ns > 0.0 && technology.write_ns > 0.0);
+            assert!(technology.retention_s.is_none_or(|seconds| seconds > 0.0));
+            assert!(technology.endurance.is_none_or(|writes| writes >= 1e3));
+        }
+        let numbers = include_str!("../technologies.toml")
+            .lines()
+            .filter(|line| line.contains("= ") && !line.contains('"'));
+        for line in numbers.filter(|line| !line.starts_with("volatile")) {
+            assert!(line.contains(" # "), "{line}: no source");
+        }
+    }
+
+    #[test]
+    fn wear_in_closed_form() {
+        let find = |name: &str| {
+            Technology::all()
+                .iter()
+                .find(|technology| technology.name == name)
+                .unwrap()
+        };
+        // 1e5 writes, one a second: 1e5 s.
+        let years = find("high-bandwidth-flash").years(10.0, 10.0).unwrap();
+        assert!((years * 365.25 * 86400.0 - 1e5).abs() < 1e-6);
+        assert_eq!(find("stacked-sram").years(1.0, 1.0), None);
+        assert_eq!(find("dram").years(0.0, 1.0), None);
+    }
+}

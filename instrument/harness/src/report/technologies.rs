@@ -1,0 +1,120 @@
+//! `report --table technologies`: how long written data must be held, and how often a line is written, against what
+//! memory technologies hold and stand.
+//!
+//! Modelled: the program alone, over and over, its data in one technology without a cache above it: every store writes.
+//! Accesses become seconds by the estimated cycles of the run's machine. With several threads these are the cycles of all, so
+//! times are upper bounds: what a technology holds by them it holds.
+//!
+//! Not modelled: caches that keep stores from the memory, wear levelling, refresh of what would be lost.
+
+use memloupe_hierarchy::Technology;
+
+use super::locality::{Column, Shown, column};
+use crate::profile::{LocalitySum, LocalitySummary, Summary};
+
+/// The table's word.
+pub(super) const TECHNOLOGIES: &str = "technologies";
+
+/// Of one data access, on average.
+fn seconds_per_access(summary: &Summary, locality: &LocalitySummary) -> Option<f64> {
+    let hertz = summary.machine.get("core")?.get("frequency_hz")?.as_f64()?;
+    let cycles = summary.total("est_cycles") as f64;
+    (cycles > 0.0 && locality.accesses > 0).then(|| cycles / hertz / locality.accesses as f64)
+}
+
+/// The longest lifetime, the most writes of a line, and for each technology the share of what is read that is read too
+/// late, and the years until the line that is written most is worn out.
+pub(super) fn columns(locality: &LocalitySummary, _: &LocalitySum, summary: &Summary) -> Vec<Column> {
+    let per_access = seconds_per_access(summary, locality);
+    let seconds = per_access.map(|per_access| per_access * locality.accesses as f64);
+    let most_writes = |sum: &LocalitySum| sum.group.lifetimes.writes.quantile(1.0).map(|most| most as f64);
+    let mut columns = vec![
+        column("lifetime_ms", Shown::Plain, move |sum| {
+            let longest = sum.group.lifetimes.read.quantile(1.0)? as f64;
+            Some(longest * per_access? * 1e3)
+        }),
+        column("writes_per_line", Shown::Count, most_writes),
+    ];
+    for technology in Technology::all() {
+        if let Some(retention) = technology.retention_s {
+            columns.push(column(
+                format!("{}_late", technology.name),
+                Shown::Share,
+                move |sum| {
+                    let read = &sum.group.lifetimes.read;
+                    let bound = (retention / per_access?).min(u64::MAX as f64) as u64;
+                    let all = read.count();
+                    (all > 0).then(|| read.at_least(bound) as f64 / all as f64)
+                },
+            ));
+        }
+        if technology.endurance.is_some() {
+            columns.push(column(
+                format!("{}_years", technology.name),
+                Shown::Plain,
+                move |sum| technology.years(most_writes(sum)?, seconds?),
+            ));
+        }
+    }
+    columns
+}
+
+/// What is held against.
+pub(super) fn notes() -> impl Iterator<Item = String> {
+    Technology::all().iter().map(|technology| {
+        let energy = |pj: Option<f64>| pj.map_or_else(|| "?".to_owned(), |pj| pj.to_string());
+        format!(
+            "{}: {}{}; {} ns to read, {} ns to write; {} and {} pJ/bit; holds {}, stands {} writes ({})",
+            technology.name,
+            technology.about,
+            if technology.volatile { ", volatile" } else { "" },
+            technology.read_ns,
+            technology.write_ns,
+            energy(technology.read_pj_per_bit),
+            energy(technology.write_pj_per_bit),
+            technology
+                .retention_s
+                .map_or_else(|| "for ever".to_owned(), |seconds| format!("{seconds:e} s")),
+            technology
+                .endurance
+                .map_or_else(|| "all".to_owned(), |writes| format!("{writes:e}")),
+            technology.source,
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_follow_from_the_cycles_of_the_run() {
+        let mut summary = Summary {
+            machine: serde_json::json!({"core": {"frequency_hz": 1_000_000_000u64}}),
+            ..Summary::default()
+        };
+        let locality = LocalitySummary {
+            accesses: 1_000_000,
+            ..LocalitySummary::default()
+        };
+        let mut sum = LocalitySum::default();
+        let lifetimes = &mut sum.group.lifetimes;
+        lifetimes.read.add(1, 3);
+        lifetimes.read.add(1 << 20, 1);
+        lifetimes.writes.add(1, 7);
+        let value = |summary: &Summary, name: &str| {
+            let columns = columns(&locality, &sum, summary);
+            let column = columns.iter().find(|column| column.name == name);
+            (column.unwrap_or_else(|| panic!("no {name}")).value)(&sum)
+        };
+        // Without a machine nobody knows how long an access takes.
+        assert_eq!(value(&summary, "dram_late"), None);
+        assert_eq!(value(&summary, "writes_per_line"), Some(1.0));
+        // A second: a microsecond an access, and one generation of four lives for a second.
+        summary.totals.insert("est_cycles".to_owned(), 1_000_000_000);
+        assert_eq!(value(&summary, "dram_late"), Some(0.25));
+        assert_eq!(value(&summary, "igzo-dram_late"), Some(0.0));
+        let years = value(&summary, "high-bandwidth-flash_years").expect("written");
+        assert!((years * 365.25 * 86400.0 - 1e5).abs() < 1e-6, "{years}");
+    }
+}
