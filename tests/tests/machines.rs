@@ -146,8 +146,7 @@ fn several_memories_share_the_traffic_by_class() {
     }
     let rows = Rows::read(&profile, "function,class");
     let copy = rows.matching(&[("function", "copy"), ("class", "heap")]);
-    assert_eq!(copy.sum("dram_read_bytes"), copy.sum("cxl_read_bytes"));
-    // What lies in the page of another class's first line is not at the expander: the ends of the arrays.
+    // A page that another class touches first, as the allocator does those of its headers, is not at the expander.
     assert!(copy.sum("cxl_read_bytes") >= 2 * n * 8 - 4 * 4096);
     assert_eq!(rows.matching(&[("class", "code")]).sum("cxl_read_bytes"), 0);
     assert!(capture.stderr().contains("cxl read"), "{}", capture.stderr());

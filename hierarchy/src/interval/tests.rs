@@ -199,6 +199,7 @@ fn late_prefetches_wait_and_those_in_time_do_not() {
     let mut in_time = counters([1000, 0, 0, 0]);
     in_time.dram.read_bytes = 1000 * 64;
     in_time.dram.read_latency_ps = 1000 * 30_000;
+    in_time.dram.outside_ps = 1000 * 40_000;
     let mut late = in_time.clone();
     late.details = vec![memloupe_cachesim::LevelDetail::default(); 4];
     late.details[0].prefetches_late = 1000;
