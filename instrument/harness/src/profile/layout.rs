@@ -336,8 +336,10 @@ mod tests {
         assert_eq!(read(folder.path()).expect("as written").summary.total("flops"), 5);
 
         // As an older version would have written it: neither the column nor its total.
+        let folder = tempfile::tempdir().expect("temporary folder");
         older.summary.totals.remove("flops");
         write(folder.path(), &older).expect("written");
+        fs::remove_file(folder.path().join(TRAFFIC_FILE)).expect("removed");
         let fields = written_traffic(&older.summary);
         write_table(&folder.path().join(TRAFFIC_FILE), &fields, &older.traffic).expect("written");
         let back = read(folder.path()).expect("readable");
