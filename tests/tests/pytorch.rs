@@ -2,6 +2,7 @@
 //! data by hooks that `memloupe run` gives to Python. What training moves has closed forms.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -15,7 +16,13 @@ const WIDTH: u64 = 128;
 const LAYERS: u64 = 2;
 
 /// Three steps of a small GPT with AdamW. What comes before the first forward pass, the import of torch above all, is not observed.
-static TRAINING: LazyLock<Capture> = LazyLock::new(|| {
+static TRAINING: LazyLock<Capture> = LazyLock::new(|| train(&["gpt", "--steps", "3"]));
+
+/// Two steps of a small convolutional network with SGD and momentum, two batches each.
+static CONVOLUTIONS: LazyLock<Capture> =
+    LazyLock::new(|| train(&["cnn", "--steps", "2", "--optimizer", "sgd", "--accumulate", "2"]));
+
+fn train(how: &[&str]) -> Capture {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../workloads/pytorch/run.py");
     let machine = concat!(env!("CARGO_MANIFEST_DIR"), "/machines/training.toml");
     let options = [
@@ -28,15 +35,15 @@ static TRAINING: LazyLock<Capture> = LazyLock::new(|| {
         "--analyses",
         "none",
     ];
-    let arguments = [script, "train", "gpt", "--steps", "3"];
+    let arguments = [&[script, "train"], how].concat();
     let capture = Capture::success(&options, Path::new("/usr/bin/python3"), &arguments);
     let alone = std::process::Command::new("/usr/bin/python3")
-        .args(arguments)
+        .args(&arguments)
         .output()
         .expect("scripts/setup --programs installs python3-torch");
     assert_eq!(capture.output.stdout, alone.stdout);
     capture
-});
+}
 
 /// Matrices by name: rows times columns.
 fn matrices() -> Vec<(String, u64)> {
@@ -173,5 +180,159 @@ fn one_table_adds_up() {
         "dram_write_bytes",
     ] {
         assert_eq!(rows.sum(column), TRAINING.summary().total(column), "{column}");
+    }
+}
+
+const BATCH: u64 = 4;
+
+/// A convolution of the smoke size of `workloads/pytorch/models.py`, with square images and kernels.
+struct Convolution {
+    layer: &'static str,
+    channels: (u64, u64),
+    kernel: u64,
+    stride: u64,
+    /// Of a row of the input.
+    pixels: u64,
+}
+
+const fn convolution(
+    layer: &'static str,
+    channels: (u64, u64),
+    kernel: u64,
+    stride: u64,
+    pixels: u64,
+) -> Convolution {
+    Convolution {
+        layer,
+        channels,
+        kernel,
+        stride,
+        pixels,
+    }
+}
+
+const STEM: &str = "stem";
+const CONVOLUTION_LAYERS: [Convolution; 6] = [
+    convolution(STEM, (3, 16), 3, 1, 16),
+    convolution("blocks.0.conv_1", (16, 16), 3, 1, 16),
+    convolution("blocks.0.conv_2", (16, 16), 3, 1, 16),
+    convolution("blocks.1.conv_1", (16, 32), 3, 2, 16),
+    convolution("blocks.1.conv_2", (32, 32), 3, 1, 8),
+    convolution("blocks.1.shortcut", (16, 32), 1, 2, 16),
+];
+
+impl Convolution {
+    fn weight_bytes(&self) -> u64 {
+        self.channels.0 * self.channels.1 * self.kernel * self.kernel * FLOAT_BYTES
+    }
+
+    /// A multiplication and an addition for each weight and each place where it meets a pixel, padding left out.
+    fn flops(&self) -> u64 {
+        let padding = self.kernel / 2;
+        let meets = |place: &u64| (padding..padding + self.pixels).contains(place);
+        let along = (0..self.pixels / self.stride)
+            .flat_map(|output| (0..self.kernel).map(move |tap| output * self.stride + tap))
+            .filter(meets)
+            .count() as u64;
+        2 * BATCH * self.channels.0 * self.channels.1 * along * along
+    }
+}
+
+/// oneDNN announces its primitives by ITT, PyTorch's own operators around them are probed, and modules come from the hooks:
+/// all three tell the same convolutions, and their just-in-time compiled kernels compute what a convolution takes.
+#[test]
+fn tasks_probes_and_hooks_agree_on_convolutions() {
+    let rows = CONVOLUTIONS.report("phase,layer,kind");
+    let expected: BTreeSet<String> = CONVOLUTION_LAYERS
+        .iter()
+        .map(|layer| layer.layer.to_owned())
+        .collect();
+    for (phase, probed) in [
+        ("forward[2]", "aten::mkldnn_convolution"),
+        ("backward[2]", "aten::convolution_backward"),
+    ] {
+        for kind in ["convolution", probed] {
+            let rows = rows.matching(&[("phase", phase), ("kind", kind)]);
+            let layers: BTreeSet<String> = rows.keys("layer").into_iter().collect();
+            assert_eq!(layers, expected, "{phase}, {kind}");
+        }
+        for layer in &CONVOLUTION_LAYERS {
+            // Backward computes gradients of the weights and, unless it is the first layer, of the input.
+            let times = if phase.starts_with("backward") && layer.layer != STEM {
+                2
+            } else {
+                1
+            };
+            let task = [("phase", phase), ("kind", "convolution"), ("layer", layer.layer)];
+            let (found, expected) = (rows.matching(&task).sum("flops"), times * layer.flops());
+            assert!(
+                found.abs_diff(expected) * 100 <= expected,
+                "{phase}, {}: {found} of {expected} operations",
+                layer.layer
+            );
+        }
+    }
+}
+
+/// A batch after the first adds its gradients to what is there: it reads both and writes the sum. The optimizer reads that.
+#[test]
+fn gradients_accumulate() {
+    let rows = CONVOLUTIONS
+        .report("phase,class,object,access")
+        .matching(&[("class", "gradient")]);
+    for layer in &CONVOLUTION_LAYERS {
+        let bytes = |phase: &str, access: &str| {
+            let object = format!("{}.weight", layer.layer);
+            let keys = [("phase", phase), ("object", &*object), ("access", access)];
+            rows.matching(&keys).sum("access_bytes")
+        };
+        let expected = layer.weight_bytes();
+        for backward in ["backward[1]", "backward[2]", "backward[3]"] {
+            assert_eq!(
+                (bytes(backward, "load"), bytes(backward, "store")),
+                (2 * expected, expected),
+                "{}, {backward}",
+                layer.layer
+            );
+        }
+        for optimizer in ["optimizer[0]", "optimizer[1]"] {
+            assert_eq!(
+                (bytes(optimizer, "load"), bytes(optimizer, "store")),
+                (expected, 0),
+                "{}, {optimizer}",
+                layer.layer
+            );
+        }
+    }
+}
+
+/// `momentum.mul_(m).add_(gradient)`, then `weight.add_(momentum)`: three reads and two writes for each element.
+#[test]
+fn sgd_reads_its_momentum_three_times_and_writes_it_twice() {
+    let rows = CONVOLUTIONS
+        .report("phase,class,object,access")
+        .matching(&[("class", "optimizer-state"), ("phase", "optimizer[1]")]);
+    for layer in &CONVOLUTION_LAYERS {
+        let object = format!("momentum_buffer: {}.weight", layer.layer);
+        let state = rows.matching(&[("object", &object)]);
+        let bytes = |access: &str| state.matching(&[("access", access)]).sum("access_bytes");
+        let expected = layer.weight_bytes();
+        assert_eq!(
+            (bytes("load"), bytes("store")),
+            (3 * expected, 2 * expected),
+            "{object}"
+        );
+    }
+}
+
+#[test]
+fn a_convolutional_network_is_named() {
+    let attribution = CONVOLUTIONS.summary().get("attribution").clone();
+    for (named, all) in [
+        ("operator_accesses", "compute_accesses"),
+        ("object_dram_bytes", "dram_bytes"),
+    ] {
+        let [named, all] = [named, all].map(|key| attribution[key].as_u64().expect("a count"));
+        assert!(named * 100 >= all * 95, "{named} of {all}");
     }
 }
