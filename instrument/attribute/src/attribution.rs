@@ -10,6 +10,7 @@ use memloupe_stream::{
 };
 
 use crate::batch::AttributedBatch;
+use crate::block_rows::BlockRows;
 use crate::burst::Bursts;
 use crate::calls::{CallPaths, PathId, ROOT};
 use crate::class::Class;
@@ -100,6 +101,8 @@ pub struct Attribution {
     phase_names: Vec<String>,
     /// By site: the hot path's memory.
     answers: Vec<Answer>,
+    /// What the hot path asks first.
+    block_rows: BlockRows,
     /// By block: which module its code belongs to, noted while that module is loaded.
     code: Vec<Option<CodeAddress>>,
     /// Executable file mappings whose probes are not resolved yet: path and load bias.
@@ -137,6 +140,7 @@ impl Attribution {
             is_gated: false,
             phase_names: vec![LOAD_PHASE.to_owned()],
             answers: Vec::new(),
+            block_rows: BlockRows::default(),
             code: Vec::new(),
             unresolved: Vec::new(),
         }
@@ -250,6 +254,7 @@ impl Attribution {
         let Some(mut sampler) = self.sampler.take_if(|sampler| !sampler.warming.is_idle()) else {
             return;
         };
+        self.block_rows.settle(&mut self.ledger);
         let (ledger, contexts, objects) = (&self.ledger, &self.contexts, self.objects.table());
         sampler.learn(
             ledger,
@@ -387,7 +392,8 @@ impl Attribution {
 
     /// The parts, once the stream is over.
     #[must_use]
-    pub fn into_parts(self) -> Parts {
+    pub fn into_parts(mut self) -> Parts {
+        self.block_rows.settle(&mut self.ledger);
         Parts {
             modules: self.modules,
             objects: self.objects,
@@ -410,16 +416,11 @@ impl Attribution {
             self.answers.resize(sites.sites().len(), Answer::NONE);
         }
         self.code.resize(sites.blocks().len(), None);
+        self.block_rows.resize(sites.blocks().len());
         let mut context = self.context(thread);
         for run in batch.runs() {
             if run.iterations == 1 {
-                for operand in run.operands {
-                    let answer = self.answer(context, operand.site, operand.address, sites);
-                    self.ledger
-                        .touch(answer.row, 1, operand.address, u64::from(operand.bytes));
-                    out.push_operand(model_operand(operand, operand.address, answer.row));
-                }
-                out.end_run(1);
+                self.execution(context, &run, sites, out);
             } else {
                 self.long_run(context, &run, sites, out);
             }
@@ -454,6 +455,29 @@ impl Attribution {
                 .after(run, block, paths),
             None => false,
         }
+    }
+
+    /// One execution of a block.
+    #[inline]
+    fn execution(&mut self, context: ContextId, run: &Run<'_>, sites: &SiteTable, out: &mut AttributedBatch) {
+        let mut rows = self.block_rows.take(run.block);
+        let generation = self.objects.generation();
+        let (places, executions) = rows.execution(context, generation, run.operands.len(), &mut self.ledger);
+        out.push_operands(run.operands.iter().zip(places).map(|(operand, place)| {
+            if !place.holds(operand) {
+                let answer = self.answer(context, operand.site, operand.address, sites);
+                place.moves(
+                    operand,
+                    answer.row,
+                    (answer.start, answer.end),
+                    executions,
+                    &mut self.ledger,
+                );
+            }
+            model_operand(operand, operand.address, place.row())
+        }));
+        self.block_rows.put(run.block, rows);
+        out.end_run(1);
     }
 
     /// A run of several iterations: cut where an operand passes from one object to another.
@@ -599,6 +623,7 @@ impl Attribution {
                 self.unresolved.clear();
                 self.set_phase(LOAD_PHASE);
                 self.answers.fill(Answer::NONE);
+                self.block_rows.forget(&mut self.ledger);
             }
             _ => {}
         }

@@ -20,6 +20,11 @@ impl AttributedBatch {
         self.operands.push(operand);
     }
 
+    #[inline]
+    pub(crate) fn push_operands(&mut self, operands: impl Iterator<Item = cachesim::Operand>) {
+        self.operands.extend(operands);
+    }
+
     /// Operands pushed since the last run ended.
     pub(crate) fn open_operands(&self) -> &[cachesim::Operand] {
         let start = self.heads.last().map_or(0, |(end, _)| *end as usize);

@@ -4,6 +4,8 @@
 //! counts executions of its site and keeps the exact set of 64-byte lines that they touched; everything else
 //! (loads, stores, bytes, instructions, FLOPs) follows from the site.
 
+use std::ops::RangeInclusive;
+
 use memloupe_stream::SiteId;
 use roaring::RoaringTreemap;
 use rustc_hash::FxHashMap;
@@ -94,21 +96,28 @@ impl Ledger {
         })
     }
 
-    /// Counts `accesses` executions that together touch every line of [address, address + bytes).
+    /// Counts accesses of lines that the row has touched before.
     #[inline]
-    pub fn touch(&mut self, row: RowId, accesses: u64, address: u64, bytes: u64) {
+    pub(crate) fn count(&mut self, row: RowId, accesses: u64) {
+        self.hot[row as usize].accesses += accesses;
+    }
+
+    /// Counts `accesses` executions that together touch every line of [address, address + bytes). Returns the first and the
+    /// last byte of lines around it that the row has touched.
+    #[inline]
+    pub fn touch(&mut self, row: RowId, accesses: u64, address: u64, bytes: u64) -> RangeInclusive<u64> {
         let hot = &mut self.hot[row as usize];
         hot.accesses += accesses;
         let first = address >> LINE_SHIFT;
         let last = address.saturating_add(bytes.saturating_sub(1)) >> LINE_SHIFT;
-        if first >= hot.low && last <= hot.high {
-            return;
-        }
         // Kernels sweep: an interval that grows at its ends holds most touches without going to the set.
-        if first <= hot.high.wrapping_add(1) && last.wrapping_add(1) >= hot.low && hot.low <= hot.high {
+        let is_known = first >= hot.low && last <= hot.high;
+        let is_near =
+            first <= hot.high.wrapping_add(1) && last.wrapping_add(1) >= hot.low && hot.low <= hot.high;
+        if !is_known && is_near {
             hot.low = hot.low.min(first);
             hot.high = hot.high.max(last);
-        } else {
+        } else if !is_known {
             let done = std::mem::replace(
                 hot,
                 Hot {
@@ -119,6 +128,8 @@ impl Ledger {
             );
             self.lines[row as usize].insert(done.low, done.high);
         }
+        let hot = &self.hot[row as usize];
+        hot.low << LINE_SHIFT..=hot.high << LINE_SHIFT | (FOOTPRINT_LINE_BYTES - 1)
     }
 
     /// Counts one access of `bytes` at each of `iterations` addresses, `stride` apart.

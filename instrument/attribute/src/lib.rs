@@ -10,6 +10,7 @@
 
 mod attribution;
 mod batch;
+mod block_rows;
 mod burst;
 mod calls;
 mod class;

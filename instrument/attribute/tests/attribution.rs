@@ -1,5 +1,7 @@
 //! A run of many iterations is attributed like its iterations one by one, also where it passes from object to object.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use memloupe_attribute::{AttributedBatch, Attribution, Row};
 use memloupe_stream::{AccessKind, Event, MapKind, RunBatch, RunOperand, SiteTable};
 use proptest::prelude::*;
@@ -143,5 +145,43 @@ proptest! {
         for (whole, single) in content(&whole.1).into_iter().zip(content(&single.1)) {
             prop_assert_eq!((whole.0, whole.2, whole.3), (single.0, single.2, single.3));
         }
+    }
+
+    #[test]
+    fn an_execution_is_attributed_whatever_was_executed_before(
+        sizes in prop::collection::vec(1u64..3000, 1..6),
+        executions in prop::collection::vec(
+            (prop::collection::vec(0u64..40, 3), prop::collection::vec(prop::bool::weighted(0.9), 3)), 1..60),
+    ) {
+        // Few places that often repeat; an access that does not happen is left out.
+        let executions: Vec<_> = executions
+            .iter()
+            .map(|(places, happen)| {
+                let places: Vec<_> = places.iter().map(|place| (place * 211, 0)).collect();
+                let mut happens = happen.iter();
+                let mut operands = operands(&places, 0);
+                operands.retain(|_| *happens.next().expect("one for each"));
+                (operands, 1)
+            })
+            .collect();
+        let (accesses, rows) = attribute(&sizes, &executions);
+        let alone = executions.iter().flat_map(|execution| attribute(&sizes, std::slice::from_ref(execution)).0);
+        prop_assert_eq!(&accesses, &alone.collect::<Vec<_>>());
+        let operands = || executions.iter().flat_map(|(operands, _)| operands);
+        // By site and object: accesses and lines.
+        let mut expected = BTreeMap::<_, (u64, BTreeSet<u64>)>::new();
+        for (operand, (_, object)) in operands().zip(&accesses) {
+            let (count, lines) = expected.entry((operand.site, object)).or_default();
+            *count += 1;
+            lines.extend(operand.address / 64..=(operand.address + 7) / 64);
+        }
+        let mut expected: Vec<_> = expected
+            .into_iter()
+            .map(|((site, _), (count, lines))| (site, count, lines.into_iter().collect::<Vec<_>>()))
+            .collect();
+        expected.sort();
+        let mut found: Vec<_> = content(&rows).into_iter().map(|(site, _, count, lines)| (site, count, lines)).collect();
+        found.sort();
+        prop_assert_eq!(found, expected);
     }
 }
