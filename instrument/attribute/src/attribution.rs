@@ -460,23 +460,33 @@ impl Attribution {
     /// One execution of a block.
     #[inline]
     fn execution(&mut self, context: ContextId, run: &Run<'_>, sites: &SiteTable, out: &mut AttributedBatch) {
-        let mut rows = self.block_rows.take(run.block);
-        let generation = self.objects.generation();
-        let (places, executions) = rows.execution(context, generation, run.operands.len(), &mut self.ledger);
-        out.push_operands(run.operands.iter().zip(places).map(|(operand, place)| {
-            if !place.holds(operand) {
+        let (generation, operands) = (self.objects.generation(), run.operands);
+        let execution =
+            self.block_rows
+                .execution(run.block, context, generation, operands.len(), &mut self.ledger);
+        if let Some(execution) = execution {
+            let mut at = 0;
+            while let Some(further) = self.block_rows.first_elsewhere(&execution, operands, at) {
+                let operand = &operands[further];
                 let answer = self.answer(context, operand.site, operand.address, sites);
-                place.moves(
-                    operand,
-                    answer.row,
-                    (answer.start, answer.end),
-                    executions,
-                    &mut self.ledger,
-                );
+                let extent = (answer.row, answer.start, answer.end);
+                self.block_rows
+                    .moves(&execution, further, operand, extent, &mut self.ledger);
+                at = further + 1;
             }
-            model_operand(operand, operand.address, place.row())
-        }));
-        self.block_rows.put(run.block, rows);
+            let places = self.block_rows.places(&execution);
+            let owned = operands.iter().zip(places);
+            out.push_operands(
+                owned.map(|(operand, place)| model_operand(operand, operand.address, place.row())),
+            );
+        } else {
+            for operand in operands {
+                let answer = self.answer(context, operand.site, operand.address, sites);
+                self.ledger
+                    .touch(answer.row, 1, operand.address, u64::from(operand.bytes));
+                out.push_operand(model_operand(operand, operand.address, answer.row));
+            }
+        }
         out.end_run(1);
     }
 

@@ -41,9 +41,6 @@ pub(crate) enum Waiting {
     Answer,
 }
 
-/// Runs in a batch before it is handed on, so that a batch and what it touches stay in the consumer's caches.
-pub(crate) const BATCH_RUNS: usize = 1024;
-
 /// First word of an ORDER event.
 const ORDER_HEAD: u64 =
     layout::RECORD_EVENT << layout::RECORD_SHIFT | 1 << 8 | layout::EventCode::Order as u64;
@@ -157,7 +154,7 @@ impl Decoder {
                     return Err((at, what));
                 }
             }
-            if self.batch.len() >= BATCH_RUNS {
+            if self.batch.is_full() {
                 self.flush(thread, sites, sink);
             }
         }

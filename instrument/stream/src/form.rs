@@ -65,6 +65,10 @@ pub(crate) fn expand(
                 kind: site.kind,
             });
         };
+        if site.operand.is_direct {
+            push(site.operand.direct_address(slots, iteration), site.bytes);
+            continue;
+        }
         let operand = &site.operand.in_iteration(iteration);
         match operand.form {
             Form::Plain => {

@@ -1,6 +1,6 @@
 //! Loop records: one record, many executions of a block. `PROTOCOL.md`, "Loops", is the prose.
 
-use crate::decode::{BATCH_RUNS, short};
+use crate::decode::short;
 use crate::form;
 use crate::layout;
 use crate::run::{RunBatch, RunOperand};
@@ -137,7 +137,7 @@ pub(crate) fn expand(
                 execution(batch, id, block, sites, slots, fs_base, iteration as u64);
                 iteration += 1;
             }
-            if batch.len() >= BATCH_RUNS {
+            if batch.is_full() {
                 flush(batch);
             }
         }
@@ -251,14 +251,17 @@ pub(crate) fn execution(
         return;
     }
     batch.push_fetch(block);
-    for (site_id, site) in (block.first_operand..).zip(sites.operands_of(block)) {
-        batch.push_operand(RunOperand {
-            address: form::address(&site.operand.in_iteration(iteration), slots, fs_base),
-            stride: 0,
-            site: site_id,
-            bytes: site.bytes,
-            kind: site.kind,
-        });
-    }
+    let sites = (block.first_operand..).zip(sites.operands_of(block));
+    batch.push_operands(sites.map(|(site_id, site)| RunOperand {
+        address: if site.operand.is_direct {
+            site.operand.direct_address(slots, iteration)
+        } else {
+            form::address(&site.operand.in_iteration(iteration), slots, fs_base)
+        },
+        stride: 0,
+        site: site_id,
+        bytes: site.bytes,
+        kind: site.kind,
+    }));
     batch.end_run(id, 1);
 }

@@ -61,6 +61,10 @@ struct Head {
     iterations: u64,
 }
 
+/// Operands in a batch before it is handed on: it and what is made of it (32 bytes each as well) stay in a core's second-level
+/// cache.
+const BATCH_OPERANDS: usize = 8192;
+
 /// Consecutive runs of one thread. Its memory is reused from batch to batch.
 #[derive(Debug, Default)]
 pub struct RunBatch {
@@ -81,6 +85,12 @@ impl RunBatch {
         self.heads.is_empty()
     }
 
+    /// Whether it is time to hand it on.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.operands.len() >= BATCH_OPERANDS
+    }
+
     /// Number of runs.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -91,6 +101,12 @@ impl RunBatch {
     #[inline]
     pub fn push_operand(&mut self, operand: RunOperand) {
         self.operands.push(operand);
+    }
+
+    /// Adds operands to that run.
+    #[inline]
+    pub(crate) fn push_operands(&mut self, operands: impl Iterator<Item = RunOperand>) {
+        self.operands.extend(operands);
     }
 
     /// Adds a block's instruction fetch.

@@ -96,6 +96,8 @@ pub(crate) struct Operand {
     pub(crate) index_bytes: u8,
     pub(crate) stride: i32,
     pub(crate) displacement: i64,
+    /// It is one access, at a word plus the displacement: what most operands are.
+    pub(crate) is_direct: bool,
 }
 
 impl Operand {
@@ -111,6 +113,7 @@ impl Operand {
         index_bytes: 0,
         stride: 0,
         displacement: 0,
+        is_direct: true,
     };
 
     /// Reads an operand of the site table.
@@ -131,6 +134,7 @@ impl Operand {
             stride: u32_at(bytes, 24).cast_signed(),
             lanes: bytes[28],
             index_bytes: bytes[29],
+            is_direct: bytes[14] == Form::Plain as u8 && bytes[7] == 0 && bytes[15] == 0,
         };
         let end = operand.slots_end(u32::from(access_bytes));
         if end > u32::from(slots) {
@@ -180,6 +184,15 @@ impl Operand {
             displacement: self.displacement.wrapping_add(grown),
             ..*self
         }
+    }
+
+    /// Its address in an iteration of its loop, if it is direct.
+    #[inline]
+    pub(crate) fn direct_address(&self, slots: &[u64], iteration: u64) -> u64 {
+        // No record has a word with the number `NO_SLOT`.
+        let word = slots.get(usize::from(self.slot)).copied().unwrap_or(0);
+        let grown = i64::from(self.stride).wrapping_mul(iteration.cast_signed());
+        word.wrapping_add_signed(self.displacement.wrapping_add(grown))
     }
 
     /// Whether each execution makes exactly one access, at the sum of its slots.
