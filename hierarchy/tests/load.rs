@@ -78,8 +78,13 @@ fn refreshes() -> impl Strategy<Value = Option<RefreshMode>> {
     proptest::option::of(proptest::sample::select(modes.to_vec()))
 }
 
+/// Watermarks at the ends of the queue, too: without any writes, one of 0 is still reached.
+fn watermarks() -> impl Strategy<Value = f64> {
+    prop_oneof![1 => Just(0.0), 1 => Just(1.0), 4 => 0.0..=1.0f64]
+}
+
 fn configs() -> impl Strategy<Value = ControllerConfig> {
-    let queues = (1u16..64, 1u16..64, 0.0..=1.0f64, 0.0..=1.0f64);
+    let queues = (1u16..64, 1u16..64, watermarks(), watermarks());
     let rows = (schedulers(), row_policies(), mitigations());
     let refresh = (refreshes(), prop::bool::weighted(0.2), 0u8..9, 0u8..9);
     let order = (100u64..4_000, proptest::collection::vec(any::<u8>(), 0..3));

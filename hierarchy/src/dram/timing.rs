@@ -4,8 +4,7 @@
 //! the later one of its rank's and its bank's; issuing it moves the marks of those that must wait for it. A constraint
 //! of a wider scope moves the marks of all the ranks in it, one of a bank group those of all the banks in it.
 //!
-//! Who asks for the earliest of many banks looks at few: a bank whose mark lay behind that of its rank once stays so
-//! until it is moved, and only banks that are *late* in this sense are looked at.
+//! Who remembers which bank of many a command can go to first is told which banks' marks an issue moves.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +14,14 @@ use super::device::Device;
 
 /// Places for the banks of one rank, which is not to have more: sets of its banks are the bits of a word.
 pub(crate) const LANES: usize = 64;
+
+/// The commands that requests wait for.
+pub(crate) const AWAITED: [Command; 4] = [
+    Command::Activate,
+    Command::Precharge,
+    Command::Read,
+    Command::Write,
+];
 
 /// A point in time, in ticks of the device.
 pub type Tick = u64;
@@ -27,38 +34,46 @@ struct Rule {
     delay: u32,
 }
 
-/// A mark that an issue moves: where it lies from the first rank or bank of the scope's instance on, and by how much.
+/// A mark that an issue moves, and by how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Move {
     mark: u32,
     delay: u32,
-    scope: u8,
-}
-
-/// Banks that a command may make wait for longer than their rank.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Late {
-    /// The first rank's word for the command that may have to wait.
-    node: u32,
-    group: bool,
 }
 
 /// What issuing a command does at the least.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Effect {
-    rank_moves: Vec<Move>,
-    bank_moves: Vec<Move>,
-    /// For which commands its bank, or all the banks of its bank group, may have to wait.
-    late: Vec<Late>,
+    /// By bank: the ends of what it moves, in [`TimingTable::moves`], of ranks' marks and, from there on, banks'.
+    moves: Vec<[u32; 3]>,
+    /// For which of [`AWAITED`] all the banks of its bank group may have to wait.
+    delays_group: Vec<u8>,
     /// There are siblings, windows or further banks to look after.
     further: bool,
+    /// Of these, banks.
+    spreads: bool,
 }
 
 impl Rule {
+    /// Where the mark lies that it moves, of a rank or of a bank in ranks of [`LANES`].
+    fn mark(&self, unit: usize) -> usize {
+        if self.is_local() {
+            mark(unit / LANES, self.following) * LANES + unit % LANES
+        } else {
+            mark(unit, self.following)
+        }
+    }
+
     /// Moves marks of banks, not of ranks.
     fn is_local(&self) -> bool {
         self.scope >= Scope::BankGroup as u8
     }
+}
+
+/// Where a rank's mark for a command lies.
+#[inline(always)]
+fn mark(rank: usize, command: u8) -> usize {
+    rank * Command::COUNT + usize::from(command)
 }
 
 /// A constraint that counts commands: at most `window` of them in `delay`.
@@ -82,10 +97,8 @@ struct Place {
     instances: [u16; 5],
     /// The ranks of these instances; of a bank group and a bank, its banks, [`LANES`] for each rank.
     spans: [(u32, u32); 5],
-    /// Where these begin; with room for any number of three bits.
-    starts: [u32; 8],
-    /// In the rank, a bit each: the bank, and those of its bank group.
-    sets: [u64; 2],
+    /// In the rank, a bit each: the banks of its bank group.
+    group: u64,
 }
 
 /// The constraints of a device, for one channel of `ranks` chip selects.
@@ -94,6 +107,8 @@ pub struct TimingTable {
     // Per issued command.
     rules: Vec<Vec<Rule>>,
     effects: Vec<Effect>,
+    /// Of all commands and banks.
+    moves: Vec<Move>,
     siblings: Vec<Vec<Rule>>,
     windows: Vec<WindowRule>,
     // Per issued command: indices into `windows`.
@@ -135,21 +150,19 @@ impl TimingTable {
                     (first, first + each)
                 }
             });
-            let mut starts = [0; 8];
-            starts[..5].copy_from_slice(&spans.map(|(start, _)| start));
             let group = number / device.banks * device.banks;
             Place {
-                sets: [1 << number, (u64::MAX >> (64 - device.banks)) << group],
+                group: (u64::MAX >> (64 - device.banks)) << group,
                 rank: rank as u16,
                 number: number as u16,
                 instances: instances.map(|instance| instance as u16),
                 spans,
-                starts,
             }
         };
         let mut table = Self {
             rules: vec![Vec::new(); Command::COUNT],
             effects: Vec::new(),
+            moves: Vec::new(),
             siblings: vec![Vec::new(); Command::COUNT],
             windows: Vec::new(),
             windows_of: vec![Vec::new(); Command::COUNT],
@@ -165,36 +178,49 @@ impl TimingTable {
         table.add_constraints(device);
         table.add_bus(device);
         table.drop_implied();
-        let effect = |command: Command| {
+        let mut moves = Vec::new();
+        let mut effect = |command: Command| {
             let rules = &table.rules[command as usize];
+            let windows = table.windows_of[command as usize].iter();
+            let mut further = windows
+                .flat_map(|window| &table.windows[usize::from(*window)].rules)
+                .chain(&table.siblings[command as usize]);
             Effect {
-                rank_moves: table.moves(rules, false),
-                bank_moves: table.moves(rules, true),
-                late: late(rules, table.ranks()),
+                moves: { table.places.iter() }
+                    .map(|place| {
+                        let start = moves.len() as u32;
+                        moves.extend(table.moves_of(rules, place, false));
+                        let middle = moves.len() as u32;
+                        moves.extend(table.moves_of(rules, place, true));
+                        [start, middle, moves.len() as u32]
+                    })
+                    .collect(),
+                delays_group: delays_group(rules),
+                spreads: command.target() == Target::SameBank || further.any(Rule::is_local),
                 further: !table.siblings[command as usize].is_empty()
                     || !table.windows_of[command as usize].is_empty()
                     || command.target() == Target::SameBank,
             }
         };
-        table.effects = Command::ALL.map(effect).into();
+        table.effects = Command::ALL.map(&mut effect).into();
+        table.moves = moves;
         table
     }
 
-    /// The marks that rules move, those of banks or those of ranks.
-    fn moves(&self, rules: &[Rule], local: bool) -> Vec<Move> {
-        let moves = rules
-            .iter()
+    /// The marks that rules move for a command to a bank: those of banks or those of ranks.
+    fn moves_of(&self, rules: &[Rule], place: &Place, local: bool) -> Vec<Move> {
+        let of_rule = |rule: &Rule| {
+            let (start, end) = place.spans[usize::from(rule.scope)];
+            let rule = *rule;
+            (start..end).map(move |unit| Move {
+                mark: rule.mark(unit as usize) as u32,
+                delay: rule.delay,
+            })
+        };
+        { rules.iter() }
             .filter(|rule| rule.is_local() == local)
-            .flat_map(|rule| {
-                let units = self.ranks() * if local { LANES } else { 1 };
-                let (start, end) = self.places[0].spans[usize::from(rule.scope)];
-                (start..end).map(move |mark| Move {
-                    mark: u32::from(rule.following) * units as u32 + mark,
-                    delay: rule.delay,
-                    scope: rule.scope,
-                })
-            });
-        moves.collect()
+            .flat_map(of_rule)
+            .collect()
     }
 
     /// Rules that say nothing beside an outer one, or that speak to siblings where there are none.
@@ -305,16 +331,26 @@ impl TimingTable {
         self.counts[Scope::Rank as usize] as usize
     }
 
-    #[inline]
-    fn bank_mark(&self, command: Command, bank: usize) -> usize {
-        (command as usize * self.ranks()) * LANES + self.places[bank].starts[Scope::Bank as usize] as usize
-    }
-
     /// The rank that `bank` lies in, and its number there.
     #[inline]
     pub fn place(&self, bank: usize) -> (usize, usize) {
         let place = &self.places[bank];
         (place.rank.into(), place.number.into())
+    }
+
+    /// The banks of the bank group of `bank`, and the places in [`AWAITED`] of what `command` may make them wait for.
+    #[inline(always)]
+    pub(crate) fn delays_group(&self, command: Command, bank: usize) -> (u64, &[u8]) {
+        (
+            self.places[bank].group,
+            &self.effects[command as usize].delays_group,
+        )
+    }
+
+    /// Whether `command` moves marks of banks beyond its bank group.
+    #[inline(always)]
+    pub(crate) fn spreads(&self, command: Command) -> bool {
+        self.effects[command as usize].spreads
     }
 
     /// The same bank of every bank group of its rank.
@@ -338,26 +374,14 @@ impl TimingTable {
     }
 }
 
-/// The banks that rules may make wait, for the commands that are asked for by sets of banks.
-fn late(rules: &[Rule], ranks: usize) -> Vec<Late> {
-    let asked = [
-        Command::Activate,
-        Command::Precharge,
-        Command::Read,
-        Command::Write,
-    ];
-    let late = asked.into_iter().filter_map(|command| {
-        let mut scopes = rules
-            .iter()
-            .filter(|rule| rule.following == command as u8 && rule.is_local())
-            .map(|rule| rule.scope);
-        let first = scopes.next()?;
-        Some(Late {
-            node: (command as usize * ranks) as u32,
-            group: scopes.fold(first, u8::min) == Scope::BankGroup as u8,
-        })
-    });
-    late.collect()
+/// Which of the commands that requests wait for rules delay for all the banks of a bank group.
+fn delays_group(rules: &[Rule]) -> Vec<u8> {
+    let delays = |command: Command| {
+        let group = Scope::BankGroup as u8;
+        { rules.iter() }.any(|rule| rule.scope == group && rule.following == command as u8)
+    };
+    let awaited = (0..AWAITED.len() as u8).filter(|awaited| delays(AWAITED[usize::from(*awaited)]));
+    awaited.collect()
 }
 
 /// Adds a rule, or makes an equal one longer.
@@ -372,26 +396,13 @@ fn add(rules: &mut Vec<Rule>, rule: Rule) {
 /// The marks of one channel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TimingState {
-    // By command, then rank.
+    // By rank, then command.
     rank_marks: Vec<Tick>,
-    // By command, then rank, then bank.
+    // By rank, then command, then bank.
     bank_marks: Vec<Tick>,
-    // By command, then rank: a bit for each bank that may have to wait for longer than its rank.
-    late: Vec<u64>,
     // Issue times plus one, so that 0 is never.
     rings: Vec<Tick>,
     heads: Vec<u32>,
-}
-
-/// The bank of a set that a command can go to first.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FirstReady {
-    /// When it passes.
-    pub(crate) tick: Tick,
-    /// By what it goes before others that let it pass then: the smallest.
-    pub(crate) order: u64,
-    /// Its number in the rank.
-    pub(crate) number: usize,
 }
 
 impl TimingState {
@@ -400,7 +411,6 @@ impl TimingState {
         Self {
             rank_marks: vec![0; table.ranks() * Command::COUNT],
             bank_marks: vec![0; table.ranks() * Command::COUNT * LANES],
-            late: vec![0; table.ranks() * Command::COUNT],
             rings: vec![0; table.rings as usize],
             heads: vec![0; table.heads as usize],
         }
@@ -409,63 +419,21 @@ impl TimingState {
     /// The first tick from `from` on at which `rank` and all around it let `command` pass.
     #[inline(always)]
     pub(crate) fn rank_gate(&self, table: &TimingTable, command: Command, rank: usize, from: Tick) -> Tick {
-        let mark = self.rank_marks[command as usize * table.ranks() + rank];
+        let mark = self.rank_marks.as_chunks::<{ Command::COUNT }>().0[rank][command as usize];
         from.max(mark) | table.edge[command as usize]
     }
 
-    /// Which of `banks` of `rank`, a bit each, lets `command` pass first, and of those that do so then, which one goes
-    /// first. `rank_gate` is [`rank_gate`](Self::rank_gate) from a tick that never goes back.
+    /// The first ticks at which the banks of `rank` themselves let `command` pass, once the bits of the edge that it needs
+    /// are set, which come second.
     #[inline(always)]
-    pub(crate) fn first_ready(
-        &mut self,
+    pub(crate) fn bank_marks(
+        &self,
         table: &TimingTable,
-        (command, rank): (Command, usize),
-        banks: u64,
-        rank_gate: Tick,
-        orders: &[u64; LANES],
-    ) -> FirstReady {
-        let node = command as usize * table.ranks() + rank;
-        let late = &mut self.late[node];
-        let mut unknown = *late & banks;
-        let mut passing = banks & !unknown;
-        let mut first = FirstReady {
-            tick: Tick::MAX,
-            order: u64::MAX,
-            number: 0,
-        };
-        if unknown != 0 {
-            let marks = &self.bank_marks.as_chunks::<LANES>().0[node];
-            let edge = table.edge[command as usize];
-            while unknown != 0 {
-                let number = unknown.trailing_zeros() as usize % LANES;
-                let bank = unknown & unknown.wrapping_neg();
-                unknown ^= bank;
-                if marks[number] <= rank_gate {
-                    *late ^= bank;
-                    passing |= bank;
-                } else {
-                    let (tick, order) = (marks[number] | edge, orders[number]);
-                    if tick < first.tick || tick == first.tick && order < first.order {
-                        first = FirstReady { tick, order, number };
-                    }
-                }
-            }
-        }
-        if passing != 0 {
-            // With two edges, one that has to wait may get the same as those that needn't.
-            if first.tick != rank_gate {
-                first.order = u64::MAX;
-            }
-            first.tick = rank_gate;
-            while passing != 0 {
-                let number = passing.trailing_zeros() as usize % LANES;
-                passing &= passing - 1;
-                if orders[number] < first.order {
-                    (first.order, first.number) = (orders[number], number);
-                }
-            }
-        }
-        first
+        command: Command,
+        rank: usize,
+    ) -> (&[Tick; LANES], Tick) {
+        let marks = &self.bank_marks.as_chunks().0[mark(rank, command as u8)];
+        (marks, table.edge[command as usize])
     }
 
     /// The first tick at which `command` to `bank` meets every constraint.
@@ -473,8 +441,11 @@ impl TimingState {
     pub fn gate(&self, table: &TimingTable, command: Command, bank: usize) -> Tick {
         let command = command.gate();
         let (rank, _) = table.place(bank);
-        let rank_mark = self.rank_marks[command as usize * table.ranks() + rank];
-        let bank_mark = |bank: usize| self.bank_marks[table.bank_mark(command, bank)];
+        let rank_mark = self.rank_marks[mark(rank, command as u8)];
+        let bank_mark = |bank: usize| {
+            let (rank, number) = table.place(bank);
+            self.bank_marks[mark(rank, command as u8) * LANES + number]
+        };
         let tick = match command.target() {
             Target::Domain => rank_mark,
             Target::Bank => rank_mark.max(bank_mark(bank)),
@@ -486,12 +457,10 @@ impl TimingState {
     /// Moves the marks for `command`, issued to `bank` at `tick`.
     #[inline]
     pub fn issue(&mut self, table: &TimingTable, command: Command, bank: usize, tick: Tick) {
-        let (place, effect) = (&table.places[bank], &table.effects[command as usize]);
-        move_marks(&mut self.rank_marks, &effect.rank_moves, place, tick);
-        move_marks(&mut self.bank_marks, &effect.bank_moves, place, tick);
-        for late in &effect.late {
-            self.late[late.node as usize + usize::from(place.rank)] |= place.sets[usize::from(late.group)];
-        }
+        let effect = &table.effects[command as usize];
+        let [start, middle, end] = effect.moves[bank].map(|place| place as usize);
+        move_marks(&mut self.rank_marks, &table.moves[start..middle], tick);
+        move_marks(&mut self.bank_marks, &table.moves[middle..end], tick);
         if effect.further {
             self.issue_further(table, command, bank, tick);
         }
@@ -511,8 +480,8 @@ impl TimingState {
                 true => table.banks_of_rank(place.rank),
                 false => place.spans[scope - 1],
             };
-            self.raise(table, rule, (around.0, own.0), place.rank, tick);
-            self.raise(table, rule, (own.1, around.1), place.rank, tick);
+            self.raise(rule, (around.0, own.0), tick);
+            self.raise(rule, (own.1, around.1), tick);
         }
         for &index in &table.windows_of[command as usize] {
             let window = &table.windows[usize::from(index)];
@@ -524,13 +493,7 @@ impl TimingState {
             let oldest = self.rings[(ring + *head) as usize];
             if oldest != 0 {
                 for rule in &window.rules {
-                    self.raise(
-                        table,
-                        rule,
-                        place.spans[usize::from(rule.scope)],
-                        place.rank,
-                        oldest - 1,
-                    );
+                    self.raise(rule, place.spans[usize::from(rule.scope)], oldest - 1);
                 }
             }
         }
@@ -543,40 +506,29 @@ impl TimingState {
             let place = &table.places[other];
             for rule in &table.rules[command as usize] {
                 if rule.scope == Scope::Bank as u8 {
-                    self.raise(table, rule, place.spans[Scope::Bank as usize], place.rank, tick);
+                    self.raise(rule, place.spans[Scope::Bank as usize], tick);
                 }
             }
         }
     }
 
-    /// Moves the marks of a span of ranks or, in `rank`, banks.
-    fn raise(&mut self, table: &TimingTable, rule: &Rule, span: (u32, u32), rank: u16, tick: Tick) {
-        let following = Command::ALL[usize::from(rule.following)];
-        let first = following as usize * table.ranks();
-        let (marks, first) = match rule.is_local() {
-            true => (&mut self.bank_marks, first * LANES),
-            false => (&mut self.rank_marks, first),
+    /// Moves the marks of a span of ranks or banks.
+    fn raise(&mut self, rule: &Rule, span: (u32, u32), tick: Tick) {
+        let marks = match rule.is_local() {
+            true => &mut self.bank_marks,
+            false => &mut self.rank_marks,
         };
-        for mark in &mut marks[first + span.0 as usize..first + span.1 as usize] {
+        for unit in span.0..span.1 {
+            let mark = &mut marks[rule.mark(unit as usize)];
             *mark = (tick + Tick::from(rule.delay)).max(*mark);
         }
-        if rule.is_local() {
-            self.delay_banks(table, following, span, rank);
-        }
-    }
-
-    /// The marks of a span of banks of a rank were moved.
-    fn delay_banks(&mut self, table: &TimingTable, following: Command, span: (u32, u32), rank: u16) {
-        let moved = ((1u128 << (span.1 - span.0)) - 1) as u64;
-        self.late[following as usize * table.ranks() + usize::from(rank)] |=
-            moved << (span.0 as usize % LANES);
     }
 }
 
 #[inline(always)]
-fn move_marks(marks: &mut [Tick], moves: &[Move], place: &Place, tick: Tick) {
+fn move_marks(marks: &mut [Tick], moves: &[Move], tick: Tick) {
     for step in moves {
-        let mark = &mut marks[(step.mark + place.starts[usize::from(step.scope & 7)]) as usize];
+        let mark = &mut marks[step.mark as usize];
         *mark = (tick + Tick::from(step.delay)).max(*mark);
     }
 }

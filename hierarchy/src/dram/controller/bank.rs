@@ -1,14 +1,16 @@
-//! Banks, and per rank the sets of banks that wait for the same kind of command: what opening and closing rows does.
+//! Banks, their rows, and what opening and closing rows does to whom they serve next.
 
 use serde::{Deserialize, Serialize};
 
 use super::Channel;
 use super::config::RowPolicy;
+use super::lane::{Kind, LaneId};
 use super::maintenance::Task;
 use super::plan::Plan;
 use super::queue::{List, NONE, Queue};
 use super::rowhammer::Demand;
-use crate::dram::timing::{LANES, Tick};
+use crate::dram::command::Command;
+use crate::dram::timing::Tick;
 
 /// No row.
 pub(super) const CLOSED: u32 = u32::MAX;
@@ -21,6 +23,8 @@ pub(super) struct Bank {
     pub(super) active: u16,
     /// Queued reads and writes.
     pub(super) lists: [List; 2],
+    /// Of each lane that it is in, the request that it would serve.
+    pub(super) next: [u16; LaneId::COUNT],
     /// Column commands since the row was opened.
     pub(super) columns: u32,
     /// The last column command or activate.
@@ -36,6 +40,7 @@ impl Default for Bank {
             open_row: CLOSED,
             active: NONE,
             lists: Default::default(),
+            next: [NONE; LaneId::COUNT],
             columns: 0,
             last_use: 0,
             closed_row: CLOSED,
@@ -68,72 +73,17 @@ impl Bank {
     }
 }
 
-/// The banks of one rank, a bit each.
+/// The rows of one rank's banks, a bit each.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct RankBanks {
-    /// With a request to the open row, by direction.
-    pub(super) hit: [u64; 2],
-    /// Closed and with a request.
-    pub(super) wait: [u64; 2],
-    /// Open and with a request to another row.
-    pub(super) conflict: [u64; 2],
-    /// With a row that was opened for a request that was not served yet.
-    pub(super) active: [u64; 2],
     /// With a row open.
     pub(super) open: u64,
+    /// With a row that was opened for a request that was not served yet.
+    pub(super) active: u64,
     /// Kept free for maintenance.
     pub(super) blocked: u64,
     /// When the first row was opened, if there is one open.
     pub(super) open_since: Tick,
-}
-
-/// Which of the requests that a bank may serve next.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Lane {
-    /// To the open row, by direction.
-    Hit(usize),
-    /// To another row, by direction.
-    Other(usize),
-    /// The one that the row was opened for.
-    Active,
-}
-
-/// By what the requests go that banks serve next, by lane, rank and bank.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Orders {
-    ranks: usize,
-    orders: Vec<u64>,
-}
-
-impl Orders {
-    pub(super) fn new(ranks: usize) -> Self {
-        Self {
-            ranks,
-            orders: vec![u64::MAX; 5 * ranks * LANES],
-        }
-    }
-
-    #[inline(always)]
-    fn node(&self, lane: Lane, rank: usize) -> usize {
-        let lane = match lane {
-            Lane::Hit(direction) => direction,
-            Lane::Other(direction) => 2 + direction,
-            Lane::Active => 4,
-        };
-        lane * self.ranks + rank
-    }
-
-    /// Those of a rank's banks. What a bank has that has no such request means nothing.
-    #[inline(always)]
-    pub(super) fn of(&self, lane: Lane, rank: usize) -> &[u64; LANES] {
-        &self.orders.as_chunks().0[self.node(lane, rank)]
-    }
-
-    #[inline(always)]
-    pub(super) fn put(&mut self, lane: Lane, rank: usize, number: usize, order: u64) {
-        let node = self.node(lane, rank);
-        self.orders.as_chunks_mut::<LANES>().0[node][number % LANES] = order;
-    }
 }
 
 /// Sets or clears a bit.
@@ -213,38 +163,121 @@ impl Channel {
     pub(super) fn reorder(&mut self, plan: &Plan) {
         self.queue
             .reorder(|source| Self::standing(plan, &self.blacklist, source));
-        (0..self.banks.len()).for_each(|bank| self.classify(plan, bank));
+        for bank in 0..self.banks.len() {
+            self.classify(plan, bank);
+            self.enter_again(plan, bank);
+        }
     }
 
-    /// Puts a bank into the sets of its rank, and keeps by what those that it serves next go.
+    /// The same requests go by other orders, or the bank is kept free or no more.
+    pub(super) fn enter_again(&mut self, plan: &Plan, bank: usize) {
+        for number in 0..LaneId::COUNT {
+            if self.banks[bank].next[number] != NONE {
+                self.enter(plan, bank, LaneId::from_number(number));
+            }
+        }
+    }
+
+    /// Puts a bank into the lanes of what it waits for, each with whom it would serve.
+    #[inline(always)]
     pub(super) fn sort_in(&mut self, plan: &Plan, bank: usize) {
-        let state = &self.banks[bank];
-        let (index, bit) = plan.table.place(bank);
-        let rank = &mut self.ranks[index];
-        let closed = state.open_row == CLOSED;
-        let mut active = [0; 2];
-        if state.active != NONE {
-            let request = &self.queue[state.active];
-            active[usize::from(request.write)] = 1 << bit;
-            self.orders.put(Lane::Active, index, bit, request.sequence);
+        for direction in [0, 1] {
+            let state = &self.banks[bank];
+            let list = &state.lists[direction];
+            let (hit, other) = (list.hit, list.other);
+            let (closed, conflict) = match state.open_row {
+                CLOSED => (other, NONE),
+                _ => (NONE, other),
+            };
+            self.serve_next(plan, bank, LaneId::new(Kind::Closed, direction), closed);
+            self.serve_next(plan, bank, LaneId::new(Kind::Conflict, direction), conflict);
+            self.serve_next(plan, bank, LaneId::new(Kind::Hit, direction), hit);
         }
-        let bank = 1 << bit;
-        for (direction, list) in state.lists.iter().enumerate() {
-            let mut sets = [0; 3];
-            if list.hit != NONE {
-                sets[0] = bank;
-                let order = self.queue[list.hit].order;
-                self.orders.put(Lane::Hit(direction), index, bit, order);
-            }
-            if list.other != NONE {
-                sets[if closed { 1 } else { 2 }] = bank;
-                let order = self.queue[list.other].order;
-                self.orders.put(Lane::Other(direction), index, bit, order);
-            }
-            rank.hit[direction] = rank.hit[direction] & !bank | sets[0];
-            rank.wait[direction] = rank.wait[direction] & !bank | sets[1];
-            rank.conflict[direction] = rank.conflict[direction] & !bank | sets[2];
-            rank.active[direction] = rank.active[direction] & !bank | active[direction];
+    }
+
+    /// A column command was served and left the row open: the bank's marks have moved, and whom it serves next may have
+    /// changed.
+    #[inline(always)]
+    pub(super) fn stay_open(&mut self, plan: &Plan, bank: usize) {
+        let active = self.banks[bank].active;
+        if active != NONE {
+            self.enter(
+                plan,
+                bank,
+                LaneId::new(Kind::Active, self.queue[active].write.into()),
+            );
         }
+        for direction in [0, 1] {
+            let state = &self.banks[bank];
+            let list = &state.lists[direction];
+            let (hit, other) = (list.hit, list.other);
+            for (kind, slot) in [(Kind::Conflict, other), (Kind::Hit, hit)] {
+                let lane = LaneId::new(kind, direction);
+                let was = std::mem::replace(&mut self.banks[bank].next[lane.number()], slot);
+                if slot != NONE {
+                    self.enter(plan, bank, lane);
+                } else if was != NONE {
+                    self.leave(plan, bank, lane);
+                }
+            }
+        }
+    }
+
+    /// The request that the bank's row was opened for, or none any more.
+    pub(super) fn set_active(&mut self, plan: &Plan, bank: usize, slot: u16) {
+        let (rank, number) = plan.table.place(bank);
+        let was = std::mem::replace(&mut self.banks[bank].active, slot);
+        set(&mut self.ranks[rank].active, number, slot != NONE);
+        let lane = |slot: u16| LaneId::new(Kind::Active, self.queue[slot].write.into());
+        if slot == NONE {
+            self.active_requests -= 1;
+            self.serve_next(plan, bank, lane(was), NONE);
+        } else {
+            self.active_requests += 1;
+            self.serve_next(plan, bank, lane(slot), slot);
+        }
+    }
+
+    /// Whom the bank serves next of those in a lane.
+    #[inline(always)]
+    fn serve_next(&mut self, plan: &Plan, bank: usize, lane: LaneId, slot: u16) {
+        let next = &mut self.banks[bank].next[lane.number()];
+        if *next != slot {
+            *next = slot;
+            if slot == NONE {
+                self.leave(plan, bank, lane);
+            } else {
+                self.enter(plan, bank, lane);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn leave(&mut self, plan: &Plan, bank: usize, lane: LaneId) {
+        let (rank, number) = plan.table.place(bank);
+        self.lanes.take(rank, lane, number);
+    }
+
+    /// Puts a bank into a lane, or takes it out: while it is kept free it waits for nothing but to serve the request that
+    /// its row was opened for, and while there is one, its row stays open.
+    #[inline(never)]
+    fn enter(&mut self, plan: &Plan, bank: usize, lane: LaneId) {
+        let (rank, number) = plan.table.place(bank);
+        let slot = self.banks[bank].next[lane.number()];
+        let RankBanks { blocked, active, .. } = self.ranks[rank];
+        let request = &self.queue[slot];
+        let (order, held) = if slot == self.banks[bank].active {
+            (request.sequence, 0)
+        } else if lane.command() == Command::Precharge {
+            (request.order, blocked | active)
+        } else {
+            (request.order, blocked)
+        };
+        if held >> number & 1 == 1 {
+            self.lanes.take(rank, lane, number);
+            return;
+        }
+        let (marks, edge) = self.timing.bank_marks(&plan.table, lane.command(), rank);
+        self.lanes.put(rank, lane, number, order, marks[number] | edge);
     }
 }

@@ -1,18 +1,19 @@
 //! Which command goes next, and when.
 //!
 //! The choice is made once per change of state, not per tick: of every kind of command, the banks that want it are a
-//! bit set per rank, and each bank knows whom it would serve. What comes out is the earliest tick at which anything
-//! may issue and the best of what may issue then; until something arrives or falls due it stays the right choice.
-//! What is looked at per bank lies in arrays: whether the bank has to wait for longer than its rank
-//! ([`TimingState`](crate::dram::TimingState)), and the age of the request that it serves next.
+//! [lane](super::lane) per rank, which knows whom it can go to first. What comes out is the earliest tick at which
+//! anything may issue and the best of what may issue then; until something arrives or falls due it stays the right
+//! choice.
 
 use serde::{Deserialize, Serialize};
 
 use super::Channel;
-use super::bank::{Lane, bits};
+use super::bank::{CLOSED, RankBanks, bits};
 use super::config::Scheduler;
+use super::lane::{Best, Kind, LaneId, Question};
 use super::maintenance::Step;
 use super::plan::Plan;
+use super::queue::NONE;
 use crate::dram::command::Command;
 use crate::dram::timing::Tick;
 
@@ -21,8 +22,8 @@ use crate::dram::timing::Tick;
 pub(super) enum Purpose {
     /// A request.
     Request(u16),
-    /// The first task of a domain; the row that an activate of it opens.
-    Task(u16, u32),
+    /// The first task of a domain.
+    Task(u16),
     /// Closing a row that nobody wants.
     Idle,
 }
@@ -71,8 +72,6 @@ impl Choice {
 
 /// Which of the two places of the best choices column commands have; row commands have it too, or the other.
 const COLUMN: usize = 0;
-/// Column commands by direction.
-const COLUMNS: [Command; 2] = [Command::Read, Command::Write];
 
 /// What a choice among requests of one direction goes by.
 struct Preference {
@@ -92,53 +91,79 @@ struct First {
 impl Channel {
     /// What to issue next, on the column bus and on the row bus; with one bus for both, in the first place.
     #[inline(never)]
-    pub(super) fn choose(&mut self, plan: &Plan) -> [Choice; 2] {
-        let row_place = usize::from(plan.device.dual_bus);
-        let mut best = [Choice::NEVER; 2];
-        let from = self.bus_free.map(|free| free.max(self.now));
+    pub(super) fn choose(&mut self, plan: &Plan) {
+        let rows = usize::from(plan.device.dual_bus);
+        let [column, row] = self.bus_free;
+        let from = [row.max(self.now), column.max(self.now)];
+        let mut best = [Best::NEVER; 2];
         if self.active_requests > 0 {
-            self.choose_active(plan, from[COLUMN], &mut best[COLUMN]);
+            self.ask_active(plan, from, &mut best[COLUMN]);
         }
-        let served = row_place == COLUMN && best[COLUMN].tick == self.now;
-        if self.busy_domains > 0 {
-            self.choose_task(plan, from[1], &mut best[row_place]);
-        }
+        let served = rows == COLUMN && best[COLUMN].tick == self.now;
         self.next_writing = self.writing;
         if !served {
             self.next_writing = self.direction(plan);
-            self.choose_request(plan, from, &mut best);
-            if plan.timeout_ticks != Tick::MAX {
-                self.choose_idle(plan, from[1], &mut best[row_place]);
+            match (plan.prefers || self.starves(plan), self.next_writing) {
+                (true, _) => {}
+                (false, true) => self.ask_others(plan, from, 1, &mut best),
+                (false, false) => self.ask_others(plan, from, 0, &mut best),
             }
         }
-        best
+        self.choices[COLUMN] = self.choice(plan, &best[COLUMN]);
+        if rows != COLUMN {
+            self.choices[rows] = self.choice(plan, &best[rows]);
+        }
+        if plan.prefers
+            || self.busy_domains > 0
+            || plan.timeout_ticks != Tick::MAX
+            || self.now >= self.starve_at
+        {
+            self.choose_specially(plan, from, served);
+        }
+    }
+
+    /// Considers besides what is not in lanes, and those that go before others.
+    #[inline(never)]
+    fn choose_specially(&mut self, plan: &Plan, from: [Tick; 2], served: bool) {
+        let rows = usize::from(plan.device.dual_bus);
+        let mut best = self.choices;
+        if self.busy_domains > 0 {
+            self.choose_task(plan, from[0], &mut best[rows]);
+        }
+        if !served {
+            if plan.prefers || self.starves(plan) {
+                self.choose_preferred(plan, usize::from(self.next_writing), from, &mut best);
+            }
+            if plan.timeout_ticks != Tick::MAX {
+                self.choose_idle(plan, from[0], &mut best[rows]);
+            }
+        }
+        self.choices = best;
     }
 
     /// A request came that its bank would serve next: whether it goes before what was chosen. False if that has to be
     /// found out from the start.
     pub(super) fn reconsider(&mut self, plan: &Plan, slot: u16) -> bool {
-        let request = &self.queue[slot];
-        let bank = usize::from(request.bank);
-        let (index, bit) = plan.table.place(bank);
-        let rank = &self.ranks[index];
         let by_age =
             plan.scheduler == Scheduler::FrFcfs && !plan.by_source && plan.timeout_ticks == Tick::MAX;
         if !self.chosen || !by_age || self.direction_may_change(plan) || self.starves(plan) {
             return false;
         }
-        if request.write != self.writing || rank.blocked >> bit & 1 == 1 {
+        let request = &self.queue[slot];
+        let bank = usize::from(request.bank);
+        let (rank, number) = plan.table.place(bank);
+        let RankBanks { blocked, active, .. } = self.ranks[rank];
+        if request.write != self.writing || blocked >> number & 1 == 1 {
             return true;
         }
-        let direction = usize::from(request.write);
-        let command = if rank.hit[direction] >> bit & 1 == 1 && self.banks[bank].open_row == request.row {
-            COLUMNS[direction]
-        } else if rank.wait[direction] >> bit & 1 == 1 {
-            Command::Activate
-        } else if (rank.active[0] | rank.active[1]) >> bit & 1 == 1 {
-            return true;
-        } else {
-            Command::Precharge
+        let state = &self.banks[bank];
+        let kind = match state.open_row {
+            open if open == request.row => Kind::Hit,
+            CLOSED => Kind::Closed,
+            _ if active >> number & 1 == 1 => return true,
+            _ => Kind::Conflict,
         };
+        let command = LaneId::new(kind, request.write.into()).command();
         let bus = usize::from(!command.is_column());
         let from = self.bus_free[bus].max(self.now);
         let gate = self.timing.gate(&plan.table, command, bank).max(from);
@@ -154,19 +179,38 @@ impl Channel {
         true
     }
 
-    fn starves(&self, plan: &Plan) -> bool {
-        (0..2).any(|direction| self.starved(plan, direction).is_some())
+    /// Whether any request may have waited for too long.
+    #[inline(always)]
+    fn starves(&mut self, plan: &Plan) -> bool {
+        self.now >= self.starve_at && self.find_starved(plan)
+    }
+
+    #[cold]
+    fn find_starved(&mut self, plan: &Plan) -> bool {
+        let oldest = [0, 1].map(|direction| {
+            let oldest = self.queue.oldest(direction);
+            oldest.map_or(Tick::MAX, |slot| self.queue[slot].arrival)
+        });
+        // Whoever comes later also starves later.
+        let first = oldest[0].min(oldest[1]).min(self.now);
+        self.starve_at = first + plan.starvation_ticks;
+        self.now >= self.starve_at
     }
 
     /// The oldest of a direction, if it waited for too long.
-    fn starved(&self, plan: &Plan, direction: usize) -> Option<u16> {
+    #[inline(always)]
+    fn starved(&mut self, plan: &Plan, direction: usize) -> Option<u16> {
+        if !self.starves(plan) {
+            return None;
+        }
         let oldest = self.queue.oldest(direction)?;
         (self.queue[oldest].arrival + plan.starvation_ticks <= self.now).then_some(oldest)
     }
 
     /// Whether to write: the queues' watermarks decide, and requests that waited too long. What is queued at this tick
     /// decides, whoever asks before the tick is over: a choice may be looked at and then made anew.
-    fn direction(&self, plan: &Plan) -> bool {
+    #[inline(always)]
+    fn direction(&mut self, plan: &Plan) -> bool {
         let [reads, writes] = self.queue.lengths;
         let writing = if self.writing {
             writes >= plan.low_watermark || reads == 0
@@ -181,11 +225,13 @@ impl Channel {
     }
 
     /// The tick of the choice is over: it stays as chosen.
+    #[inline(always)]
     pub(super) fn settle_direction(&mut self) {
-        let [reads, writes] = self.queue.lengths;
-        let turns = self.writing != self.next_writing;
-        self.statistics.turnarounds += u64::from(turns && writes > 0 && reads > 0);
-        self.writing = self.next_writing;
+        if self.writing != self.next_writing {
+            let [reads, writes] = self.queue.lengths;
+            self.statistics.turnarounds += u64::from(writes > 0 && reads > 0);
+            self.writing = self.next_writing;
+        }
     }
 
     /// What its source gives a request before its age: the smaller goes first.
@@ -199,29 +245,6 @@ impl Channel {
         u64::from(u8::MAX - priority) << PRIORITY_SHIFT | if blacklisted { BLACKLISTED } else { 0 }
     }
 
-    fn choose_active(&mut self, plan: &Plan, from: Tick, best: &mut Choice) {
-        for (index, rank) in self.ranks.iter().enumerate() {
-            for (banks, command) in rank.active.into_iter().zip(COLUMNS) {
-                if banks == 0 {
-                    continue;
-                }
-                let gate = self.timing.rank_gate(&plan.table, command, index, from);
-                let orders = self.orders.of(Lane::Active, index);
-                let next = self
-                    .timing
-                    .first_ready(&plan.table, (command, index), banks, gate, orders);
-                let bank = index * plan.banks_per_rank + next.number;
-                best.keep(Choice {
-                    tick: next.tick,
-                    order: ACTIVE | next.order,
-                    command,
-                    bank: bank as u16,
-                    purpose: Purpose::Request(self.banks[bank].active),
-                });
-            }
-        }
-    }
-
     #[cold]
     fn choose_task(&self, plan: &Plan, from: Tick, best: &mut Choice) {
         for step in self.steps(plan) {
@@ -230,20 +253,69 @@ impl Channel {
                 domain,
                 command,
                 bank,
-                row,
             } = step;
             best.keep(Choice {
                 tick: plan.table.on_edge(command, gate),
                 order: TASK | domain as u64,
                 command,
                 bank: bank as u16,
-                purpose: Purpose::Task(domain as u16, row),
+                purpose: Purpose::Task(domain as u16),
             });
         }
     }
 
-    fn choose_request(&mut self, plan: &Plan, from: [Tick; 2], best: &mut [Choice; 2]) {
-        let direction = usize::from(self.next_writing);
+    /// The first of the requests that rows were opened for.
+    #[inline(always)]
+    fn ask_active(&mut self, plan: &Plan, from: [Tick; 2], best: &mut Best) {
+        let question = Question {
+            table: &plan.table,
+            timing: &self.timing,
+            from,
+        };
+        for rank in 0..self.ranks.len() {
+            for direction in [0, 1] {
+                let lane = (rank, LaneId::new(Kind::Active, direction));
+                self.lanes.ask(question, lane, ACTIVE, best);
+            }
+        }
+    }
+
+    /// The first of other requests of a direction, by the bus of their command.
+    #[inline(always)]
+    fn ask_others(&mut self, plan: &Plan, from: [Tick; 2], direction: usize, best: &mut [Best; 2]) {
+        let question = Question {
+            table: &plan.table,
+            timing: &self.timing,
+            from,
+        };
+        let rows = usize::from(plan.device.dual_bus);
+        for rank in 0..self.ranks.len() {
+            let lane = |kind| (rank, LaneId::new(kind, direction));
+            self.lanes
+                .ask(question, lane(Kind::Hit), REQUEST, &mut best[COLUMN]);
+            let tier = REQUEST | plan.row_order;
+            self.lanes
+                .ask(question, lane(Kind::Closed), tier, &mut best[rows]);
+            self.lanes
+                .ask(question, lane(Kind::Conflict), tier, &mut best[rows]);
+        }
+    }
+
+    #[inline(always)]
+    fn choice(&self, plan: &Plan, best: &Best) -> Choice {
+        let bank = usize::from(best.rank) * plan.banks_per_rank + usize::from(best.number);
+        Choice {
+            tick: best.tick,
+            order: best.order,
+            command: best.lane.command(),
+            bank: bank as u16,
+            purpose: Purpose::Request(self.banks[bank].next[best.lane.number()]),
+        }
+    }
+
+    /// As [`choose_request`](Self::choose_request), where some go before others whatever their age.
+    #[inline(never)]
+    fn choose_preferred(&mut self, plan: &Plan, direction: usize, from: [Tick; 2], best: &mut [Choice; 2]) {
         // In order: nobody but the oldest, and not while the one before it has its row open but not its data.
         let in_order = plan.scheduler == Scheduler::Fcfs;
         if in_order && self.active_requests > 0 {
@@ -262,87 +334,41 @@ impl Channel {
             in_order,
         };
         if let Some(first) = &preference.first {
-            let (rank, number) = plan.table.place(first.bank);
-            let order = self.queue[first.slot].order;
-            self.orders.put(Lane::Hit(direction), rank, number, order);
-            self.orders.put(Lane::Other(direction), rank, number, order);
+            self.lend_order(plan, first, direction);
         }
-        let row_place = usize::from(plan.device.dual_bus);
-        for index in 0..self.ranks.len() {
-            let rank = &self.ranks[index];
-            let held = rank.blocked | rank.active[0] | rank.active[1];
-            let hit = rank.hit[direction] & !rank.blocked;
-            let wait = rank.wait[direction] & !rank.blocked;
-            let conflict = rank.conflict[direction] & !held;
-            let [column_best, row_best] = [COLUMN, row_place];
-            let column = COLUMNS[direction];
-            self.consider(
-                plan,
-                &preference,
-                index,
-                hit,
-                column,
-                from[COLUMN],
-                &mut best[column_best],
-            );
-            self.consider(
-                plan,
-                &preference,
-                index,
-                wait,
-                Command::Activate,
-                from[1],
-                &mut best[row_best],
-            );
-            self.consider(
-                plan,
-                &preference,
-                index,
-                conflict,
-                Command::Precharge,
-                from[1],
-                &mut best[row_best],
-            );
+        let row_best = usize::from(plan.device.dual_bus);
+        for rank in 0..self.ranks.len() {
+            for kind in [Kind::Hit, Kind::Closed, Kind::Conflict] {
+                let (from, best) = match kind {
+                    Kind::Hit => (from[1], &mut best[COLUMN]),
+                    _ => (from[0], &mut best[row_best]),
+                };
+                self.consider_preferred(plan, &preference, (rank, kind), from, best);
+            }
         }
         if let Some(first) = &preference.first {
-            self.sort_in(plan, first.bank);
+            self.enter_again(plan, first.bank);
         }
     }
 
-    /// Considers `command` for the banks in the set `banks` of a rank, each for the request that it serves next.
-    #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "inlined three times into one loop")]
-    fn consider(
+    fn consider_preferred(
         &mut self,
         plan: &Plan,
         preference: &Preference,
-        index: usize,
-        mut banks: u64,
-        command: Command,
+        (rank, kind): (usize, Kind),
         from: Tick,
         best: &mut Choice,
     ) {
-        let is_hit = command.is_column();
-        let first_bank = index * plan.banks_per_rank;
-        if preference.first.is_some() || plan.column_cap.is_some() {
-            banks = self.eligible(plan, preference, index, banks, is_hit);
-        }
+        let lane = LaneId::new(kind, preference.direction);
+        let banks = self.eligible(plan, preference, (rank, kind), self.lanes.banks(rank, lane));
         if banks == 0 {
             return;
         }
-        let gate = self.timing.rank_gate(&plan.table, command, index, from);
-        if gate > best.tick {
-            return;
-        }
-        let lane = if is_hit { Lane::Hit } else { Lane::Other };
-        let orders = self.orders.of(lane(preference.direction), index);
-        let next = self
-            .timing
-            .first_ready(&plan.table, (command, index), banks, gate, orders);
-        if next.tick > best.tick {
-            return;
-        }
-        let bank = first_bank + next.number;
+        let gate = self.timing.rank_gate(&plan.table, lane.command(), rank, from);
+        let timing = (&plan.table, &self.timing);
+        let next = self.lanes.first_of(timing, (rank, lane), gate, banks);
+        let bank = rank * plan.banks_per_rank + next.number();
+        let is_hit = kind == Kind::Hit;
         let list = &self.banks[bank].lists[preference.direction];
         let slot = match &preference.first {
             Some(first) if first.bank == bank => first.slot,
@@ -351,22 +377,37 @@ impl Channel {
         };
         best.keep(Choice {
             tick: next.tick,
-            order: REQUEST | next.order | if is_hit { 0 } else { plan.row_order },
-            command,
+            order: REQUEST | next.order() | if is_hit { 0 } else { plan.row_order },
+            command: lane.command(),
             bank: bank as u16,
             purpose: Purpose::Request(slot),
         });
     }
 
+    #[cold]
+    fn lend_order(&mut self, plan: &Plan, first: &First, direction: usize) {
+        let (rank, number) = plan.table.place(first.bank);
+        let order = self.queue[first.slot].order;
+        for kind in [Kind::Hit, Kind::Closed, Kind::Conflict] {
+            let lane = LaneId::new(kind, direction);
+            self.lanes.lend_order(rank, lane, number, order);
+        }
+    }
+
     /// Those of `banks` that may serve a row hit, or a request to another row.
-    #[inline(never)]
-    fn eligible(&self, plan: &Plan, preference: &Preference, index: usize, banks: u64, is_hit: bool) -> u64 {
-        let rank = &self.ranks[index];
-        let first_bank = index * plan.banks_per_rank;
-        let direction = preference.direction;
+    fn eligible(&self, plan: &Plan, preference: &Preference, (rank, kind): (usize, Kind), banks: u64) -> u64 {
+        let is_hit = kind == Kind::Hit;
+        let first_bank = rank * plan.banks_per_rank;
         let mut left = banks;
         if let Some(cap) = plan.column_cap {
-            for bit in bits(banks & rank.hit[direction] & rank.conflict[direction]) {
+            for bit in bits(banks) {
+                let waits = |kind| {
+                    let lane = LaneId::new(kind, preference.direction);
+                    self.banks[first_bank + bit].next[lane.number()] != NONE
+                };
+                if !waits(Kind::Hit) || !waits(Kind::Conflict) {
+                    continue;
+                }
                 if (self.banks[first_bank + bit].columns >= cap) == is_hit {
                     left &= !(1 << bit);
                 }
@@ -389,7 +430,8 @@ impl Channel {
     fn choose_idle(&self, plan: &Plan, from: Tick, best: &mut Choice) {
         let command = Command::Precharge;
         for (index, rank) in self.ranks.iter().enumerate() {
-            let wanted = rank.active[0] | rank.active[1] | rank.hit[0] | rank.hit[1] | rank.blocked;
+            let hits = |direction| self.lanes.banks(index, LaneId::new(Kind::Hit, direction));
+            let wanted = rank.active | hits(0) | hits(1) | rank.blocked;
             for bit in bits(rank.open & !wanted) {
                 let bank = index * plan.banks_per_rank + bit;
                 let idle = self.banks[bank].last_use + plan.timeout_ticks;

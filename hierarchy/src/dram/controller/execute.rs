@@ -4,6 +4,7 @@ use super::Channel;
 use super::bank::CLOSED;
 use super::choose::{Choice, Purpose};
 use super::config::{RowPolicy, Scheduler};
+use super::maintenance::Task;
 use super::plan::Plan;
 use super::queue::{NONE, Slot};
 use super::request::{Completion, IssuedCommand};
@@ -31,8 +32,7 @@ impl Channel {
                         self.issue(plan, command, bank, row, 0, tick);
                         let write = usize::from(self.queue[slot].write);
                         self.queue.unlink(&mut self.banks[bank].lists[write], slot);
-                        self.banks[bank].active = slot;
-                        self.active_requests += 1;
+                        self.set_active(plan, bank, slot);
                         self.open(plan, bank, row, tick, true);
                     }
                     _ => {
@@ -41,16 +41,12 @@ impl Channel {
                     }
                 }
             }
-            Purpose::Task(domain, row) => {
-                let open = self.banks[bank].open_row;
-                self.issue(
-                    plan,
-                    command,
-                    bank,
-                    if row == CLOSED { open } else { row },
-                    0,
-                    tick,
-                );
+            Purpose::Task(domain) => {
+                let row = match self.first_task(domain.into()) {
+                    Some(Task::Row(_, row)) => row,
+                    _ => self.banks[bank].open_row,
+                };
+                self.issue(plan, command, bank, row, 0, tick);
                 match command {
                     Command::Precharge => self.close(plan, bank, tick),
                     Command::PrechargeAll => self.close_domain(plan, bank, tick),
@@ -73,6 +69,18 @@ impl Channel {
     /// Moves the timing marks, the bus and the clock, and records.
     fn issue(&mut self, plan: &Plan, command: Command, bank: usize, row: u32, column: u32, tick: Tick) {
         self.timing.issue(&plan.table, command, bank, tick);
+        // What moves for the bank itself is seen when it enters the lanes of what it waits for then.
+        let (banks, delayed) = plan.table.delays_group(command, bank);
+        if !delayed.is_empty() {
+            let (rank, _) = plan.table.place(bank);
+            for awaited in delayed {
+                self.lanes.delay(rank, usize::from(*awaited), banks);
+            }
+        }
+        if plan.table.spreads(command) {
+            let (rank, _) = plan.table.place(bank);
+            self.lanes.forget(rank);
+        }
         self.statistics.commands[command as usize] += 1;
         self.statistics.last_tick = self.statistics.last_tick.max(tick);
         if plan.device.dual_bus {
@@ -120,8 +128,7 @@ impl Channel {
         }
         let direction = usize::from(write);
         if self.banks[bank].active == slot {
-            self.banks[bank].active = NONE;
-            self.active_requests -= 1;
+            self.set_active(plan, bank, NONE);
         } else {
             let queue = &mut self.queue;
             let state = &mut self.banks[bank];
@@ -148,7 +155,7 @@ impl Channel {
         if closes {
             self.close(plan, bank, tick);
         } else {
-            self.sort_in(plan, bank);
+            self.stay_open(plan, bank);
         }
         self.queue.release(slot);
         self.end(

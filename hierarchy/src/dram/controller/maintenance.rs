@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Channel;
 use super::bank::{CLOSED, bits};
+use super::lane::LaneId;
 use super::plan::Plan;
 use super::queue::NONE;
 use crate::dram::command::{Command, Target};
@@ -46,7 +47,6 @@ pub(super) struct Step {
     pub(super) domain: usize,
     pub(super) command: Command,
     pub(super) bank: usize,
-    pub(super) row: u32,
 }
 
 impl Domain {
@@ -103,7 +103,9 @@ impl Channel {
 
     /// Blocks the banks of every domain's first task, and no others.
     fn block(&mut self, plan: &Plan) {
-        self.ranks.iter_mut().for_each(|rank| rank.blocked = 0);
+        let before: Vec<u64> = { self.ranks.iter_mut() }
+            .map(|rank| std::mem::take(&mut rank.blocked))
+            .collect();
         let heads: Vec<Task> = self
             .domains
             .iter()
@@ -115,18 +117,20 @@ impl Channel {
                 self.ranks[bank / plan.banks_per_rank].blocked |= 1 << (bank % plan.banks_per_rank);
             }
         }
+        for (rank, before) in before.into_iter().enumerate() {
+            for bit in bits(before ^ self.ranks[rank].blocked) {
+                self.enter_again(plan, rank * plan.banks_per_rank + bit);
+            }
+        }
     }
 
-    fn has_requests(&self, plan: &Plan, domain: usize) -> bool {
+    fn has_requests(&self, domain: usize) -> bool {
         let Domain {
             first_bank, banks, ..
         } = self.domains[domain];
-        let first_rank = usize::from(first_bank) / plan.banks_per_rank;
-        let ranks = &self.ranks[first_rank..first_rank + usize::from(banks) / plan.banks_per_rank];
-        ranks.iter().any(|rank| {
-            let sets = [rank.hit, rank.wait, rank.conflict, rank.active];
-            sets.iter().flatten().any(|banks| *banks != 0)
-        })
+        let first = usize::from(first_bank);
+        let banks = &self.banks[first..first + usize::from(banks)];
+        banks.iter().any(|bank| bank.next != [NONE; LaneId::COUNT])
     }
 
     /// Puts a task behind the others of its domain.
@@ -151,7 +155,7 @@ impl Channel {
         );
         let mut changed = false;
         for index in 0..self.domains.len() {
-            let idle = !self.has_requests(plan, index);
+            let idle = !self.has_requests(index);
             let domain = &mut self.domains[index];
             while domain.due <= self.now {
                 domain.due += plan.refresh_ticks;
@@ -195,12 +199,10 @@ impl Channel {
             domain,
             command: Command::Activate,
             bank: 0,
-            row: CLOSED,
         };
         match task {
-            Task::Row(bank, row) => {
+            Task::Row(bank, _) => {
                 step.bank = bank.into();
-                step.row = row;
                 if self.banks[step.bank].open_row != CLOSED {
                     step.command = Command::Precharge;
                 }
@@ -217,7 +219,7 @@ impl Channel {
                         if ranks.iter().any(|rank| rank.open != 0) {
                             step.command = Command::PrechargeAll;
                         }
-                        ranks.iter().all(|rank| rank.active == [0; 2]).then_some(step)
+                        ranks.iter().all(|rank| rank.active == 0).then_some(step)
                     }
                     target => {
                         let mut banks = plan.table.same_banks(step.bank);
@@ -234,6 +236,10 @@ impl Channel {
                 }
             }
         }
+    }
+
+    pub(super) fn first_task(&self, domain: usize) -> Option<Task> {
+        self.domains[domain].tasks.front().copied()
     }
 
     /// The task's last command issued.

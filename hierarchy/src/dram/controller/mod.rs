@@ -15,6 +15,7 @@ mod bank;
 mod choose;
 mod config;
 mod execute;
+mod lane;
 mod maintenance;
 mod plan;
 mod queue;
@@ -30,8 +31,9 @@ pub use plan::Plan;
 pub use request::{Completion, IssuedCommand, Request};
 pub use rowhammer::Exposure;
 
-use self::bank::{Bank, Orders, RankBanks};
+use self::bank::{Bank, RankBanks};
 use self::choose::Choice;
+use self::lane::Lanes;
 use self::maintenance::Domain;
 use self::queue::Queue;
 use self::rowhammer::RowHammer;
@@ -51,11 +53,13 @@ pub struct Channel {
     active_requests: u32,
     busy_domains: usize,
     next_due: Tick,
+    /// No request has waited for too long before this tick.
+    starve_at: Tick,
     data_clock_until: Tick,
     queue: Queue,
     banks: Vec<Bank>,
     ranks: Vec<RankBanks>,
-    orders: Orders,
+    lanes: Lanes,
     domains: Vec<Domain>,
     timing: TimingState,
     rowhammer: RowHammer,
@@ -86,11 +90,12 @@ impl Channel {
             active_requests: 0,
             busy_domains: 0,
             next_due: 0,
+            starve_at: 0,
             data_clock_until: 0,
             queue: Queue::new(slots),
             banks: vec![Bank::default(); banks],
             ranks: vec![RankBanks::default(); banks / plan.banks_per_rank],
-            orders: Orders::new(banks / plan.banks_per_rank),
+            lanes: Lanes::new(banks / plan.banks_per_rank),
             domains: Domain::all(plan),
             timing: TimingState::new(&plan.table),
             rowhammer: RowHammer::new(plan.config.mitigation, banks, plan.device.rows, window),
@@ -252,11 +257,11 @@ impl Channel {
             self.chosen = false;
         }
         if !self.chosen {
-            self.choices = self.choose(plan);
+            self.choose(plan);
             self.chosen = true;
         }
         let first = self.choices[0].tick.min(self.choices[1].tick);
-        let forgive = if self.has_queued() {
+        let forgive = if self.forgive_at != Tick::MAX && self.has_queued() {
             self.forgive_at.max(self.now)
         } else {
             Tick::MAX

@@ -28,6 +28,8 @@ pub struct Plan {
     /// Of the write queue.
     pub(super) high_watermark: u16,
     pub(super) low_watermark: u16,
+    /// Age alone does not decide, even among those that don't starve.
+    pub(super) prefers: bool,
     pub(super) starvation_ticks: Tick,
     pub(super) clear_ticks: Tick,
     pub(super) timeout_ticks: Tick,
@@ -101,9 +103,11 @@ impl Plan {
                 Scheduler::FrFcfsCap(cap) => Some(cap),
                 _ => None,
             },
+            prefers: config.scheduler != Scheduler::FrFcfs,
             // A queue is above a share of it when it holds more than that many entries, below it when fewer.
             high_watermark: (f64::from(config.write_queue) * high).floor() as u16,
-            low_watermark: (f64::from(config.write_queue) * low).ceil() as u16,
+            // Without writes there is nothing to drain, even where that is 0.
+            low_watermark: ((f64::from(config.write_queue) * low).ceil() as u16).max(1),
             starvation_ticks: config.starvation_limit * per_second,
             clear_ticks: match config.scheduler {
                 Scheduler::Bliss { clear_every, .. } => clear_every.max(1) * per_second,
