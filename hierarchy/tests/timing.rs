@@ -232,6 +232,35 @@ fn the_checker_finds_every_planted_violation_and_nothing_at_the_tick_after() {
 }
 
 #[test]
+fn the_checker_finds_activates_whose_halves_do_not_belong_together() {
+    let device = Device::find("LPDDR5-6400").unwrap();
+    let within = device.second_activate_ticks.unwrap();
+    let first = |tick, bank| command(tick, Command::Activate, bank);
+    let second = |tick, bank| command(tick, Command::ActivateSecond, bank);
+    let breaks = |commands: &[IssuedCommand]| {
+        let found = check(&device, 1, commands);
+        { found.iter() }
+            .map(|violation| violation.rule)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(breaks(&[first(1, 0), second(1 + within, 0)]), [""; 0]);
+    assert_eq!(breaks(&[first(1, 0), second(2 + within, 0)]), ["tAAD"]);
+    assert_eq!(breaks(&[second(9, 0)]), ["ACTIVATE-2 without its ACTIVATE-1"]);
+    assert_eq!(
+        breaks(&[first(1, 0), second(5, 4)]),
+        ["ACTIVATE-2 without its ACTIVATE-1"]
+    );
+    assert_eq!(
+        breaks(&[first(1, 0), first(7, 4)]),
+        ["ACTIVATE-1 before the ACTIVATE-2 of another"]
+    );
+    assert_eq!(
+        breaks(&[first(1, 0), command(101, Command::Precharge, 0)]),
+        ["command to a bank that waits for its ACTIVATE-2"]
+    );
+}
+
+#[test]
 fn the_checker_finds_what_the_state_forbids() {
     let device = Device::find("DDR4-3200AA").unwrap();
     // Tick, command, row.

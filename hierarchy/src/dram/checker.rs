@@ -297,6 +297,8 @@ pub struct Checker {
     activates: VecDeque<IssuedCommand>,
     open: Vec<Option<u32>>,
     data_clock_until: Tick,
+    /// The activate that lacks its second half.
+    activating: Option<IssuedCommand>,
     refreshed: Vec<Tick>,
 }
 
@@ -321,6 +323,7 @@ impl Checker {
             activates: VecDeque::new(),
             open: vec![None; banks as usize],
             data_clock_until: 0,
+            activating: None,
             refreshed: vec![0; (device.pseudo_channels * ranks) as usize],
         }
     }
@@ -455,13 +458,14 @@ impl Checker {
 
     fn check_state(&mut self, command: IssuedCommand, mut breaks: impl FnMut(&'static str)) {
         use Command::{
-            Activate, DataClock, ManageAll, ManageBank, ManageSame, Precharge, PrechargeAll, Read, ReadAuto,
-            RefreshAll, RefreshBank, RefreshSame, Write, WriteAuto,
+            Activate, ActivateSecond, DataClock, ManageAll, ManageBank, ManageSame, Precharge, PrechargeAll,
+            Read, ReadAuto, RefreshAll, RefreshBank, RefreshSame, Write, WriteAuto,
         };
         if !self.device.either_edge[command.command as usize] && command.tick.is_multiple_of(2) {
             breaks("rising clock edge");
         }
         let banks = self.banks(&command);
+        self.check_halves(command, &banks, &mut breaks);
         match command.command {
             Activate => {
                 if self.open[command.bank as usize].replace(command.row).is_some() {
@@ -495,7 +499,39 @@ impl Checker {
                     *last = command.tick;
                 }
             }
-            DataClock => {}
+            DataClock | ActivateSecond => {}
+        }
+    }
+
+    /// Where an activate is two commands, no other one comes between them, its bank waits for the second, and that comes
+    /// within tAAD.
+    fn check_halves(
+        &mut self,
+        command: IssuedCommand,
+        banks: &[usize],
+        mut breaks: impl FnMut(&'static str),
+    ) {
+        let Some(within) = self.device.second_activate_ticks else {
+            return;
+        };
+        let first = self.activating;
+        if command.command == Command::ActivateSecond {
+            match first {
+                Some(first) if (first.bank, first.row) == (command.bank, command.row) => {
+                    if command.tick > first.tick + within {
+                        breaks("tAAD");
+                    }
+                    self.activating = None;
+                }
+                _ => breaks("ACTIVATE-2 without its ACTIVATE-1"),
+            }
+            return;
+        }
+        if first.is_some_and(|first| banks.contains(&(first.bank as usize))) {
+            breaks("command to a bank that waits for its ACTIVATE-2");
+        }
+        if command.command == Command::Activate && self.activating.replace(command).is_some() {
+            breaks("ACTIVATE-1 before the ACTIVATE-2 of another");
         }
     }
 

@@ -36,6 +36,8 @@ pub enum Command {
     ManageSame,
     /// Starts the data clock before a column command.
     DataClock,
+    /// The second half of an activate, where other commands may come between the two.
+    ActivateSecond,
 }
 
 /// Which banks a command speaks to.
@@ -51,7 +53,7 @@ pub enum Target {
 
 impl Command {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Activate,
         Self::Precharge,
         Self::PrechargeAll,
@@ -66,6 +68,7 @@ impl Command {
         Self::ManageBank,
         Self::ManageSame,
         Self::DataClock,
+        Self::ActivateSecond,
     ];
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
@@ -74,7 +77,7 @@ impl Command {
     pub fn name(self) -> &'static str {
         [
             "ACT", "PRE", "PREA", "RD", "RDA", "WR", "WRA", "REFab", "REFpb", "REFsb", "RFMab", "RFMpb",
-            "RFMsb", "CAS",
+            "RFMsb", "CAS", "ACT2",
         ][self as usize]
     }
 

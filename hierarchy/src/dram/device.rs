@@ -84,6 +84,8 @@ pub struct Device {
     pub write_ticks: u64,
     /// From the end of a burst until the data clock stops, where the standard stops it.
     pub data_clock_off_ticks: Option<u64>,
+    /// Where an activate is two commands with others between them, the longest time from the first to the second.
+    pub second_activate_ticks: Option<u64>,
     /// Average time between refreshes of the whole device.
     pub refresh_interval_ticks: u64,
     /// How it can be refreshed; the first is the default.
@@ -250,6 +252,7 @@ impl Standard {
         }
         let (read_ticks, write_ticks) = (ticks(&self.read_latency)?, ticks(&self.write_latency)?);
         let data_clock_off_ticks = self.data_clock_off_after.as_deref().map(ticks).transpose()?;
+        let second_activate_ticks = self.second_activate_within.as_deref().map(ticks).transpose()?;
         let refresh_interval_ticks = ticks("nREFI")?;
         let sizes = [
             organisation.channel_bits,
@@ -307,6 +310,7 @@ impl Standard {
             read_ticks,
             write_ticks,
             data_clock_off_ticks,
+            second_activate_ticks,
             refresh_interval_ticks,
             refresh_modes: self.refresh.clone(),
             currents,

@@ -61,6 +61,7 @@ pub struct Standard {
     #[serde(default)]
     pub(crate) measured_from: MeasuredFrom,
     pub(crate) data_clock_off_after: Option<String>,
+    pub(crate) second_activate_within: Option<String>,
     #[serde(deserialize_with = "constraints")]
     pub(crate) constraints: Vec<Constraint>,
     pub(crate) organisations: BTreeMap<String, Organisation>,

@@ -26,6 +26,8 @@ pub(super) enum Purpose {
     Task(u16),
     /// Closing a row that nobody wants.
     Idle,
+    /// The second half of an activate.
+    SecondHalf,
 }
 
 /// A command to issue.
@@ -115,6 +117,7 @@ impl Channel {
         }
         if plan.prefers
             || self.busy_domains > 0
+            || self.activating.is_some()
             || plan.timeout_ticks != Tick::MAX
             || self.now >= self.starve_at
         {
@@ -138,7 +141,27 @@ impl Channel {
                 self.choose_idle(plan, from[0], &mut best[rows]);
             }
         }
+        if let Some((bank, deadline)) = self.activating {
+            self.choose_second_half(plan, (bank, deadline), from[0], &mut best[rows]);
+        }
         self.choices = best;
+    }
+
+    /// The second half of an activate goes when nothing else does, or when it must: at its deadline, or before a column
+    /// command whose start of the data clock would take that tick.
+    fn choose_second_half(&self, plan: &Plan, (bank, deadline): (u16, Tick), from: Tick, best: &mut Choice) {
+        let starts_clock = best.command.is_column()
+            && plan.device.data_clock_off_ticks.is_some()
+            && best.tick >= self.data_clock_until;
+        if best.tick > from || best.tick + u64::from(starts_clock) >= deadline {
+            *best = Choice {
+                tick: from,
+                order: u64::MAX,
+                purpose: Purpose::SecondHalf,
+                bank,
+                command: Command::ActivateSecond,
+            };
+        }
     }
 
     /// A request came that its bank would serve next: whether it goes before what was chosen. False if that has to be
@@ -146,7 +169,12 @@ impl Channel {
     pub(super) fn reconsider(&mut self, plan: &Plan, slot: u16) -> bool {
         let by_age =
             plan.scheduler == Scheduler::FrFcfs && !plan.by_source && plan.timeout_ticks == Tick::MAX;
-        if !self.chosen || !by_age || self.direction_may_change(plan) || self.starves(plan) {
+        if !self.chosen
+            || self.activating.is_some()
+            || !by_age
+            || self.direction_may_change(plan)
+            || self.starves(plan)
+        {
             return false;
         }
         let request = &self.queue[slot];
@@ -248,6 +276,9 @@ impl Channel {
     #[cold]
     fn choose_task(&self, plan: &Plan, from: Tick, best: &mut Choice) {
         for step in self.steps(plan) {
+            if step.command == Command::Activate && self.activating.is_some() {
+                continue;
+            }
             let gate = self.timing.gate(&plan.table, step.command, step.bank).max(from);
             let Step {
                 domain,
@@ -294,8 +325,10 @@ impl Channel {
             self.lanes
                 .ask(question, lane(Kind::Hit), REQUEST, &mut best[COLUMN]);
             let tier = REQUEST | plan.row_order;
-            self.lanes
-                .ask(question, lane(Kind::Closed), tier, &mut best[rows]);
+            if self.activating.is_none() {
+                self.lanes
+                    .ask(question, lane(Kind::Closed), tier, &mut best[rows]);
+            }
             self.lanes
                 .ask(question, lane(Kind::Conflict), tier, &mut best[rows]);
         }
@@ -339,6 +372,9 @@ impl Channel {
         let row_best = usize::from(plan.device.dual_bus);
         for rank in 0..self.ranks.len() {
             for kind in [Kind::Hit, Kind::Closed, Kind::Conflict] {
+                if kind == Kind::Closed && self.activating.is_some() {
+                    continue;
+                }
                 let (from, best) = match kind {
                     Kind::Hit => (from[1], &mut best[COLUMN]),
                     _ => (from[0], &mut best[row_best]),

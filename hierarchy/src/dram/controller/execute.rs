@@ -59,6 +59,10 @@ impl Channel {
                     _ => self.finish_task(plan, domain.into()),
                 }
             }
+            Purpose::SecondHalf => {
+                self.activating = None;
+                self.issue(plan, command, bank, self.banks[bank].open_row, 0, tick);
+            }
             Purpose::Idle => {
                 self.issue(plan, command, bank, self.banks[bank].open_row, 0, tick);
                 self.close(plan, bank, tick);
@@ -80,6 +84,11 @@ impl Channel {
         if plan.table.spreads(command) {
             let (rank, _) = plan.table.place(bank);
             self.lanes.forget(rank);
+        }
+        if command == Command::Activate
+            && let Some(within) = plan.device.second_activate_ticks
+        {
+            self.activating = Some((bank as u16, tick + within));
         }
         self.statistics.commands[command as usize] += 1;
         self.statistics.last_tick = self.statistics.last_tick.max(tick);

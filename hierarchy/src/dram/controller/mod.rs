@@ -56,6 +56,8 @@ pub struct Channel {
     /// No request has waited for too long before this tick.
     starve_at: Tick,
     data_clock_until: Tick,
+    /// The bank whose activate still lacks its second half, and when that must issue.
+    activating: Option<(u16, Tick)>,
     queue: Queue,
     banks: Vec<Bank>,
     ranks: Vec<RankBanks>,
@@ -92,6 +94,7 @@ impl Channel {
             next_due: 0,
             starve_at: 0,
             data_clock_until: 0,
+            activating: None,
             queue: Queue::new(slots),
             banks: vec![Bank::default(); banks],
             ranks: vec![RankBanks::default(); banks / plan.banks_per_rank],
