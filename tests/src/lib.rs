@@ -6,5 +6,5 @@ mod program;
 mod report;
 
 pub use cases::Capture;
-pub use program::{Program, generation, library_folder, llama, memloupe, model};
+pub use program::{Program, candle, generation, library_folder, llama, memloupe, model};
 pub use report::{Rows, Summary};

@@ -97,10 +97,23 @@ impl Program {
 /// If the variable is not set: these tests are never left out silently.
 #[must_use]
 pub fn llama() -> PathBuf {
-    let path = std::env::var_os("MEMLOUPE_LLAMA").expect(
-        "MEMLOUPE_LLAMA must name the llama.cpp program: run scripts/test, or set it to what workloads/llama/build prints",
-    );
-    PathBuf::from(path)
+    workload("MEMLOUPE_LLAMA", "workloads/llama/build")
+}
+
+/// The candle program that `workloads/candle/build` made; `scripts/test` names it in `MEMLOUPE_CANDLE`.
+///
+/// # Panics
+/// As [`llama`].
+#[must_use]
+pub fn candle() -> PathBuf {
+    workload("MEMLOUPE_CANDLE", "workloads/candle/build")
+}
+
+fn workload(variable: &str, builder: &str) -> PathBuf {
+    let path = std::env::var_os(variable);
+    PathBuf::from(path.unwrap_or_else(|| {
+        panic!("{variable} is not set: run scripts/test, or set it to what {builder} prints")
+    }))
 }
 
 /// The arguments that let [`llama`] read a prompt of so many tokens, and generate more, on one thread.

@@ -612,8 +612,12 @@ impl Attribution {
             }
             Event::ProbeLeave { stack_pointer } => self.leave(thread, *stack_pointer),
             Event::Alloc { address, bytes, .. } => {
-                let operator = self.instance(thread).map(|instance| instance.operator);
-                if let Some((class, name)) = operator.and_then(|operator| self.probes.allocated(operator)) {
+                let mut operators = self
+                    .threads
+                    .get(thread as usize)
+                    .into_iter()
+                    .flat_map(Thread::operators);
+                if let Some((class, name)) = operators.find_map(|operator| self.probes.allocated(operator)) {
                     self.objects.register(&SeenObject {
                         name: name.clone(),
                         class: *class,

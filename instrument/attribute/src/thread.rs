@@ -81,6 +81,13 @@ impl Thread {
         innermost(&self.frames[depth..]).or(begun).or(self.lasting)
     }
 
+    /// The operators that the thread is in, innermost first.
+    pub(crate) fn operators(&self) -> impl Iterator<Item = OperatorId> {
+        let innermost = self.instance().into_iter();
+        let called = self.frames.iter().rev().filter_map(|frame| frame.operator);
+        innermost.chain(called).map(|instance| instance.operator)
+    }
+
     /// The execution of an operator that the thread is in, at whatever depth.
     pub(crate) fn enclosing(&self, operator: OperatorId) -> Option<Instance> {
         let called = self.frames.iter().filter_map(|frame| frame.operator);

@@ -31,6 +31,7 @@ pub(super) struct Meaning {
 }
 
 enum PhaseFields {
+    Always(PhaseName),
     ByValue(Reading, Vec<PhaseName>),
     Told { name: Reading, number: Reading },
 }
@@ -40,6 +41,19 @@ enum PhaseFields {
 pub(super) struct Opened {
     pub(super) name: String,
     pub(super) number: Number,
+}
+
+impl Opened {
+    fn by(rule: &PhaseName) -> Self {
+        Self {
+            name: rule.name.clone(),
+            number: if rule.numbered {
+                Number::Counted
+            } else {
+                Number::None
+            },
+        }
+    }
 }
 
 /// How a phase is numbered.
@@ -187,6 +201,7 @@ impl Meaning {
             ObjectFields::bind(object, &mut plan, &mut objects)?;
         }
         let phase = match &rule.phase {
+            Some(PhaseRule::Always(phase)) => Some(PhaseFields::Always(phase.clone())),
             Some(PhaseRule::ByValue(value, rules)) => {
                 Some(PhaseFields::ByValue(integer(&mut plan, value)?, rules.clone()))
             }
@@ -295,19 +310,13 @@ impl Meaning {
     pub(super) fn phase(&self, present: u64, values: &[u8]) -> Option<Opened> {
         let event = self.event(present, values);
         match self.phase.as_ref()? {
+            PhaseFields::Always(phase) => Some(Opened::by(phase)),
             PhaseFields::ByValue(reading, rules) => {
                 let value = event.integer(reading)?;
                 let fits = |rule: &&PhaseName| {
                     rule.min.is_none_or(|min| value >= min) && rule.max.is_none_or(|max| value <= max)
                 };
-                rules.iter().find(fits).map(|rule| Opened {
-                    name: rule.name.clone(),
-                    number: if rule.numbered {
-                        Number::Counted
-                    } else {
-                        Number::None
-                    },
-                })
+                rules.iter().find(fits).map(Opened::by)
             }
             PhaseFields::Told { name, number } => Some(Opened {
                 name: event.text(name)?,

@@ -103,7 +103,7 @@ pub(crate) struct ProbeRule {
     /// Where an object begins that is one no more.
     #[serde(default)]
     pub(crate) forget: Option<Expression>,
-    /// What memory is that is allocated while the operator is the thread's innermost.
+    /// What memory is that is allocated while the operator is the innermost of the thread's that say so.
     #[serde(default)]
     pub(crate) allocates: Option<Allocated>,
 }
@@ -302,6 +302,8 @@ pub(crate) struct Named {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "PhaseTable")]
 pub(crate) enum PhaseRule {
+    /// Each call is one.
+    Always(PhaseName),
     /// An integer decides: the first that fits is taken; if none does, the phase stays.
     ByValue(Expression, Vec<PhaseName>),
     /// The arguments say: a name, and a number that is negative if phases of the name are not numbered.
@@ -311,6 +313,7 @@ pub(crate) enum PhaseRule {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PhaseTable {
+    always: Option<PhaseName>,
     value: Option<Expression>,
     #[serde(default)]
     rules: Vec<PhaseName>,
@@ -322,10 +325,13 @@ impl TryFrom<PhaseTable> for PhaseRule {
     type Error = String;
 
     fn try_from(table: PhaseTable) -> Result<Self, String> {
-        match (table.value, table.name, table.number) {
-            (Some(value), None, None) => Ok(Self::ByValue(value, table.rules)),
-            (None, Some(name), Some(number)) if table.rules.is_empty() => Ok(Self::Told { name, number }),
-            _ => Err("a phase has either `value` and `rules`, or `name` and `number`".to_owned()),
+        match (table.always, table.value, table.name, table.number) {
+            (Some(phase), None, None, None) if table.rules.is_empty() => Ok(Self::Always(phase)),
+            (None, Some(value), None, None) => Ok(Self::ByValue(value, table.rules)),
+            (None, None, Some(name), Some(number)) if table.rules.is_empty() => {
+                Ok(Self::Told { name, number })
+            }
+            _ => Err("a phase has one of `always`, `value` and `rules`, `name` and `number`".to_owned()),
         }
     }
 }

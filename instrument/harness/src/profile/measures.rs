@@ -23,6 +23,8 @@ pub struct LevelCounts {
 /// Everything counted for a row of [`Traffic`](super::Traffic), or a group of rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Measures {
+    /// Times that threads entered operators: of groups of contexts; a row of traffic has none.
+    pub calls: u64,
     /// Data accesses: loads, stores, read-modify-writes (one each) and prefetches; no instruction fetches.
     pub accesses: u64,
     /// Accesses that read data; a read-modify-write is one.
@@ -82,6 +84,7 @@ impl Measures {
 
 impl AddAssign<&Self> for Measures {
     fn add_assign(&mut self, other: &Self) {
+        self.calls += other.calls;
         for scalar in SCALARS {
             *(scalar.get_mut)(self) += (scalar.get)(other);
         }
@@ -283,6 +286,8 @@ pub enum Measure {
     /// One that does not depend on the levels, by its position in the table.
     #[doc(hidden)]
     Scalar(usize),
+    /// Times that threads entered operators.
+    Calls,
     /// Distinct bytes touched, in whole lines.
     Footprint,
     /// Line accesses that reached a level.
@@ -405,6 +410,7 @@ impl Measure {
         let levels = &summary.levels;
         match self {
             Self::Scalar(index) => SCALARS[index].name.to_owned(),
+            Self::Calls => "calls".to_owned(),
             Self::Footprint => "footprint_bytes".to_owned(),
             Self::LineAccesses(level) => format!("{}_accesses", levels[level]),
             Self::Misses(level) => format!("{}_misses", levels[level]),
@@ -426,6 +432,7 @@ impl Measure {
         let levels = &summary.levels;
         match self {
             Self::Scalar(index) => SCALARS[index].meaning.to_owned(),
+            Self::Calls => "times that threads entered operators".to_owned(),
             Self::Footprint => format!("distinct bytes touched, in {FOOTPRINT_LINE_BYTES}-byte lines"),
             Self::LineAccesses(level) => {
                 format!("line accesses that reached {}", levels[level].to_uppercase())
@@ -464,7 +471,8 @@ impl Measure {
             Self::Footprint => Unit::Bytes,
             Self::StallCycles(_) => Unit::Cycles,
             Self::Tier { field, .. } => TIER_FIELDS[field].unit,
-            Self::LineAccesses(_)
+            Self::Calls
+            | Self::LineAccesses(_)
             | Self::Misses(_)
             | Self::Writebacks(_)
             | Self::Translation { .. }
@@ -477,6 +485,7 @@ impl Measure {
     pub fn value(self, measures: &Measures, lines: u64) -> u64 {
         match self {
             Self::Scalar(index) => (SCALARS[index].get)(measures),
+            Self::Calls => measures.calls,
             Self::Footprint => lines * FOOTPRINT_LINE_BYTES,
             Self::LineAccesses(level) => measures.levels[level].line_accesses,
             Self::Misses(level) => measures.levels[level].misses,
@@ -492,7 +501,7 @@ impl Measure {
     pub(crate) fn value_mut(self, measures: &mut Measures) -> Option<&mut u64> {
         match self {
             Self::Scalar(index) => Some((SCALARS[index].get_mut)(measures)),
-            Self::Footprint => None,
+            Self::Calls | Self::Footprint => None,
             Self::LineAccesses(level) => Some(&mut measures.levels[level].line_accesses),
             Self::Misses(level) => Some(&mut measures.levels[level].misses),
             Self::Writebacks(level) => Some(&mut measures.levels[level].writebacks),

@@ -58,6 +58,7 @@ struct Group {
     /// What the sum amounts to, once it is complete.
     measures: Measures,
     lines: LineUnion,
+    calls: u64,
 }
 
 /// A union of line sets in the making: stretches are gathered and merged once.
@@ -96,6 +97,12 @@ impl LineUnion {
     fn len(&self) -> u64 {
         self.set.len()
     }
+}
+
+/// Whether calls can be told: an operator is entered in a context, whatever sites and objects it goes on to.
+pub(super) fn has_calls(by: &[Key], filters: &[Filter]) -> bool {
+    let keys = by.iter().chain(filters.iter().map(|filter| &filter.key));
+    keys.into_iter().all(|key| key.dimension() == Dimension::Context)
 }
 
 /// Without `footprints`, the report has no such column.
@@ -143,6 +150,7 @@ pub(super) fn group(
                     sum: Sum::new(levels),
                     measures: Measures::new(levels),
                     lines: LineUnion::default(),
+                    calls: 0,
                 });
                 groups.len() - 1
             });
@@ -157,13 +165,30 @@ pub(super) fn group(
         }
     }
 
+    let has_calls = has_calls(by, filters);
+    for (at, context) in profile.contexts.iter().enumerate().filter(|_| has_calls) {
+        let mut ids = Ids::default();
+        for (place, values) in ids.iter_mut().zip(&values) {
+            *place = values.of_row[at];
+        }
+        if passes.iter().all(|(_, pass)| pass[at])
+            && let Some(group) = of_ids.get(&ids)
+        {
+            groups[*group].calls += context.calls;
+        }
+    }
+
     let mut all_lines = RoaringTreemap::new();
     let mut measures = profile.summary.measures();
+    measures.extend(has_calls.then_some(Measure::Calls));
     measures.retain(|measure| footprints || *measure != Measure::Footprint);
     let mut sum = Sum::new(levels);
     for group in &mut groups {
         all_lines |= group.lines.finish();
-        group.measures = group.sum.measures(&measures, &profile.strata);
+        group.measures = Measures {
+            calls: group.calls,
+            ..group.sum.measures(&measures, &profile.strata)
+        };
         sum += &group.sum;
     }
     sort(&mut groups, by, &values, order);
@@ -171,6 +196,7 @@ pub(super) fn group(
     let margins = |sum: &Sum| -> Vec<Option<f64>> {
         let margin = |measure: &Measure| match measure {
             Measure::Footprint => None,
+            Measure::Calls => Some(0.0),
             _ => sum.estimate(*measure, &profile.strata).margin,
         };
         if is_sampled {

@@ -213,7 +213,10 @@ impl Query {
     }
 
     fn order(&self, profile: &Profile) -> Result<Order, QueryError> {
-        let (measures, summary) = (profile.summary.measures(), &profile.summary);
+        let (mut measures, summary) = (profile.summary.measures(), &profile.summary);
+        if group::has_calls(&self.by, &self.filters) {
+            measures.push(Measure::Calls);
+        }
         let name = match (&self.sort, self.by.first()) {
             (Some(Sort::Name(name)), _) => name,
             (Some(Sort::Measure(measure)), _) => return Ok(Order::Descending(*measure)),

@@ -232,6 +232,7 @@ fn importance(summary: &Summary) -> Vec<Measure> {
         Some(Measure::DRAM_WRITE),
         Some(Measure::Footprint),
         last,
+        Some(Measure::Calls),
     ]
     .into_iter()
     .chain((0..levels).map(|level| Some(Measure::Misses(level))))
