@@ -142,6 +142,12 @@ impl Ledger {
         self.misses[level]
     }
 
+    /// The counters of all owners, levels of one behind one another; how many these are; what belongs to no level.
+    #[inline(always)]
+    pub(crate) fn rows_mut(&mut self) -> (&mut [LevelCounters], usize, &mut [OwnerCounters]) {
+        (&mut self.rows, self.levels, &mut self.owners)
+    }
+
     #[inline(always)]
     pub(crate) fn miss(&mut self, owner: u32, level: usize, cause: usize, lines: u64) {
         self.misses[level] += lines;

@@ -113,13 +113,11 @@ impl Plain {
                 ledger: &mut self.state.ledger,
                 memory,
             };
-            let Err(Left { runs }) = fast.runs(&mut runs, &mut around) else {
+            let Err(Left { run }) = fast.runs(&mut runs, &mut around) else {
                 return;
             };
             self.leave_fast_path();
-            for run in runs.into_iter().flatten() {
-                self.core(core, memory).run(run);
-            }
+            self.core(core, memory).run(run);
         }
         let mut core = self.core(core, memory);
         for run in runs {

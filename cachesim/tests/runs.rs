@@ -322,6 +322,54 @@ fn check(config: &Config, cores: usize, runs: &[OwnedRun]) -> Result<(), TestCas
     Ok(())
 }
 
+/// More regions than tags can tell apart, in the middle of a batch in which misses are often: the slow path takes over.
+#[test]
+fn a_batch_that_leaves_the_fast_path_is_its_accesses() {
+    let config = Config {
+        line_bytes: 64,
+        levels: vec![
+            level(0, Contents::Data, Scope::Private, 16, 2),
+            level(1, Contents::Unified, Scope::Shared, 64, 4),
+        ],
+        translation: None,
+    };
+    let [mut fast, mut slow] = pair(&config, 1);
+    let mut random = 7u64;
+    let mut next = |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    for regions in [2, 2, 200] {
+        let blocks: Vec<[Operand; 2]> = (0..500)
+            .map(|at| {
+                [AccessKind::Load, AccessKind::Store].map(|kind| Operand {
+                    // Region after region, so that the batch is under way when there is one too many.
+                    address: (at * regions / 500) << 36 | next(100) << 6,
+                    stride: 0,
+                    bytes: 8,
+                    kind,
+                    owner: next(u64::from(OWNERS)) as u32,
+                })
+            })
+            .collect();
+        let batch = || {
+            let block = |operands| Run {
+                operands,
+                iterations: 1,
+            };
+            blocks.iter().map(move |operands| block(operands.as_slice()))
+        };
+        let (mut requests, mut expected) = (Requests::default(), Requests::default());
+        fast.runs(0, batch(), &mut requests);
+        slow.runs(0, batch(), &mut expected);
+        assert_eq!(fast.difference(&slow), None);
+        assert_eq!(requests.0, expected.0);
+        assert_eq!(fast.simulates_runs(), regions == 2);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, max_shrink_iters: 500, ..ProptestConfig::default() })]
 

@@ -90,6 +90,66 @@ KERNEL static void gemm_naive(void) {
             for (int j = 0; j < GEMM; j++) c[i * GEMM + j] += a[i * GEMM + k] * b[k * GEMM + j];
 }
 
+/* The same on copies as BLAS makes them: panels of A and of B whose rows lie one behind another. */
+static float *packed_a, *packed_b;
+
+static void packed_setup(void) {
+    gemm_setup();
+    packed_a = allocate(GEMM * GEMM * sizeof(float));
+    packed_b = allocate(GEMM * GEMM * sizeof(float));
+    for (int i = 0; i < GEMM; i++)
+        for (int k = 0; k < GEMM; k++) packed_a[i / 4 * 4 * GEMM + k * 4 + i % 4] = a[i * GEMM + k];
+    enum { WIDTH = 2 * LANES };
+    for (int k = 0; k < GEMM; k++)
+        for (int j = 0; j < GEMM; j++) packed_b[j / WIDTH * WIDTH * GEMM + k * WIDTH + j % WIDTH] = b[k * GEMM + j];
+}
+
+KERNEL static void gemm_packed(void) {
+    enum { ROWS = 4, COLUMNS = 2 * LANES };
+    for (int j = 0; j < GEMM; j += COLUMNS) {
+        for (int i = 0; i < GEMM; i += ROWS) {
+            const float *left = &packed_a[i * GEMM], *right = &packed_b[j * GEMM];
+            vector tile[ROWS][2];
+            for (int row = 0; row < ROWS; row++)
+                for (int half = 0; half < 2; half++)
+                    tile[row][half] = *(vector *)&c[(i + row) * GEMM + j + half * LANES];
+            for (int k = 0; k < GEMM; k++, left += ROWS, right += COLUMNS) {
+                vector first = *(vector *)right, second = *(vector *)(right + LANES);
+                for (int row = 0; row < ROWS; row++) {
+                    tile[row][0] += left[row] * first;
+                    tile[row][1] += left[row] * second;
+                }
+            }
+            for (int row = 0; row < ROWS; row++)
+                for (int half = 0; half < 2; half++)
+                    *(vector *)&c[(i + row) * GEMM + j + half * LANES] = tile[row][half];
+        }
+    }
+}
+
+/* STREAM's Add (McCalpin), c = a + b, and a sum: 32 MB each. */
+enum { STREAM = 1 << 23 };
+static double summed;
+
+static void stream_setup(void) {
+    a = random_floats(STREAM);
+    b = random_floats(STREAM);
+    c = random_floats(STREAM);
+}
+
+KERNEL static void stream_add(void) {
+    for (int i = 0; i < STREAM; i++) c[i] = a[i] + b[i];
+}
+
+KERNEL static void stream_sum(void) {
+    float total = 0;
+    for (int i = 0; i < STREAM; i++) total += a[i];
+    summed += total;
+}
+
+static double add_checksum(void) { return sum(c, STREAM); }
+static double sum_checksum(void) { return summed; }
+
 /* y = A x with a matrix of 64 MB. */
 enum { GEMV_ROWS = 4096, GEMV_COLUMNS = 4096 };
 static float *x, *y;
@@ -189,6 +249,9 @@ static const struct {
 } KERNELS[] = {
     {"gemm-blocked", gemm_setup, gemm_blocked, gemm_checksum},
     {"gemm-naive", gemm_setup, gemm_naive, gemm_checksum},
+    {"gemm-packed", packed_setup, gemm_packed, gemm_checksum},
+    {"add", stream_setup, stream_add, add_checksum},
+    {"sum", stream_setup, stream_sum, sum_checksum},
     {"gemv", gemv_setup, gemv, gemv_checksum},
     {"gather", gather_setup, gather, gather_checksum},
     {"chase", chase_setup, chase, chase_checksum},

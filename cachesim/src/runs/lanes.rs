@@ -1,11 +1,13 @@
 //! Sixteen words side by side, for each instruction set that a processor may have.
 //!
-//! The set operations of [`super::set`] are compiled once for each, from the same code. This is the crate's only
+//! The operations of [`super::set`] and [`super::hits`] are compiled once for each, from the same code. This is the crate's only
 //! unsafe code.
 
 #![allow(unsafe_code)]
 
+use super::hits::Hits;
 use super::set::{Change, GroupMut, Mask, Operation, Victims};
+use crate::run::Operand;
 
 /// Words of a block, and sets of a group.
 pub(crate) const LANES: usize = 16;
@@ -109,19 +111,19 @@ impl Best {
     }
 }
 
-/// Defines the functions of [`super::set`] once for each instruction set, and one that chooses.
+/// Defines the functions of a module once for each instruction set, and one that chooses.
 macro_rules! for_each_instruction_set {
-    ($(#[$doc:meta])* $name:ident, $avx512:ident, $avx2:ident, ($($argument:ident: $type:ty),*) -> $result:ty) => {
+    ($(#[$doc:meta])* $module:ident, $name:ident, $avx512:ident, $avx2:ident, ($($argument:ident: $type:ty),*) -> $result:ty) => {
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx2,bmi1,bmi2,lzcnt,popcnt")]
         fn $avx512<const BLOCKS: usize>($($argument: $type),*) -> $result {
-            super::set::$name::<x86::Avx512, BLOCKS>($($argument),*)
+            super::$module::$name::<x86::Avx512, BLOCKS>($($argument),*)
         }
 
         #[cfg(target_arch = "x86_64")]
         #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
         fn $avx2<const BLOCKS: usize>($($argument: $type),*) -> $result {
-            super::set::$name::<x86::Avx2, BLOCKS>($($argument),*)
+            super::$module::$name::<x86::Avx2, BLOCKS>($($argument),*)
         }
 
         impl Best {
@@ -135,7 +137,7 @@ macro_rules! for_each_instruction_set {
                     // SAFETY: as above.
                     #[cfg(target_arch = "x86_64")]
                     Self::Avx2 => unsafe { $avx2::<BLOCKS>($($argument),*) },
-                    Self::Portable => super::set::$name::<Portable, BLOCKS>($($argument),*),
+                    Self::Portable => super::$module::$name::<Portable, BLOCKS>($($argument),*),
                 }
             }
         }
@@ -144,7 +146,7 @@ macro_rules! for_each_instruction_set {
 
 for_each_instruction_set! {
     /// [`super::set::bring`].
-    bring, bring_avx512, bring_avx2,
+    set, bring, bring_avx512, bring_avx2,
     (
         tags: &mut [Block; BLOCKS],
         owners: &mut [Block; BLOCKS],
@@ -156,13 +158,18 @@ for_each_instruction_set! {
 }
 for_each_instruction_set! {
     /// [`super::set::bring_each`].
-    bring_each, bring_each_avx512, bring_each_avx2,
+    set, bring_each, bring_each_avx512, bring_each_avx2,
     (group: &mut GroupMut<'_>, tag: u32, operation: Operation<'_>, victims: &mut Victims) -> Mask
 }
 for_each_instruction_set! {
     /// [`super::set::holds`].
-    holds, holds_avx512, holds_avx2,
+    set, holds, holds_avx512, holds_avx2,
     (tags: &[Block; BLOCKS], tag: u32) -> bool
+}
+for_each_instruction_set! {
+    /// [`super::hits::hits`].
+    hits, hits, hits_avx512, hits_avx2,
+    (hits: Hits<'_>, operands: &[Operand]) -> usize
 }
 
 #[cfg(target_arch = "x86_64")]

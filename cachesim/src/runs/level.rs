@@ -50,6 +50,49 @@ pub(crate) struct Level {
     pub(crate) victims: Victims,
 }
 
+/// A cache as [`super::hits`] sees it: sets of one block, as many as a power of two.
+pub(super) struct FirstLevel<'a> {
+    /// Position in the configuration.
+    pub(super) position: usize,
+    pub(super) ways: usize,
+    pub(super) set_mask: u64,
+    tag_shift: u32,
+    states: &'a [u8],
+    pending: &'a [Pending],
+    uniform: &'a [Block],
+    /// By set.
+    pub(super) tags: &'a mut [Block],
+    /// By set.
+    pub(super) owners: &'a mut [Block],
+}
+
+impl FirstLevel<'_> {
+    #[inline(always)]
+    pub(super) fn tag(&self, line: u64) -> u32 {
+        (line >> self.tag_shift) as u32 + 1
+    }
+
+    /// Whether the set's group is uniform or pending.
+    #[inline(always)]
+    pub(super) fn is_alike(&self, set: usize) -> bool {
+        self.states
+            .get(set / LANES)
+            .is_some_and(|state| matches!(*state, UNIFORM | PENDING))
+    }
+
+    /// Whether a set of a uniform or pending group has `tag` most recently used.
+    #[inline(never)]
+    pub(super) fn alike_holds(&self, set: usize, tag: u32) -> bool {
+        let group = set / LANES;
+        let pending = &self.pending[group];
+        if self.states[group] == PENDING && pending.mask >> (set % LANES) & 1 != 0 {
+            pending.tag == tag
+        } else {
+            self.uniform[group].0[0] & !DIRTY == tag
+        }
+    }
+}
+
 #[inline(always)]
 fn set<const BLOCKS: usize>(blocks: &mut [Block], at: usize) -> &mut [Block; BLOCKS] {
     blocks[at * BLOCKS..]
@@ -95,6 +138,25 @@ impl Level {
             SetIndex::Mask(mask) => ((line / LANES as u64) & mask) as usize,
             index => index.of(regions.line(line) / LANES as u64),
         }
+    }
+
+    /// For blocks whose accesses mostly hit here; none if sets are larger than a block or no power of two.
+    #[inline(always)]
+    pub(super) fn first_level(&mut self, position: usize) -> Option<FirstLevel<'_>> {
+        let SetIndex::Mask(group_mask) = self.index else {
+            return None;
+        };
+        (self.blocks == 1).then(|| FirstLevel {
+            position,
+            ways: self.ways,
+            set_mask: group_mask * LANES as u64 + LANES as u64 - 1,
+            tag_shift: self.tag_shift,
+            states: &self.states,
+            pending: &self.pending,
+            uniform: &self.uniform,
+            tags: &mut self.tags,
+            owners: &mut self.owners,
+        })
     }
 
     /// Asks for the set of a line, which will be looked up soon.
@@ -370,6 +432,24 @@ impl Level {
         *set(&mut self.uniform, group) = first;
         *set(&mut self.uniform_owners, group) = owners;
         self.states[group] = UNIFORM;
+    }
+
+    /// The instruction set that it uses.
+    #[inline(always)]
+    pub(crate) fn best(&self) -> Best {
+        self.best
+    }
+
+    /// Whether `line` is present, or may be: only a set's first block is looked at.
+    #[inline(always)]
+    pub(crate) fn may_hold(&self, line: u64, regions: &Regions) -> bool {
+        let group = self.group(line, regions);
+        if matches!(self.states[group], UNIFORM | PENDING) {
+            return false;
+        }
+        let at = (group * LANES + line as usize % LANES) * self.blocks;
+        self.best
+            .holds::<1>(std::array::from_ref(&self.tags[at]), self.tag(line))
     }
 
     /// Whether `line` is present, without touching it.

@@ -7,10 +7,12 @@
 //!
 //! Where the order of accesses may be changed is explained in [`schedule`], how several sets are one in [`level`].
 //!
-//! Memory: a line of simulated cache costs 8 bytes with 16 or 32 ways, up to 14 with others, of which pages are taken as
-//! they are used.
+//! Memory: a line of simulated cache reserves 8.5 bytes × (ways rounded up to a multiple of 16) / ways, and 12 for the slow
+//! path behind this one, which the runs of a machine may never need; the table of regions, 4 MiB. Pages are taken as they
+//! are used: of a uniform group half a byte a line. `tests/memory.rs` measures it.
 
 mod cluster;
+mod hits;
 mod lanes;
 mod level;
 mod regions;
@@ -27,6 +29,7 @@ use crate::memory::Memory;
 use crate::run::{AccessKind, Operand, Run};
 
 use cluster::{Cluster, MOST_OPERANDS};
+use hits::{Fetches, Hits};
 use lanes::{Best, LANES};
 use level::{Level, MOST_WAYS};
 use regions::{REGION_SHIFT, Regions};
@@ -55,12 +58,10 @@ pub(crate) struct Runs {
     levels: Vec<Level>,
     regions: Regions,
     scratch: Scratch,
-    // In the last batch: then it pays to ask for the outer levels' sets a run ahead.
-    misses_often: bool,
 }
 
-/// One first-level miss in so many accesses of blocks is often.
-const OFTEN: u64 = 8;
+/// Operands by which a miss looks ahead for more of them.
+const AHEAD: usize = 16;
 
 /// Memory that is reused from run to run.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +78,7 @@ struct TooManyRegions {
 
 /// What is left to the slow path, before the runs that follow.
 pub(crate) struct Left<'r> {
-    pub(crate) runs: [Option<Run<'r>>; 2],
+    pub(crate) run: Run<'r>,
 }
 
 /// What a simulated run changes besides the levels.
@@ -111,7 +112,6 @@ impl Runs {
             // A tag is 31 bits and one more than the line's upper bits.
             regions: Regions::new(line_shift, ((1 << 31) - 1) << least_shift),
             scratch: Scratch::default(),
-            misses_often: false,
         }
     }
 
@@ -132,29 +132,17 @@ impl Runs {
             ledger: around.ledger,
             memory: around.memory,
         };
-        let level = around.paths.data[0].level;
-        let missed_before = walk.ledger.total_misses(level);
-        let mut block_operands = 0;
-        let mut next = runs.next();
-        while let Some(mut run) = next {
-            next = runs.next();
-            if let Some(next) = next.filter(|next| self.misses_often && next.iterations == 1) {
-                walk.prefetch(next.operands);
-            }
+        for mut run in runs {
             let result = if run.iterations == 1 {
-                block_operands += run.operands.len() as u64;
                 walk.block(run.operands)
             } else {
                 walk.run(self.limits, &mut self.scratch, run)
             };
             if let Err(TooManyRegions { operands_done }) = result {
                 run.operands = &run.operands[operands_done..];
-                return Err(Left {
-                    runs: [Some(run), next],
-                });
+                return Err(Left { run });
             }
         }
-        self.misses_often = (walk.ledger.total_misses(level) - missed_before) * OFTEN > block_operands;
         Ok(())
     }
 
@@ -195,7 +183,16 @@ impl<'a, M: Memory> Walk<'a, M> {
     /// An ordinary block: one iteration.
     #[inline(always)]
     fn block(&mut self, operands: &[Operand]) -> Result<(), TooManyRegions> {
-        for (operands_done, operand) in operands.iter().enumerate() {
+        let mut operands_done = 0;
+        let mut asked = 0;
+        loop {
+            operands_done += self.hits(&operands[operands_done..]);
+            let Some(operand) = operands.get(operands_done) else {
+                return Ok(());
+            };
+            let ahead = (operands_done + AHEAD).min(operands.len());
+            self.prefetch(&operands[asked.max(operands_done + 1).min(ahead)..ahead]);
+            asked = ahead;
             let (first, last) = operand.lines(0, self.line_shift);
             let Some(line) = self.regions.shorten(first) else {
                 return Err(TooManyRegions { operands_done });
@@ -204,18 +201,60 @@ impl<'a, M: Memory> Walk<'a, M> {
                 return Err(TooManyRegions { operands_done });
             }
             self.operand(operand, line, first, last);
+            operands_done += 1;
         }
-        Ok(())
     }
 
-    /// Asks for the sets of the levels behind the first, where a block will need them.
+    /// Simulates operands up to one that does not simply hit the first level; returns how many.
+    #[inline(always)]
+    fn hits(&mut self, operands: &[Operand]) -> usize {
+        let data = self.paths.data[0];
+        let fetch = self.paths.fetch.first().copied();
+        let best = self.levels[data.cache].best();
+        let (data, fetch) = match fetch {
+            None => (
+                self.levels[data.cache].first_level(data.level),
+                Some(Fetches::Nowhere),
+            ),
+            Some(fetch) if fetch.cache == data.cache => (
+                self.levels[data.cache].first_level(data.level),
+                Some(Fetches::WithData),
+            ),
+            Some(fetch) => {
+                let Ok([of_data, of_fetch]) = self.levels.get_disjoint_mut([data.cache, fetch.cache]) else {
+                    return 0;
+                };
+                let fetch = of_fetch.first_level(fetch.level).map(Fetches::Apart);
+                (of_data.first_level(data.level), fetch)
+            }
+        };
+        let (Some(data), Some(fetch)) = (data, fetch) else {
+            return 0;
+        };
+        let (rows, levels, owners) = self.ledger.rows_mut();
+        let hits = Hits {
+            line_shift: self.line_shift,
+            data,
+            fetch,
+            rows,
+            levels,
+            owners,
+            regions: self.regions.numbers(),
+        };
+        best.hits::<1>(hits, operands)
+    }
+
+    /// Asks for the sets of the levels behind the first, where operands will need them.
     #[inline(always)]
     fn prefetch(&mut self, operands: &[Operand]) {
+        let first = self.paths.data[0].cache;
         for operand in operands
             .iter()
             .filter(|operand| operand.kind != AccessKind::Fetch)
         {
-            if let Some(line) = self.regions.shorten(operand.address >> self.line_shift) {
+            if let Some(line) = self.regions.shorten(operand.address >> self.line_shift)
+                && !self.levels[first].may_hold(line, self.regions)
+            {
                 for step in &self.paths.data[1..] {
                     self.levels[step.cache].prefetch(line, self.regions);
                 }

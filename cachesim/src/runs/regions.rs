@@ -4,6 +4,7 @@
 //! is first seen; a short line number is that number and the place in the region. Its low bits are those of the line
 //! number, so set numbers come from it as well wherever the number of sets is a power of two.
 
+use super::hits::RegionNumbers;
 use crate::cache::ADDRESS_BITS;
 
 /// log2 of the lines in a region.
@@ -51,6 +52,15 @@ impl Regions {
         let number = self.upper.len() as u16;
         self.numbers[(line >> REGION_SHIFT) as usize] = number;
         Some(number)
+    }
+
+    /// To look up known regions in.
+    #[inline(always)]
+    pub(super) fn numbers(&self) -> RegionNumbers<'_> {
+        RegionNumbers {
+            numbers: &self.numbers,
+            line_mask: self.line_mask,
+        }
     }
 
     /// The line that a short number stands for, without the bits above an address's.

@@ -58,4 +58,51 @@ impl AttributedBatch {
             }
         })
     }
+
+    /// The runs for whom it makes no difference where a block ends: blocks in a row are one.
+    pub fn joined_runs(&self) -> impl Iterator<Item = cachesim::Run<'_>> + Clone {
+        let (mut start, mut heads) = (0, self.heads.iter().peekable());
+        std::iter::from_fn(move || {
+            let (mut end, iterations) = *heads.next()?;
+            if iterations == 1 {
+                while let Some((later, _)) = heads.next_if(|(_, iterations)| *iterations == 1) {
+                    end = *later;
+                }
+            }
+            let operands = &self.operands[start..end as usize];
+            start = end as usize;
+            Some(cachesim::Run { operands, iterations })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::AttributedBatch;
+    use memloupe_cachesim::{AccessKind, Operand};
+
+    #[test]
+    fn blocks_in_a_row_are_joined_and_loops_are_not() {
+        let mut batch = AttributedBatch::default();
+        for (operands, iterations) in [(2, 1), (0, 1), (1, 1), (3, 5), (1, 7), (1, 1)] {
+            for _ in 0..operands {
+                let address = batch.operands.len() as u64;
+                batch.push_operand(Operand {
+                    address,
+                    stride: 8,
+                    bytes: 4,
+                    kind: AccessKind::Load,
+                    owner: 0,
+                });
+            }
+            batch.end_run(iterations);
+        }
+        let joined: Vec<_> = batch
+            .joined_runs()
+            .map(|run| (run.operands.len(), run.iterations))
+            .collect();
+        assert_eq!(joined, [(3, 1), (3, 5), (1, 7), (1, 1)]);
+        let operands = batch.joined_runs().flat_map(|run| run.operands);
+        assert!(operands.eq(&batch.operands));
+    }
 }

@@ -53,7 +53,7 @@ impl Simulation {
                 system.describe_owner(row, *traits);
             }
             let core = step.thread as usize % system.cores();
-            system.runs(core, step.batch.runs());
+            system.runs(core, step.batch.joined_runs());
         }
         self.timeline
             .advance(step.instructions, step.accesses, self.system.as_ref());
