@@ -245,7 +245,8 @@ typedef void (*memloupe_line_callback)(void *user_data, uint64_t line_address, u
                                        uint32_t owner);
 
 /* Creates the system of a preset ("host", "desktop", ...) or of a machine file's path. *system is set to NULL on
- * failure. The system has one owner, 0. */
+ * failure. The system has one owner, 0. Owners have no object class: a machine that places or partitions by class is
+ * MEMLOUPE_BAD_MACHINE. */
 memloupe_status memloupe_system_create(const char *machine, memloupe_system **system);
 
 /* The same from the text of a machine file. */

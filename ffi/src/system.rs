@@ -121,6 +121,7 @@ unsafe fn create(
         // SAFETY: this function's contract.
         let machine = unsafe { text(machine, name) }?;
         let machine = resolve(machine).map_err(Failure::machine)?;
+        machine.without_classes().map_err(Failure::machine)?;
         let mut system = System::new(&machine).map_err(Failure::machine)?;
         system.reserve_owners(1);
         let listener = Listener {

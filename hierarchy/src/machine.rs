@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use memloupe_cachesim::{CacheConfig, Config, Contents, LevelOptions, Scope, TranslationConfig};
+use memloupe_cachesim::{CacheConfig, Config, Contents, LevelOptions, PartitionBy, Scope, TranslationConfig};
 use serde::{Serialize, Serializer};
 
 use crate::cache_options;
@@ -262,6 +262,27 @@ impl Machine {
             Some((_, class)) => inconsistent(format!("class {class} is given to two memories")),
             None => Ok(()),
         }
+    }
+
+    /// Refuses what goes by the class of a data object, for who drives the machine with owners that have no class.
+    ///
+    /// # Errors
+    /// If a memory claims classes, or a cache is partitioned by them.
+    pub fn without_classes(&self) -> Result<(), MachineError> {
+        let memory = self.memories().find(|memory| !memory.classes.is_empty());
+        let cache = self.caches.iter().find(|cache| {
+            let partition = cache.options.partition.as_ref();
+            partition.is_some_and(|partition| partition.by == PartitionBy::Class)
+        });
+        let (what, key) = match (memory, cache) {
+            (Some(memory), _) => (format!("memory {}", memory.name), "classes"),
+            (None, Some(cache)) => (format!("cache {}", cache.name), "partition_by = \"class\""),
+            (None, None) => return Ok(()),
+        };
+        Err(MachineError::Inconsistent {
+            machine: self.name.clone(),
+            message: format!("{what}: {key}: owners have no object class here: leave that key out"),
+        })
     }
 }
 

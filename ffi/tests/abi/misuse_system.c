@@ -35,6 +35,11 @@ static void misuse(void) {
     EXPECT(memloupe_system_create("\xff", &system), MEMLOUPE_BAD_ARGUMENT, "machine: not UTF-8");
     EXPECT(memloupe_system_create_from_toml("extends = \"desktop\"\n[core]\ncount = 0\n", &system),
            MEMLOUPE_BAD_MACHINE, "toml:3: core.count: 0 is not");
+    EXPECT(memloupe_system_create_from_toml("extends = \"cxl-server\"\n[memory.tier.cxl]\nclasses = \"weight\"\n", &system),
+           MEMLOUPE_BAD_MACHINE, "memory cxl: classes: owners have no object class");
+    EXPECT(memloupe_system_create_from_toml(
+               "extends = \"desktop\"\n[cache.l3]\npartition_by = \"class\"\npartition_ways = \"0x1 0x2\"\n", &system),
+           MEMLOUPE_BAD_MACHINE, "cache l3: partition_by = \"class\": owners have no object class");
     EXPECT(memloupe_system_create_from_toml("[", &system), MEMLOUPE_BAD_MACHINE, "toml:1: ");
     EXPECT(memloupe_system_flush(NULL), MEMLOUPE_NULL_ARGUMENT, "system: NULL");
     EXPECT(memloupe_system_reserve_owners(NULL, 1), MEMLOUPE_NULL_ARGUMENT, "system: NULL");
