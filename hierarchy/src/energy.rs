@@ -1,7 +1,8 @@
 //! Energy of accesses, charged to the owner that caused them.
 //!
-//! Modelled: each line access of a cache costs its hit or miss energy; a writeback from the level above costs a hit. A
-//! line that goes to or comes from memory costs its bursts (IDD4 beyond standby, [`EventEnergy`]), the link, and, for
+//! Modelled: each line access of a cache, of the program, a prefetcher or a page walk, costs its hit or miss energy; a
+//! writeback from the level above costs a hit. Each look-up in a TLB costs ([`TranslationEnergy`]), and each entry that a
+//! walk reads. A line that goes to or comes from memory costs its bursts (IDD4 beyond standby, [`EventEnergy`]), the link, and, for
 //! the owner whose request found the row closed or another one open, an activate with its precharge.
 //!
 //! Not modelled per owner: standby, refresh and the pump, which run whoever runs: [`standby_watts`](AccessEnergy::standby_watts)
@@ -16,6 +17,7 @@ use memloupe_cachesim::Contents;
 use crate::dram::{Device, DramCounters, EventEnergy};
 use crate::machine::{Machine, MemoryDevice};
 use crate::system::Counters;
+use crate::translation::TranslationEnergy;
 
 /// Of a hit in a cache of 32 KiB, where the machine file does not say.
 pub const ASSUMED_HIT_PJ: f64 = 15.0;
@@ -27,6 +29,7 @@ pub struct AccessEnergy {
     levels: Vec<[f64; 3]>,
     // By memory.
     memories: Vec<MemoryEnergy>,
+    translation: TranslationEnergy,
     line_bytes: u64,
     standby_watts: Option<f64>,
 }
@@ -103,6 +106,7 @@ impl AccessEnergy {
             .collect();
         Self {
             levels: levels.collect(),
+            translation: machine.translation_energy,
             line_bytes: line_bytes.into(),
             // Of memories without currents nothing can be said of the sum either.
             standby_watts: memories.iter().map(|memory| memory.standby_watts).sum(),
@@ -120,6 +124,13 @@ impl AccessEnergy {
                     + writeback * level.writebacks as f64
             })
             .sum();
+        let besides: f64 = { self.levels.iter().zip(&counters.details) }
+            .map(|([hit, miss, _], level)| {
+                let misses = level.prefetch_lookup_misses + level.walk_lookup_misses;
+                let hits = level.prefetch_lookups + level.walk_lookups - misses;
+                hit * hits as f64 + miss * misses as f64
+            })
+            .sum();
         let one = std::slice::from_ref(&counters.dram);
         let tiers = if self.memories.len() == 1 {
             one
@@ -128,6 +139,8 @@ impl AccessEnergy {
         };
         let memories = self.memories.iter().zip(tiers);
         caches
+            + besides
+            + self.translation.picojoules(&counters.translation)
             + memories
                 .map(|(memory, dram)| memory.picojoules(dram, self.line_bytes))
                 .sum::<f64>()

@@ -13,7 +13,7 @@ use crate::quantity::{
     ACCESSES, BYTES, BYTES_PER_SECOND, CYCLES, HERTZ, PICOJOULES, PICOJOULES_PER_BIT, PICOSECONDS,
 };
 use crate::tiers::Placement;
-use crate::translation;
+use crate::translation::{self, TranslationEnergy};
 
 /// A resolved machine: nothing left to look up.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,6 +33,8 @@ pub struct Machine {
     /// How addresses are translated; `None` if that is not simulated.
     #[serde(serialize_with = "translation::serialize")]
     pub translation: Option<TranslationConfig>,
+    /// What translation costs; zero without it.
+    pub translation_energy: TranslationEnergy,
     /// What lies below the last level; of several memories the first, which is the nearest.
     pub memory: MemoryDevice,
     /// Further memories.
@@ -335,7 +337,7 @@ impl fmt::Display for Machine {
         }
         if let Some(translation) = &self.translation {
             let mut table = None;
-            for (key, value) in translation::write(translation) {
+            for (key, value) in translation::write(translation, Some(&self.translation_energy)) {
                 let (within, key) = key.rsplit_once('.').unwrap_or(("", key));
                 if table.replace(within) != Some(within) {
                     writeln!(f, "\n[{within}]")?;

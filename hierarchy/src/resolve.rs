@@ -19,7 +19,7 @@ use crate::quantity::{
     ACCESSES, BYTES, BYTES_PER_SECOND, HERTZ, PICOJOULES, PICOJOULES_PER_BIT, PICOSECONDS,
 };
 use crate::tiers::{Migration, Placement, PlacementPolicy};
-use crate::translation;
+use crate::translation::{self, TranslationEnergy};
 
 impl Machine {
     /// The machine of a preset's name or of a machine file's path.
@@ -186,6 +186,11 @@ fn build(file: &MachineFile, mut notes: Vec<String>) -> Result<Machine, MachineE
         .map(|name| build_memory(file, &format!("memory.tier.{name}"), name))
         .collect::<Result<_, _>>()?;
     let placement = build_placement(file, tiers.is_empty())?;
+    let translation = translation::read(file)?;
+    let translation_energy = match &translation {
+        Some(translation) => TranslationEnergy::read(file, translation, &caches, &mut notes)?,
+        None => TranslationEnergy::default(),
+    };
     Ok(Machine {
         name: text_or("name", "unnamed")?,
         description: text_or("description", "")?,
@@ -193,7 +198,8 @@ fn build(file: &MachineFile, mut notes: Vec<String>) -> Result<Machine, MachineE
         notes,
         core,
         caches,
-        translation: translation::read(file)?,
+        translation,
+        translation_energy,
         memory,
         tiers,
         placement,

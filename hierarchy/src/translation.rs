@@ -1,17 +1,81 @@
 //! What a machine file may say of address translation: `[tlb]` and the tables in it.
 
-use memloupe_cachesim::{PageSize, TlbConfig, TranslationConfig, Walks};
-use serde::Serializer;
+use memloupe_cachesim::{Contents, PageSize, TlbConfig, TranslationConfig, TranslationCounters, Walks};
+use serde::{Serialize, Serializer};
 
+use crate::energy::assumed_pj;
 use crate::error::MachineError;
+use crate::machine::Cache;
 use crate::machine_file::MachineFile;
-use crate::quantity::BYTES;
+use crate::quantity::{BYTES, PICOJOULES};
 
 const WALK_CACHES: [&str; 3] = [
     "tlb.walker.pde_entries",
     "tlb.walker.pdpte_entries",
     "tlb.walker.pml4e_entries",
 ];
+
+/// Of a TLB entry: the page's number and the frame's.
+const ENTRY_BYTES: u64 = 16;
+
+/// What translation costs, in picojoules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct TranslationEnergy {
+    /// A look-up in the data TLB.
+    pub data_pj: f64,
+    /// A look-up in the instruction TLB.
+    pub instruction_pj: f64,
+    /// A look-up in the unified TLB.
+    pub unified_pj: f64,
+    /// Reading an entry of the page table, where walks are counted and not sent to the caches.
+    pub walk_read_pj: f64,
+}
+
+impl TranslationEnergy {
+    /// What the file says, or what is assumed: a TLB costs what a cache of its entries does, and walks find their entries
+    /// in the second level of the caches.
+    pub(crate) fn read(
+        file: &MachineFile,
+        translation: &TranslationConfig,
+        caches: &[Cache],
+        notes: &mut Vec<String>,
+    ) -> Result<Self, MachineError> {
+        let mut assumes = false;
+        let mut given = |name: &str, assumed: Option<f64>| {
+            let Some(assumed) = assumed else { return Ok(0.0) };
+            let pj = file.number(&format!("tlb.{name}.energy"), &PICOJOULES)?;
+            assumes |= pj.is_none();
+            Ok(pj.unwrap_or(assumed))
+        };
+        let of_entries = |tlb: &TlbConfig| assumed_pj(u64::from(tlb.entries) * ENTRY_BYTES).0;
+        let mut data = caches
+            .iter()
+            .filter(|cache| cache.contents != Contents::Instruction);
+        let second = data.next().map(|first| data.next().unwrap_or(first));
+        let counted = translation.walks == Walks::Counted;
+        let energy = Self {
+            data_pj: given("data", Some(of_entries(&translation.data)))?,
+            instruction_pj: given("instruction", translation.instruction.as_ref().map(of_entries))?,
+            unified_pj: given("unified", translation.unified.as_ref().map(of_entries))?,
+            walk_read_pj: given("walker", second.filter(|_| counted).map(|cache| cache.hit_pj))?,
+        };
+        if assumes {
+            notes.push(
+                "energy of translation is not given: assumed as of caches of 16 B an entry, walks' as of second-level hits"
+                    .into(),
+            );
+        }
+        Ok(energy)
+    }
+
+    /// What was counted costs.
+    pub(crate) fn picojoules(&self, counters: &TranslationCounters) -> f64 {
+        self.data_pj * counters.dtlb_accesses as f64
+            + self.instruction_pj * counters.itlb_accesses as f64
+            + self.unified_pj * counters.stlb_accesses as f64
+            + self.walk_read_pj * counters.walk_reads as f64
+    }
+}
 
 /// The translation that the file describes, if it has a data TLB.
 pub(crate) fn read(file: &MachineFile) -> Result<Option<TranslationConfig>, MachineError> {
@@ -54,7 +118,10 @@ pub(crate) fn read(file: &MachineFile) -> Result<Option<TranslationConfig>, Mach
 }
 
 /// The full keys and their values as TOML, table by table.
-pub(crate) fn write(translation: &TranslationConfig) -> Vec<(&'static str, String)> {
+pub(crate) fn write(
+    translation: &TranslationConfig,
+    energy: Option<&TranslationEnergy>,
+) -> Vec<(&'static str, String)> {
     let mut keys = vec![
         (
             "tlb.page",
@@ -62,24 +129,42 @@ pub(crate) fn write(translation: &TranslationConfig) -> Vec<(&'static str, Strin
         ),
         ("tlb.walks", format!("\"{}\"", translation.walks)),
     ];
-    let mut tlb = |entries, ways, tlb: Option<TlbConfig>| {
+    let quoted = |pj: f64| format!("\"{}\"", PICOJOULES.format(pj));
+    let mut tlb = |names: [&'static str; 3], tlb: Option<TlbConfig>, pj: Option<f64>| {
         if let Some(tlb) = tlb {
-            keys.extend([(entries, tlb.entries.to_string()), (ways, tlb.ways.to_string())]);
+            let sizes = [tlb.entries, tlb.ways].map(|size| size.to_string());
+            let values = sizes.into_iter().chain(pj.map(quoted));
+            keys.extend(names.into_iter().zip(values));
         }
     };
-    tlb("tlb.data.entries", "tlb.data.ways", Some(translation.data));
     tlb(
-        "tlb.instruction.entries",
-        "tlb.instruction.ways",
-        translation.instruction,
+        ["tlb.data.entries", "tlb.data.ways", "tlb.data.energy"],
+        Some(translation.data),
+        energy.map(|energy| energy.data_pj),
     );
-    tlb("tlb.unified.entries", "tlb.unified.ways", translation.unified);
+    tlb(
+        [
+            "tlb.instruction.entries",
+            "tlb.instruction.ways",
+            "tlb.instruction.energy",
+        ],
+        translation.instruction,
+        energy.map(|energy| energy.instruction_pj),
+    );
+    tlb(
+        ["tlb.unified.entries", "tlb.unified.ways", "tlb.unified.energy"],
+        translation.unified,
+        energy.map(|energy| energy.unified_pj),
+    );
     let caches = WALK_CACHES.into_iter().zip(translation.walk_cache_entries);
     keys.extend(
         caches
             .filter(|cache| cache.1 > 0)
             .map(|(key, entries)| (key, entries.to_string())),
     );
+    if let Some(energy) = energy.filter(|_| translation.walks == Walks::Counted) {
+        keys.push(("tlb.walker.energy", quoted(energy.walk_read_pj)));
+    }
     keys
 }
 
@@ -89,7 +174,7 @@ pub(crate) fn serialize<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     match translation {
-        Some(translation) => serializer.collect_map(write(translation)),
+        Some(translation) => serializer.collect_map(write(translation, None)),
         None => serializer.serialize_none(),
     }
 }

@@ -64,9 +64,11 @@ walks = "cached"
 [tlb.data]
 entries = 64
 ways = 4
+energy = "1.5 pJ"
 [tlb.unified]
 entries = 1536
 ways = 12
+energy = "9 pJ"
 [tlb.walker]
 pde_entries = 32
 [memory]
@@ -197,7 +199,7 @@ fn mistakes_name_the_key_and_what_it_takes() {
         ),
         ("[tlb.data]", "[tlb.date]", "did you mean 'tlb.data'?"),
         (
-            "[tlb.data]\nentries = 64\nways = 4\n",
+            "[tlb.data]\nentries = 64\nways = 4\nenergy = \"1.5 pJ\"\n",
             "",
             "tlb.data.entries: missing",
         ),

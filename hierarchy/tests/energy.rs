@@ -116,3 +116,72 @@ fn every_machine_has_energies_and_standby_of_a_sensible_size() {
         }
     }
 }
+
+#[test]
+fn translation_costs_its_look_ups_and_walks() {
+    let text = |walks: &str| {
+        format!(
+            "extends = \"embedded\"\n[tlb]\npage = \"4 KiB\"\nwalks = \"{walks}\"\n\
+             [tlb.data]\nentries = 64\nways = 4\nenergy = \"2 pJ\"\n\
+             [tlb.unified]\nentries = 512\nways = 4\nenergy = \"7 pJ\"\n[tlb.walker]\nenergy = \"40 pJ\"\n"
+        )
+    };
+    let pages = 2048;
+    // A load of each page: every look-up misses; walks read four entries each, none of them cached by the walker.
+    let run = |machine: &str| {
+        let mut system = System::new(&Machine::from_toml("machine", machine).unwrap()).unwrap();
+        system.reserve_owners(1);
+        let operands = [Operand {
+            address: 1 << 30,
+            stride: 4096,
+            bytes: 8,
+            kind: AccessKind::Load,
+            owner: 0,
+        }];
+        let iterations = pages;
+        system.run(
+            0,
+            Run {
+                operands: &operands,
+                iterations,
+            },
+        );
+        (
+            system.access_energy().picojoules(&system.counters(0)),
+            system.counters(0),
+        )
+    };
+    let (plain, _) = run("extends = \"embedded\"");
+    let (counted, counters) = run(&text("counted"));
+    let look_ups = (2.0 + 7.0) * pages as f64;
+    assert_eq!(counters.translation.walk_reads, 4 * pages);
+    let expected = plain + look_ups + 40.0 * 4.0 * pages as f64;
+    assert!((counted / expected - 1.0).abs() < 1e-12, "{counted} {expected}");
+
+    // Through the caches, a walk costs what its look-ups there do, and its misses go to memory.
+    let (cached, counters) = run(&text("cached").replace("[tlb.walker]\nenergy = \"40 pJ\"\n", ""));
+    let machine = Machine::from_toml("machine", &text("cached").replace("energy = \"40 pJ\"\n", "")).unwrap();
+    let of_walks: f64 = { machine.caches.iter().zip(&counters.details) }
+        .map(|(cache, level)| {
+            let hits = level.walk_lookups - level.walk_lookup_misses;
+            cache.hit_pj * hits as f64 + cache.miss_pj * level.walk_lookup_misses as f64
+        })
+        .sum();
+    assert!(of_walks > 0.0 && cached > plain + look_ups + of_walks * 0.999);
+
+    // What is not given is assumed, said, and written back to the file.
+    let assumed = "extends = \"embedded\"\n[tlb]\npage = \"4 KiB\"\nwalks = \"counted\"\n\
+                   [tlb.data]\nentries = 2048\nways = 4\n";
+    let assumed = Machine::from_toml("machine", assumed).unwrap();
+    assert_eq!(
+        assumed.translation_energy.data_pj, ASSUMED_HIT_PJ,
+        "as a cache of 32 KiB"
+    );
+    assert!(
+        { assumed.notes.iter() }.any(|note| note.contains("translation")),
+        "{:?}",
+        assumed.notes
+    );
+    let again = Machine::from_toml("machine", &assumed.to_toml()).unwrap();
+    assert_eq!(again.translation_energy, assumed.translation_energy);
+}
