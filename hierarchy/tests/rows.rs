@@ -171,6 +171,54 @@ proptest! {
     }
 
     #[test]
+    fn neighbouring_lines_in_one_request_are_requests_of_a_line_each(
+        order in Just(vec!["row", "pseudochannel", "rank", "bank", "bankgroup", "column", "channel"]).prop_shuffle(),
+        hashed: bool,
+        channels in 1u32..9,
+        ranks in 1u32..4,
+        requests in proptest::collection::vec((0u64..1 << 40, 1u64..100, any::<bool>()), 1..100),
+    ) {
+        let device = Device::find("DDR4-3200AA").unwrap();
+        let text = if hashed {
+            // One channel and rank: bank groups and banks are XORs of row bits and others, the column begins at bit 6 or 8.
+            "row=40:17;column=14:8;bankgroup=6^17 7^18;bank=15^19 16^20".to_owned()
+        } else {
+            order.join("-")
+        };
+        let (channels, ranks) = if hashed { (1, 1) } else { (channels, ranks) };
+        let memory = MemoryDevice { mapping: text.clone(), ranks, ..memory("DDR4-3200AA", channels) };
+        let mapping = match AddressMapping::new(&text, &device, channels, ranks, LINE) {
+            Ok(mapping) => mapping,
+            // Not every order goes with every number of channels.
+            Err(error) => {
+                prop_assert!(!hashed, "{error}");
+                return Ok(());
+            }
+        };
+        let mut dram = Dram::new(&memory, LINE).unwrap();
+        dram.reserve_owners(1);
+        let mut open = HashMap::new();
+        let mut expected = (0, 0, 0);
+        for (address, lines, write) in requests {
+            let address = address & !63;
+            for line in 0..lines {
+                let location = mapping.locate(address + line * 64);
+                match open.insert((location.channel, location.bank), location.row) {
+                    Some(row) if row == location.row => expected.0 += 1,
+                    Some(_) => expected.2 += 1,
+                    None => expected.1 += 1,
+                }
+            }
+            if write {
+                dram.write(address, lines, 0);
+            } else {
+                dram.read(address, lines, 0);
+            }
+        }
+        prop_assert_eq!(outcomes(dram.counters(0)), expected);
+    }
+
+    #[test]
     fn outcomes_equal_a_map_of_open_rows(
         requests in proptest::collection::vec((0u64..1 << 22, any::<bool>(), 0u32..2), 1..500),
         channels in 1u32..4,

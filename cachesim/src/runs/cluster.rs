@@ -2,7 +2,7 @@
 
 use super::lanes::LANES;
 use super::set::Mask;
-use super::sweep::{Sweep, Window};
+use super::sweep::{Sweep, Window, quotient};
 
 /// Most operands of a run that are simulated together: a bit for each.
 pub(crate) const MOST_OPERANDS: usize = 64;
@@ -42,6 +42,20 @@ pub(super) fn operands(mut members: u64) -> impl Iterator<Item = usize> {
             index
         })
     })
+}
+
+/// Iterations until a distance is covered by steps of `stride` bytes in either direction.
+#[inline(always)]
+fn steps_of(distance: i64, stride: i64) -> i64 {
+    if distance <= 0 || stride == 0 {
+        return 0;
+    }
+    let step = stride.abs();
+    let way = distance + step - 1;
+    match u32::try_from(way) {
+        Ok(_) => quotient(way, step),
+        Err(_) => way / step,
+    }
 }
 
 impl Cluster {
@@ -134,7 +148,7 @@ impl Cluster {
         self.members & (self.members - 1) == 0
     }
 
-    /// The operand that touches a line first in `window`.
+    /// The operand that touches a line first in `window`, which one of them does.
     #[inline(always)]
     pub(crate) fn first_toucher(
         &self,
@@ -143,35 +157,55 @@ impl Cluster {
         line_bytes: i64,
         window: Window,
     ) -> usize {
-        let mut first = (i64::MAX, self.first_member() as usize);
         if self.is_single() {
-            return first.1;
+            return self.first_member() as usize;
         }
-        for index in operands(self.members) {
-            if let Some(i) = sweeps[index].first_touch(start, line_bytes, window)
-                && i < first.0
-            {
-                first = (i, index);
+        // No operand is there before the cluster's front is.
+        let (low, high) = self.span(window.from);
+        let distance = if self.stride >= 0 {
+            start - (high - 1)
+        } else {
+            low - (start + line_bytes - 1)
+        };
+        let soonest = steps_of(distance, self.stride).min(window.iterations - 1);
+        for i in window.from + soonest..window.from + window.iterations {
+            let mut members = operands(self.members);
+            if let Some(index) = members.find(|&index| sweeps[index].touches(i, start, line_bytes)) {
+                return index;
             }
         }
-        first.1
+        self.first_member() as usize
     }
 
-    /// The operand that writes a line last in `window`.
+    /// The operand that writes a line last in `window`, which one of them does.
     #[inline(always)]
     pub(crate) fn last_writer(&self, sweeps: &[Sweep], start: i64, line_bytes: i64, window: Window) -> usize {
-        let mut last = (i64::MIN, self.writers.trailing_zeros() as usize);
+        let first = self.writers.trailing_zeros() as usize;
         if self.writers & (self.writers - 1) == 0 {
-            return last.1;
+            return first;
         }
-        for index in operands(self.writers) {
-            if let Some(i) = sweeps[index].last_touch(start, line_bytes, window)
-                && i >= last.0
-            {
-                last = (i, index);
+        // The same backwards in time.
+        let last = window.from + window.iterations - 1;
+        let way = self.stride * last;
+        let (low, high) = (self.write_low + way, self.write_high + way);
+        let distance = if self.stride >= 0 {
+            low - (start + line_bytes - 1)
+        } else {
+            start - (high - 1)
+        };
+        let soonest = steps_of(distance, self.stride).min(window.iterations - 1);
+        for i in (window.from..=last - soonest).rev() {
+            let mut found = None;
+            for index in operands(self.writers) {
+                if sweeps[index].touches(i, start, line_bytes) {
+                    found = Some(index);
+                }
+            }
+            if let Some(index) = found {
+                return index;
             }
         }
-        last.1
+        first
     }
 
     /// Who touches the lines `lanes` of the group that starts at byte `start` first.
@@ -250,5 +284,55 @@ pub(crate) fn gather(sweeps: &[Sweep], line_bytes: i64, longest: i64, clusters: 
         cluster.sparse = step > line_bytes
             && (step > cluster.high - cluster.low
                 || cluster.writers != 0 && step > cluster.write_high - cluster.write_low);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Cause;
+    use proptest::prelude::*;
+
+    const LINE: i64 = 64;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn who_comes_first_and_who_writes_last_is_as_by_search(
+            operands in prop::collection::vec((0i64..300, 1i64..100, any::<bool>()), 1..7),
+            stride in prop_oneof![-200i64..200, Just(64), Just(-64), Just(0), Just(1536), Just(-1024)],
+            from in 0i64..20, iterations in 1i64..60, far in any::<bool>(),
+        ) {
+            // Far away, distances do not fit 32 bits.
+            let from = if far { from + (1 << 27) } else { from };
+            let sweeps: Vec<Sweep> = operands
+                .into_iter()
+                .map(|(base, bytes, write)| Sweep {
+                    base: base + (1 << 40), stride, bytes, owner: 0, cause: Cause::Read, write,
+                })
+                .collect();
+            let mut clusters = Vec::new();
+            gather(&sweeps, LINE, 1 << 11, &mut clusters);
+            let window = Window { from, iterations };
+            for cluster in &clusters {
+                let (low, high) = cluster.extent(window);
+                for line in low.div_euclid(LINE)..=(high - 1).div_euclid(LINE) {
+                    let start = line * LINE;
+                    let touching = |i: i64, member: &usize| sweeps[*member].touches(i, start, LINE);
+                    let mut all = (from..from + iterations).flat_map(|i| {
+                        super::operands(cluster.members).filter(move |member| touching(i, member))
+                    });
+                    if let Some(first) = all.next() {
+                        prop_assert_eq!(cluster.first_toucher(&sweeps, start, LINE, window), first);
+                    }
+                    let writes = (from..from + iterations).flat_map(|i| {
+                        super::operands(cluster.writers).filter(move |member| touching(i, member))
+                    });
+                    if let Some(last) = writes.last() {
+                        prop_assert_eq!(cluster.last_writer(&sweeps, start, LINE, window), last);
+                    }
+                }
+            }
+        }
     }
 }

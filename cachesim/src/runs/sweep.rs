@@ -44,34 +44,11 @@ impl Sweep {
         quotient(slack, self.stride.abs()) + 1
     }
 
-    /// The first iteration of `window` that touches the line whose first byte is `start`.
+    /// Whether iteration `i` touches the line whose first byte is `start`.
     #[inline(always)]
-    pub(crate) fn first_touch(&self, start: i64, line_bytes: i64, window: Window) -> Option<i64> {
-        let base = self.at(window.from);
-        earliest(
-            base,
-            self.stride,
-            self.bytes,
-            start,
-            line_bytes,
-            window.iterations,
-        )
-        .map(|i| window.from + i)
-    }
-
-    /// The last iteration of `window` that touches the line whose first byte is `start`.
-    #[inline(always)]
-    pub(crate) fn last_touch(&self, start: i64, line_bytes: i64, window: Window) -> Option<i64> {
-        let last = window.from + window.iterations - 1;
-        let back = earliest(
-            self.at(last),
-            -self.stride,
-            self.bytes,
-            start,
-            line_bytes,
-            window.iterations,
-        );
-        back.map(|i| last - i)
+    pub(crate) fn touches(&self, i: i64, start: i64, line_bytes: i64) -> bool {
+        let low = self.at(i);
+        low < start + line_bytes && low + self.bytes > start
     }
 
     /// Line accesses of `iterations` iterations, and how many of these straddle lines.
@@ -88,36 +65,6 @@ impl Sweep {
         let lines = iterations * (whole as u64 + 1) + crossing;
         (lines, if whole > 0 { iterations } else { crossing })
     }
-}
-
-/// The first of `iterations` accesses of `bytes` at `base`, `base + stride`… that touches [start, start + line_bytes).
-#[inline(always)]
-fn earliest(base: i64, stride: i64, bytes: i64, start: i64, line_bytes: i64, iterations: i64) -> Option<i64> {
-    let (last, end) = (base + bytes - 1, start + line_bytes - 1);
-    // How far the access still is from the line, and how far it may go without passing it.
-    let (distance, room) = if stride >= 0 {
-        (start - last, end - base)
-    } else {
-        (base - end, last - start)
-    };
-    if room < 0 {
-        return None;
-    }
-    if distance <= 0 {
-        return Some(0);
-    }
-    let step = stride.abs();
-    if step == 0 {
-        return None;
-    }
-    let i = if step.count_ones() == 1 {
-        (distance + step - 1) >> step.trailing_zeros()
-    } else if let (Ok(distance), Ok(step)) = (u32::try_from(distance + step - 1), u32::try_from(step)) {
-        i64::from(distance / step)
-    } else {
-        (distance + step - 1) / step
-    };
-    (i < iterations && i * step <= room).then_some(i)
 }
 
 /// A division of small numbers, which processors do faster.
@@ -183,14 +130,11 @@ mod tests {
             prop_assert_eq!(sweep.line_accesses(iterations as u64, line_shift), expected);
 
             let line = (base >> line_shift) + line - 80;
-            let window = Window { from, iterations };
-            let mut touching = (from..from + iterations).filter(|&i| {
+            for i in from..from + iterations {
                 let (first, last) = lines(i);
-                first <= line && line <= last
-            });
-            let (first, last) = (touching.next(), touching.next_back());
-            prop_assert_eq!(sweep.first_touch(line << line_shift, line_bytes, window), first);
-            prop_assert_eq!(sweep.last_touch(line << line_shift, line_bytes, window), last.or(first));
+                let touches = first <= line && line <= last;
+                prop_assert_eq!(sweep.touches(i, line << line_shift, line_bytes), touches);
+            }
         }
     }
 }

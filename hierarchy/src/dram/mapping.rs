@@ -70,6 +70,8 @@ const FIELDS: [(&str, &str); 7] = [
     ("bank", "ba"),
     ("column", "co"),
 ];
+/// Units of the blocks of [`AddressMapping::neighbours`].
+pub(crate) const NEIGHBOURS: usize = 16;
 const ROW: usize = 0;
 const CHANNEL: usize = 1;
 const PSEUDO_CHANNEL: usize = 2;
@@ -167,6 +169,45 @@ impl AddressMapping {
     /// Channels.
     pub fn channels(&self) -> usize {
         self.channels as usize
+    }
+
+    /// For each of the [`NEIGHBOURS`] units of an aligned block: by what its bank's number, over all channels, differs (XOR)
+    /// from that of the first. None unless they always lie in one row number and differ so, wherever the block is.
+    pub(crate) fn neighbours(&self) -> Option<[u32; NEIGHBOURS]> {
+        let block_bytes = (NEIGHBOURS as u64) << self.unit_shift;
+        let alike = match &self.method {
+            // The lowest fields are bit strings, and the row is none of them.
+            Method::Order(fields) => {
+                let mut bits = 0;
+                let mut low = fields.iter().take_while(|(_, size)| {
+                    let within = bits < NEIGHBOURS.trailing_zeros();
+                    if let Divisor::Shift(more) = size {
+                        bits += more;
+                    }
+                    within
+                });
+                low.all(|(field, size)| *field != ROW && matches!(size, Divisor::Shift(_)))
+                    && !fields.iter().any(|(_, size)| matches!(size, Divisor::Number(_)))
+            }
+            Method::Bits(fields) => fields
+                .iter()
+                .filter(|(field, _)| *field == ROW)
+                .all(|(_, masks)| masks.iter().all(|mask| mask & (block_bytes - 1) == 0)),
+        };
+        // Numbers of banks are put together from the bits of fields.
+        let powers = self.banks_per_channel.is_power_of_two()
+            && self.bank_steps[PSEUDO_CHANNEL..=BANK]
+                .iter()
+                .all(|step| step.is_power_of_two());
+        (alike && powers).then(|| {
+            std::array::from_fn(|unit| self.bank_of(&self.locate((unit as u64) << self.unit_shift)) as u32)
+        })
+    }
+
+    /// The number of a location's bank over all channels.
+    #[inline]
+    pub(crate) fn bank_of(&self, location: &Location) -> usize {
+        location.channel as usize * self.banks_per_channel() + location.bank as usize
     }
 
     /// Where the unit at `address` lies.

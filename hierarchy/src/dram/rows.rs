@@ -13,7 +13,7 @@ use memloupe_cachesim::Memory;
 
 use super::device::Device;
 use super::error::DramError;
-use super::mapping::AddressMapping;
+use super::mapping::{AddressMapping, NEIGHBOURS};
 use crate::machine::MemoryDevice;
 
 /// What DRAM did on behalf of one owner.
@@ -62,6 +62,8 @@ pub struct Dram {
     activate_ps: u64,
     precharge_ps: u64,
     outside_ps: u64,
+    // Where lines of a block of neighbours lie.
+    neighbours: Option<[u32; NEIGHBOURS]>,
     // By bank, over all channels and ranks.
     open_rows: Vec<Option<u64>>,
     owners: Vec<DramCounters>,
@@ -83,6 +85,7 @@ impl Dram {
         )?;
         let banks = mapping.banks();
         Ok(Self {
+            neighbours: mapping.neighbours(),
             mapping,
             line_bytes: line_bytes.into(),
             hit_ps: device.read_hit_ps(line_bytes),
@@ -121,14 +124,12 @@ impl Dram {
         self.write_lines * self.line_bytes
     }
 
-    /// Opens the row of a line; returns the device latency of a read of it.
+    /// Opens the rows of neighbouring lines; returns the device latency of reads of them.
     #[inline]
-    fn open(&mut self, line_address: u64, owner: u32) -> u64 {
-        let location = self.mapping.locate(line_address);
-        let bank = location.channel as usize * self.mapping.banks_per_channel() + location.bank as usize;
+    fn open(&mut self, line_address: u64, lines: u64, owner: u32) -> u64 {
         let counters = &mut self.owners[owner as usize];
-        match self.open_rows[bank].replace(location.row) {
-            Some(row) if row == location.row => {
+        let mut open = |bank: usize, row: u64| match self.open_rows[bank].replace(row) {
+            Some(before) if row == before => {
                 counters.row_hits += 1;
                 self.hit_ps
             }
@@ -140,15 +141,36 @@ impl Dram {
                 counters.row_misses += 1;
                 self.activate_ps + self.hit_ps
             }
+        };
+        let mut latency_ps = 0;
+        let Some(neighbours) = &self.neighbours else {
+            for line in 0..lines {
+                let location = self.mapping.locate(line_address + line * self.line_bytes);
+                latency_ps += open(self.mapping.bank_of(&location), location.row);
+            }
+            return latency_ps;
+        };
+        let mut number = line_address >> self.line_bytes.trailing_zeros();
+        let mut rest = lines as usize;
+        while rest > 0 {
+            let first = number as usize % NEIGHBOURS;
+            let here = rest.min(NEIGHBOURS - first);
+            let block = (number - first as u64) * self.line_bytes;
+            let location = self.mapping.locate(block);
+            let bank = self.mapping.bank_of(&location);
+            for other in &neighbours[first..first + here] {
+                latency_ps += open(bank ^ *other as usize, location.row);
+            }
+            number += here as u64;
+            rest -= here;
         }
+        latency_ps
     }
 
     /// Reads lines of a page that moves to another memory.
     pub(crate) fn migrate_out(&mut self, line_address: u64, lines: u64, owner: u32) {
         self.read_lines += lines;
-        for line in 0..lines {
-            self.open(line_address + line * self.line_bytes, owner);
-        }
+        self.open(line_address, lines, owner);
         let counters = &mut self.owners[owner as usize];
         counters.read_bytes += lines * self.line_bytes;
         counters.migrated_out_bytes += lines * self.line_bytes;
@@ -165,9 +187,7 @@ impl Memory for Dram {
     #[inline]
     fn read(&mut self, line_address: u64, lines: u64, owner: u32) {
         self.read_lines += lines;
-        let latency_ps: u64 = (0..lines)
-            .map(|line| self.open(line_address + line * self.line_bytes, owner))
-            .sum();
+        let latency_ps = self.open(line_address, lines, owner);
         let counters = &mut self.owners[owner as usize];
         counters.read_bytes += lines * self.line_bytes;
         counters.read_latency_ps += latency_ps;
@@ -177,9 +197,7 @@ impl Memory for Dram {
     #[inline]
     fn write(&mut self, line_address: u64, lines: u64, owner: u32) {
         self.write_lines += lines;
-        for line in 0..lines {
-            self.open(line_address + line * self.line_bytes, owner);
-        }
+        self.open(line_address, lines, owner);
         self.owners[owner as usize].write_bytes += lines * self.line_bytes;
     }
 }
