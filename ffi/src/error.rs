@@ -154,11 +154,19 @@ thread_local! {
 }
 
 /// Does `work`; no panic leaves it.
+#[inline(always)]
 pub(crate) fn guarded(work: impl FnOnce() -> Result<(), Failure>) -> Status {
     // Unwind safety: a handle that was being changed stays marked unusable, everything else is the call's own.
-    let result =
-        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(Failure::panic(&*payload)));
-    let Err(failure) = result else { return Status::Ok };
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(())) => Status::Ok,
+        Ok(Err(failure)) => remember(failure),
+        Err(payload) => remember(Failure::panic(&*payload)),
+    }
+}
+
+/// Makes it the thread's last error.
+#[cold]
+fn remember(failure: Failure) -> Status {
     let mut bytes = failure.text.into_bytes();
     bytes.retain(|&byte| byte != 0);
     let text = CString::new(bytes).unwrap_or_default();

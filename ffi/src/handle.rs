@@ -72,6 +72,7 @@ impl<T: Kind> Handle<T> {
     ///
     /// # Safety
     /// `handle` is NULL or a live handle of this library.
+    #[inline(always)]
     pub(crate) unsafe fn with<R>(
         handle: *const Self,
         work: impl FnOnce(&mut T) -> Result<R, Failure>,
@@ -90,6 +91,7 @@ impl<T: Kind> Handle<T> {
 
     /// # Safety
     /// `handle` is NULL or a live handle of this library.
+    #[inline(always)]
     unsafe fn check<'a>(handle: *const Self) -> Result<&'a Self, Failure> {
         if handle.is_null() {
             return Err(Failure::null(T::NAME));
