@@ -48,10 +48,9 @@ impl Technology {
         &ALL
     }
 
-    /// Years until a cell that is written so many times in so many seconds, over and over, is worn out.
-    pub fn years(&self, writes: f64, seconds: f64) -> Option<f64> {
-        const SECONDS_PER_YEAR: f64 = 365.25 * 86400.0;
-        (writes > 0.0).then_some(self.endurance? / writes * seconds / SECONDS_PER_YEAR)
+    /// Seconds until a cell that is written so many times in so many seconds, over and over, is worn out.
+    pub fn wear_seconds(&self, writes: f64, seconds: f64) -> Option<f64> {
+        (writes > 0.0).then_some(self.endurance? / writes * seconds)
     }
 }
 
@@ -85,9 +84,9 @@ mod tests {
                 .unwrap()
         };
         // 1e5 writes, one a second: 1e5 s.
-        let years = find("high-bandwidth-flash").years(10.0, 10.0).unwrap();
-        assert!((years * 365.25 * 86400.0 - 1e5).abs() < 1e-6);
-        assert_eq!(find("stacked-sram").years(1.0, 1.0), None);
-        assert_eq!(find("dram").years(0.0, 1.0), None);
+        let wear = find("high-bandwidth-flash").wear_seconds(10.0, 10.0).unwrap();
+        assert!((wear - 1e5).abs() < 1e-6);
+        assert_eq!(find("stacked-sram").wear_seconds(1.0, 1.0), None);
+        assert_eq!(find("dram").wear_seconds(0.0, 1.0), None);
     }
 }

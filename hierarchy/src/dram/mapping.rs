@@ -145,7 +145,9 @@ impl AddressMapping {
         let method = if text.contains('=') {
             Method::Bits(bits(text, &sizes, unit_bytes).map_err(refused)?)
         } else {
-            Method::Order(order(text, &sizes, device.rows).map_err(refused)?)
+            let mut fields = order(text, &sizes, device.rows).map_err(refused)?;
+            fields.retain(|(_, size)| *size != Divisor::Shift(0));
+            Method::Order(fields)
         };
         Ok(Self {
             unit_shift: unit_bytes.trailing_zeros(),

@@ -85,6 +85,8 @@ struct WindowRule {
     ring: u32,
     head: u32,
     rules: Vec<Rule>,
+    /// As [`Effect::moves`].
+    moves: Vec<[u32; 3]>,
 }
 
 /// Where a bank lies.
@@ -179,6 +181,19 @@ impl TimingTable {
         table.add_bus(device);
         table.drop_implied();
         let mut moves = Vec::new();
+        let mut move_all = |rules: &[Rule]| -> Vec<[u32; 3]> {
+            let of_place = |place: &Place| {
+                let start = moves.len() as u32;
+                moves.extend(table.moves_of(rules, place, false));
+                let middle = moves.len() as u32;
+                moves.extend(table.moves_of(rules, place, true));
+                [start, middle, moves.len() as u32]
+            };
+            table.places.iter().map(of_place).collect()
+        };
+        let of_windows: Vec<_> = { table.windows.iter() }
+            .map(|window| move_all(&window.rules))
+            .collect();
         let mut effect = |command: Command| {
             let rules = &table.rules[command as usize];
             let windows = table.windows_of[command as usize].iter();
@@ -186,15 +201,7 @@ impl TimingTable {
                 .flat_map(|window| &table.windows[usize::from(*window)].rules)
                 .chain(&table.siblings[command as usize]);
             Effect {
-                moves: { table.places.iter() }
-                    .map(|place| {
-                        let start = moves.len() as u32;
-                        moves.extend(table.moves_of(rules, place, false));
-                        let middle = moves.len() as u32;
-                        moves.extend(table.moves_of(rules, place, true));
-                        [start, middle, moves.len() as u32]
-                    })
-                    .collect(),
+                moves: move_all(rules),
                 delays_group: delays_group(rules),
                 spreads: command.target() == Target::SameBank || further.any(Rule::is_local),
                 further: !table.siblings[command as usize].is_empty()
@@ -204,6 +211,9 @@ impl TimingTable {
         };
         table.effects = Command::ALL.map(&mut effect).into();
         table.moves = moves;
+        for (window, moves) in table.windows.iter_mut().zip(of_windows) {
+            window.moves = moves;
+        }
         table
     }
 
@@ -271,6 +281,7 @@ impl TimingTable {
                     ring: self.rings,
                     head: self.heads,
                     rules: gates.map(rule).collect(),
+                    moves: Vec::new(),
                 });
                 self.rings += constraint.window as u32 * self.counts[scope as usize];
                 self.heads += self.counts[scope as usize];
@@ -458,12 +469,18 @@ impl TimingState {
     #[inline]
     pub fn issue(&mut self, table: &TimingTable, command: Command, bank: usize, tick: Tick) {
         let effect = &table.effects[command as usize];
-        let [start, middle, end] = effect.moves[bank].map(|place| place as usize);
-        move_marks(&mut self.rank_marks, &table.moves[start..middle], tick);
-        move_marks(&mut self.bank_marks, &table.moves[middle..end], tick);
+        self.move_all(table, effect.moves[bank], tick);
         if effect.further {
             self.issue_further(table, command, bank, tick);
         }
+    }
+
+    /// Moves marks of ranks and of banks.
+    #[inline(always)]
+    fn move_all(&mut self, table: &TimingTable, moves: [u32; 3], tick: Tick) {
+        let [start, middle, end] = moves.map(|place| place as usize);
+        move_marks(&mut self.rank_marks, &table.moves[start..middle], tick);
+        move_marks(&mut self.bank_marks, &table.moves[middle..end], tick);
     }
 
     /// The marks of siblings, by windows, and of the other banks of a command to several.
@@ -492,9 +509,7 @@ impl TimingState {
             *head = if *head + 1 == window.window { 0 } else { *head + 1 };
             let oldest = self.rings[(ring + *head) as usize];
             if oldest != 0 {
-                for rule in &window.rules {
-                    self.raise(rule, place.spans[usize::from(rule.scope)], oldest - 1);
-                }
+                self.move_all(table, window.moves[bank], oldest - 1);
             }
         }
     }

@@ -237,9 +237,14 @@ impl TimedMemory {
             for (channel, waiting) in channels.iter_mut().zip(waiting) {
                 let end = clock.start_ps(channel.earliest_end(plan));
                 next = next.min(end.saturating_add(self.config.latency_ps));
-                // A command may make room; what waits takes it with the next tick.
+                // A command may make room; what waits takes it with the next tick. One that starts the data clock was
+                // decided with the column command behind it: then room is there as soon as both are over.
                 if *refused || !waiting.is_empty() {
-                    next = next.min(clock.start_ps(channel.earliest_command(plan).saturating_add(1)));
+                    let room = match channel.now() {
+                        decided if decided > clock.begun_at(*now_ps) => decided,
+                        _ => channel.earliest_command(plan).saturating_add(1),
+                    };
+                    next = next.min(clock.start_ps(room));
                 }
             }
         }

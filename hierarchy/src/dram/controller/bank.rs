@@ -190,7 +190,13 @@ impl Channel {
                 _ => (NONE, other),
             };
             self.serve_next(plan, bank, LaneId::new(Kind::Closed, direction), closed);
-            self.serve_next(plan, bank, LaneId::new(Kind::Conflict, direction), conflict);
+            let lane = LaneId::new(Kind::Conflict, direction);
+            if self.banks[bank].active == NONE {
+                self.serve_next(plan, bank, lane, conflict);
+            } else {
+                // Held back for now.
+                self.banks[bank].next[lane.number()] = conflict;
+            }
             self.serve_next(plan, bank, LaneId::new(Kind::Hit, direction), hit);
         }
     }

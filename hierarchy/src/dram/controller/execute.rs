@@ -13,6 +13,7 @@ use crate::dram::statistics::RowOutcome;
 use crate::dram::timing::Tick;
 
 impl Channel {
+    #[inline(never)]
     pub(super) fn execute(&mut self, plan: &Plan, choice: Choice) {
         let Choice {
             tick,
@@ -198,11 +199,16 @@ impl Channel {
     }
 
     /// What a request finds when its first command issues.
+    #[inline(always)]
     fn count_outcome(&mut self, plan: &Plan, bank: usize, slot: u16) {
-        let request = &mut self.queue[slot];
-        if request.outcome.is_some() {
-            return;
+        if self.queue[slot].outcome.is_none() {
+            self.find_outcome(plan, bank, slot);
         }
+    }
+
+    #[inline(never)]
+    fn find_outcome(&mut self, plan: &Plan, bank: usize, slot: u16) {
+        let request = &mut self.queue[slot];
         let (row, direction, source) = (request.row, usize::from(request.write), request.source);
         let state = &mut self.banks[bank];
         let outcome = match state.open_row {

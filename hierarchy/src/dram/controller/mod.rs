@@ -223,7 +223,7 @@ impl Channel {
         if next == Tick::MAX {
             return None;
         }
-        self.decide_until(plan, next);
+        self.decide(plan, next);
         Some(next)
     }
 
@@ -272,7 +272,15 @@ impl Channel {
         first.min(self.next_due).min(forgive)
     }
 
+    #[inline(always)]
     fn decide_until(&mut self, plan: &Plan, until: Tick) {
+        if self.now <= until {
+            self.decide(plan, until);
+        }
+    }
+
+    #[inline(never)]
+    fn decide(&mut self, plan: &Plan, until: Tick) {
         while self.now <= until {
             let tick = self.next_command(plan);
             if tick > self.now {

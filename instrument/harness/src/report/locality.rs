@@ -25,6 +25,31 @@ pub enum Shown {
     Share,
     /// With two decimals.
     Plain,
+    /// As a time in seconds.
+    Seconds,
+}
+
+/// Units of time: the largest that a time has one of is shown.
+const TIMES: [(&str, f64); 8] = [
+    ("y", 365.25 * 86400.0),
+    ("d", 86400.0),
+    ("h", 3600.0),
+    ("min", 60.0),
+    ("s", 1.0),
+    ("ms", 1e-3),
+    ("µs", 1e-6),
+    ("ns", 1e-9),
+];
+
+fn show_seconds(seconds: f64) -> String {
+    let (unit, length) = { TIMES.into_iter() }
+        .find(|(_, length)| seconds >= *length)
+        .unwrap_or(TIMES[TIMES.len() - 1]);
+    match seconds / length {
+        years if years >= 1e6 => ">1M y".to_owned(),
+        many if many >= 100.0 => format!("{many:.0} {unit}"),
+        few => format!("{few:.1} {unit}"),
+    }
 }
 
 type Value = Box<dyn Fn(&LocalitySum) -> Option<f64>>;
@@ -34,7 +59,7 @@ pub(super) struct Column {
     pub(super) name: String,
     shown: Shown,
     /// Not only for programs.
-    essential: bool,
+    pub(super) essential: bool,
     pub(super) value: Value,
 }
 
@@ -525,6 +550,7 @@ pub(crate) fn show(value: Option<f64>, shown: Shown) -> String {
         (Some(value), Shown::Share) if value > 0.0 && value < 0.0005 => "<0.1%".to_owned(),
         (Some(value), Shown::Share) => format!("{:.1}%", value * 100.0),
         (Some(value), Shown::Plain) => format!("{value:.2}"),
+        (Some(value), Shown::Seconds) => show_seconds(value),
     }
 }
 

@@ -22,38 +22,37 @@ fn seconds_per_access(summary: &Summary, locality: &LocalitySummary) -> Option<f
     (cycles > 0.0 && locality.accesses > 0).then(|| cycles / hertz / locality.accesses as f64)
 }
 
-/// The longest lifetime, the most writes of a line, and for each technology the share of what is read that is read too
-/// late, and the years until the line that is written most is worn out.
-pub(super) fn columns(locality: &LocalitySummary, _: &LocalitySum, summary: &Summary) -> Vec<Column> {
+/// The longest lifetime, the most writes of a line, and for each technology the time until the line that is written most is
+/// worn out, and the share of what is read that is read too late; to people only if any is.
+pub(super) fn columns(locality: &LocalitySummary, total: &LocalitySum, summary: &Summary) -> Vec<Column> {
     let per_access = seconds_per_access(summary, locality);
     let seconds = per_access.map(|per_access| per_access * locality.accesses as f64);
     let most_writes = |sum: &LocalitySum| sum.group.lifetimes.writes.quantile(1.0).map(|most| most as f64);
     let mut columns = vec![
-        column("lifetime_ms", Shown::Plain, move |sum| {
+        column("lifetime_s", Shown::Seconds, move |sum| {
             let longest = sum.group.lifetimes.read.quantile(1.0)? as f64;
-            Some(longest * per_access? * 1e3)
+            Some(longest * per_access?)
         }),
         column("writes_per_line", Shown::Count, most_writes),
     ];
     for technology in Technology::all() {
-        if let Some(retention) = technology.retention_s {
-            columns.push(column(
-                format!("{}_late", technology.name),
-                Shown::Share,
-                move |sum| {
-                    let read = &sum.group.lifetimes.read;
-                    let bound = (retention / per_access?).min(u64::MAX as f64) as u64;
-                    let all = read.count();
-                    (all > 0).then(|| read.at_least(bound) as f64 / all as f64)
-                },
-            ));
-        }
         if technology.endurance.is_some() {
             columns.push(column(
-                format!("{}_years", technology.name),
-                Shown::Plain,
-                move |sum| technology.years(most_writes(sum)?, seconds?),
+                format!("{}_wear_s", technology.name),
+                Shown::Seconds,
+                move |sum| technology.wear_seconds(most_writes(sum)?, seconds?),
             ));
+        }
+        if let Some(retention) = technology.retention_s {
+            let late = move |sum: &LocalitySum| {
+                let read = &sum.group.lifetimes.read;
+                let bound = (retention / per_access?).min(u64::MAX as f64) as u64;
+                let all = read.count();
+                (all > 0).then(|| read.at_least(bound) as f64 / all as f64)
+            };
+            let mut column = column(format!("{}_late", technology.name), Shown::Share, late);
+            column.essential = late(total).is_some_and(|share| share > 0.0);
+            columns.push(column);
         }
     }
     columns
@@ -114,7 +113,23 @@ mod tests {
         summary.totals.insert("est_cycles".to_owned(), 1_000_000_000);
         assert_eq!(value(&summary, "dram_late"), Some(0.25));
         assert_eq!(value(&summary, "igzo-dram_late"), Some(0.0));
-        let years = value(&summary, "high-bandwidth-flash_years").expect("written");
-        assert!((years * 365.25 * 86400.0 - 1e5).abs() < 1e-6, "{years}");
+        let wear = value(&summary, "high-bandwidth-flash_wear_s").expect("written");
+        assert!((wear - 1e5).abs() < 1e-6, "{wear}");
+        let columns = columns(&locality, &sum, &summary);
+        let shown: Vec<&str> = { columns.iter() }
+            .filter(|column| column.essential && column.name.ends_with("_late"))
+            .map(|column| column.name.as_str())
+            .collect();
+        assert_eq!(shown, ["dram_late"], "what nothing is late for is not shown");
+    }
+
+    #[test]
+    fn times_have_units() {
+        let shown = |seconds| super::super::locality::show(Some(seconds), Shown::Seconds);
+        assert_eq!(shown(2.5e-4), "250 µs");
+        assert_eq!(shown(1e5), "1.2 d");
+        assert_eq!(shown(0.0), "0.0 ns");
+        assert_eq!(shown(3.16e7), "1.0 y");
+        assert_eq!(shown(1e20), ">1M y");
     }
 }
