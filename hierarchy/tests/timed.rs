@@ -333,3 +333,49 @@ fn the_last_byte_of_the_address_space_can_be_read() {
     memory.drain(|_| {}).unwrap();
     assert_eq!(memory.statistics().unwrap().requests, [3, 0]);
 }
+
+/// What once came to be accepted at another time if one looked more often.
+const BEHIND_A_STARTED_DATA_CLOCK: &[(u64, u64, u32, u8, u32)] = &[
+    (33219, 2160040, 240, 3, 2),
+    (2260, 1919005, 266, 0, 3),
+    (4898, 700020, 6, 1, 1),
+    (34837, 249499, 205, 2, 0),
+    (16071, 1816280, 210, 2, 0),
+    (34553, 3038107, 106, 0, 4),
+    (1209, 3393501, 277, 1, 4),
+    (27474, 452777, 47, 3, 0),
+    (20376, 4116276, 69, 1, 1),
+    (12988, 3108270, 67, 3, 0),
+    (22736, 3139748, 156, 0, 1),
+    (30017, 110737, 58, 1, 4),
+    (13655, 3991112, 270, 2, 4),
+    (9448, 3902753, 254, 2, 4),
+    (15370, 2991055, 138, 2, 4),
+    (3258, 266802, 184, 2, 3),
+    (7491, 614287, 223, 2, 3),
+    (20589, 1916059, 9, 0, 0),
+    (13962, 3609215, 129, 3, 4),
+    (15181, 598997, 255, 1, 2),
+    (10047, 3340087, 104, 1, 1),
+    (37302, 4163903, 275, 1, 2),
+    (35860, 3848625, 31, 2, 0),
+    (11175, 1625093, 122, 0, 0),
+    (16410, 59191, 212, 1, 3),
+    (4166, 934823, 286, 1, 2),
+    (1130, 777812, 133, 2, 0),
+    (6419, 3985049, 197, 2, 2),
+    (14867, 1124859, 104, 1, 0),
+];
+
+#[test]
+fn room_behind_a_started_data_clock_is_an_event() {
+    let requests = Traffic(BEHIND_A_STARTED_DATA_CLOCK.to_vec()).requests();
+    let of = || memory("LPDDR5-6400", 2, "latency_ps = 7000\n");
+    let few = drive(&mut of(), &requests, at_events);
+    let many = drive(&mut of(), &requests, |memory| {
+        memory
+            .next_event_ps()
+            .map(|next| next.min(memory.now_ps() + 1013))
+    });
+    assert_eq!(few, many);
+}
