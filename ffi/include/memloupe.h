@@ -37,7 +37,7 @@
 extern "C" {
 #endif
 
-#define MEMLOUPE_ABI_VERSION 1u
+#define MEMLOUPE_ABI_VERSION 2u
 
 typedef enum memloupe_status {
     MEMLOUPE_OK = 0,
@@ -227,6 +227,7 @@ typedef enum memloupe_access_kind {
 
 typedef struct memloupe_access {
     uint64_t address;    /* bits above the 57th do not count, save as a sign */
+    uint64_t pc;         /* its instruction, for policies and prefetchers that learn by it; 0: owners stand for instructions */
     uint32_t size_bytes; /* 1 to MEMLOUPE_MAX_ACCESS_BYTES */
     uint32_t kind;       /* memloupe_access_kind */
     uint32_t core;

@@ -143,7 +143,7 @@ class MemoryCore
         }
     }
 
-    /// The model's state, while nothing is under way.
+    /// The model's state while nothing is under way.
     std::vector<uint8_t>
     save() const
     {
@@ -158,6 +158,71 @@ class MemoryCore
     load(const std::vector<uint8_t> &bytes)
     {
         check(memloupe_memory_restore(memory.get(), bytes.data(), bytes.size()));
+    }
+
+    /// What is under way around the model, for a host that is saved at any time. number turns a packet into what
+    /// loadUnderWay's packet turns into a packet again.
+    template <typename Number>
+    std::vector<uint64_t>
+    saveUnderWay(Number number) const
+    {
+        std::vector<uint64_t> words = {refused, blocked, held.size()};
+        for (const Held &place : held) {
+            words.insert(words.end(), {place.packet != nullptr, place.packet != nullptr ? number(place.packet) : 0,
+                                       place.line, place.delay_ps, place.done});
+        }
+        words.push_back(free_places.size());
+        words.insert(words.end(), free_places.begin(), free_places.end());
+        words.push_back(lines.size());
+        for (const auto &line : lines) {
+            words.insert(words.end(), {line.first, line.second.size()});
+            words.insert(words.end(), line.second.begin(), line.second.end());
+        }
+        words.push_back(responses.size());
+        for (const Response &response : responses)
+            words.insert(words.end(), {response.due_ps, number(response.packet), response.line});
+        return words;
+    }
+
+    /// Takes the place of what was under way, of which there must be nothing.
+    template <typename Packets>
+    void
+    loadUnderWay(const std::vector<uint64_t> &words, Packets packet)
+    {
+        size_t at = 0;
+        const auto next = [&] {
+            if (at == words.size())
+                throw std::runtime_error("memloupe: a checkpoint ends too early");
+            return words[at++];
+        };
+        refused = next() != 0;
+        blocked = next() != 0;
+        held.clear();
+        for (uint64_t count = next(); count > 0; count--) {
+            const bool answers = next() != 0;
+            const uint64_t number = next();
+            Held place;
+            place.packet = answers ? packet(number) : nullptr;
+            place.line = next();
+            place.delay_ps = next();
+            place.done = next() != 0;
+            held.push_back(place);
+        }
+        free_places.clear();
+        for (uint64_t count = next(); count > 0; count--)
+            free_places.push_back(next());
+        lines.clear();
+        for (uint64_t count = next(); count > 0; count--) {
+            std::deque<uint64_t> &order = lines[next()];
+            for (uint64_t places = next(); places > 0; places--)
+                order.push_back(next());
+        }
+        responses.clear();
+        for (uint64_t count = next(); count > 0; count--) {
+            const uint64_t due_ps = next();
+            Packet *answered = packet(next());
+            responses.push_back({due_ps, answered, next()});
+        }
     }
 
     double

@@ -51,11 +51,11 @@ enum memloupe_purpose {
     MEMLOUPE_PURPOSE_WRITEBACK = 4  /* a victim of a cache further in */
 };
 
-typedef struct memloupe_request {
+typedef struct memloupe_line_request {
     uint64_t line;          /* of a sectored cache, the number of the block that shares a tag */
     uint32_t site;          /* the instruction, as a number */
     uint32_t purpose;       /* enum memloupe_purpose */
-} memloupe_request;
+} memloupe_line_request;
 
 /* The cache finds lines and knows which ways are empty. It calls `hit` if the line is there, `fill` for an empty way, or
  * else `victim`, `leave` for the way that it chose, and `fill`. */
@@ -63,10 +63,10 @@ typedef struct memloupe_replacement {
     uint32_t version;
     void *(*create)(const memloupe_cache_geometry *geometry, const char *parameters, char *error, size_t error_bytes);
     void (*destroy)(void *state);
-    void (*hit)(void *state, uint64_t set, uint32_t way, const memloupe_request *request);
-    void (*fill)(void *state, uint64_t set, uint32_t way, const memloupe_request *request);
+    void (*hit)(void *state, uint64_t set, uint32_t way, const memloupe_line_request *request);
+    void (*fill)(void *state, uint64_t set, uint32_t way, const memloupe_line_request *request);
     /* One of the ways whose bits are set in `candidates`, which is never 0; any other value lets the line go past the cache. */
-    int32_t (*victim)(void *state, uint64_t set, uint64_t candidates, const memloupe_request *request);
+    int32_t (*victim)(void *state, uint64_t set, uint64_t candidates, const memloupe_line_request *request);
     /* The line in `way` is gone; may be NULL. */
     void (*leave)(void *state, uint64_t set, uint32_t way);
 } memloupe_replacement;

@@ -22,7 +22,7 @@ try:
 except ImportError:
     numpy = None
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 READ, WRITE, PREFETCH, WRITEBACK = range(4)
 LOAD, STORE, READ_MODIFY_WRITE, SOFTWARE_PREFETCH, NON_TEMPORAL_STORE, FETCH, NON_TEMPORAL_LOAD = range(7)
 NEVER_PS = 2**64 - 1
@@ -69,6 +69,7 @@ class Access(ctypes.Structure):
 
     _fields_ = [
         ("address", ctypes.c_uint64),
+        ("pc", ctypes.c_uint64),
         ("size_bytes", ctypes.c_uint32),
         ("kind", ctypes.c_uint32),
         ("core", ctypes.c_uint32),
@@ -288,16 +289,16 @@ class System(_Model):
         """Gives the owners below `count` counters of their own."""
         _check(_library.memloupe_system_reserve_owners(self._handle, ctypes.c_uint32(count)))
 
-    def access(self, address, size_bytes=8, kind=LOAD, core=0, owner=0):
+    def access(self, address, size_bytes=8, kind=LOAD, core=0, owner=0, pc=0):
         """Simulates one access; returns the position of the level that answered and its latency in ns."""
-        access, answer = Access(address, size_bytes, kind, core, owner), Answer()
+        access, answer = Access(address, pc, size_bytes, kind, core, owner), Answer()
         _check(_library.memloupe_system_access(self._handle, ctypes.byref(access), ctypes.byref(answer)))
         return answer.level, answer.latency_ns
 
-    def run(self, addresses, sizes_bytes=8, kinds=LOAD, cores=0, owners=0):
+    def run(self, addresses, sizes_bytes=8, kinds=LOAD, cores=0, owners=0, pcs=0):
         """Simulates a batch; returns the levels that answered and the latencies in ns."""
         count = len(addresses)
-        columns = [addresses, sizes_bytes, kinds, cores, owners]
+        columns = [addresses, sizes_bytes, kinds, cores, owners, pcs]
         levels, latencies = array.array("I"), array.array("d")
         for row in zip(*(_column(column, count, 0) for column in columns)):
             level, latency_ns = self.access(*row)

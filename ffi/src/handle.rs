@@ -8,7 +8,8 @@ use std::cell::UnsafeCell;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use crate::error::Failure;
+use crate::argument::output;
+use crate::error::{Failure, Status, guarded};
 
 /// A kind of handle.
 pub trait Kind {
@@ -104,4 +105,34 @@ impl<T: Kind> Handle<T> {
         // SAFETY: the mark says that it is of this kind.
         Ok(unsafe { &*handle })
     }
+}
+
+/// Puts a new handle with what `work` makes where `out` points to, NULL if it fails.
+///
+/// # Safety
+/// `out` is NULL or writable.
+pub(crate) unsafe fn make<T: Kind>(
+    out: *mut *mut Handle<T>,
+    work: impl FnOnce() -> Result<T, Failure>,
+) -> Status {
+    guarded(|| {
+        // SAFETY: this function's contract.
+        let out = unsafe { output(out, T::NAME) }?;
+        *out = std::ptr::null_mut();
+        *out = Handle::create(work()?);
+        Ok(())
+    })
+}
+
+/// Does `work` with what a handle holds, as every call on one does.
+///
+/// # Safety
+/// `handle` is NULL or a live handle of this library.
+#[inline(always)]
+pub(crate) unsafe fn call<T: Kind>(
+    handle: *const Handle<T>,
+    work: impl FnOnce(&mut T) -> Result<(), Failure>,
+) -> Status {
+    // SAFETY: this function's contract.
+    guarded(|| unsafe { Handle::with(handle, work) })
 }

@@ -3,8 +3,8 @@
 //! The crate is of use through its C libraries; the modules are public for the tests that hold the header against them.
 //!
 //! Every exported function follows one pattern: turn the pointers into references, look into the handle, and leave the
-//! rest to safe code, all inside [`guarded`](error::guarded), which turns errors and panics into a status. Nothing is
-//! global but the thread's last error text.
+//! rest to safe code, all inside a `call` or `make` of [`handle`] or [`guarded`](error::guarded), which turns errors and
+//! panics into a status. Nothing is global but the thread's last error text.
 
 // The C ABI needs raw pointers and unmangled names.
 #![allow(unsafe_code)]
@@ -20,7 +20,7 @@ pub mod system;
 use std::ffi::{CStr, c_char};
 
 /// `MEMLOUPE_ABI_VERSION`.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// `memloupe_abi_version`.
 #[unsafe(no_mangle)]

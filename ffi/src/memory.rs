@@ -11,7 +11,7 @@ use memloupe_hierarchy::{Machine, MachineError};
 
 use crate::argument::{give, give_text, input, optional_text, output, room, slice, text};
 use crate::error::{Failure, Status, guarded};
-use crate::handle::{Handle, Kind};
+use crate::handle::{Handle, Kind, call, make};
 use crate::statistics;
 
 /// What `memloupe_memory *` points to.
@@ -183,28 +183,24 @@ unsafe fn create(
     memory: *mut *mut MemoryHandle,
     resolve: impl FnOnce(&str) -> Result<Machine, MachineError>,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        let out = unsafe { output(memory, "memory") }?;
-        *out = ptr::null_mut();
-        // SAFETY: this function's contract.
-        let machine = unsafe { text(machine, name) }?;
-        // SAFETY: this function's contract.
-        let config = unsafe { optional_text(config, "config") }?;
-        let machine = resolve(machine).map_err(Failure::machine)?;
-        let config =
-            TimedConfig::from_toml(config).map_err(|error| Failure::memory(format!("config: {error}")))?;
-        let memory = TimedMemory::new(&machine, config)
-            .map_err(|error| Failure::memory(format!("{}: {error}", machine.name)))?;
-        *out = Handle::create(MemoryState {
-            memory,
-            machine: machine.name,
-            callback: None,
-            user_data: ptr::null_mut(),
-            completions: VecDeque::new(),
-        });
-        Ok(())
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        make(memory, || {
+            let machine = resolve(text(machine, name)?).map_err(Failure::machine)?;
+            let config = optional_text(config, "config")?;
+            let config = TimedConfig::from_toml(config)
+                .map_err(|error| Failure::memory(format!("config: {error}")))?;
+            let memory = TimedMemory::new(&machine, config)
+                .map_err(|error| Failure::memory(format!("{}: {error}", machine.name)))?;
+            Ok(MemoryState {
+                memory,
+                machine: machine.name,
+                callback: None,
+                user_data: ptr::null_mut(),
+                completions: VecDeque::new(),
+            })
+        })
+    }
 }
 
 /// `memloupe_memory_destroy`.
@@ -233,7 +229,7 @@ pub unsafe extern "C" fn memloupe_memory_on_completion(
         Ok(())
     };
     // SAFETY: this function's contract.
-    guarded(|| unsafe { Handle::with(memory, listen) })
+    unsafe { call(memory, listen) }
 }
 
 /// `memloupe_memory_send`.
@@ -247,32 +243,30 @@ pub unsafe extern "C" fn memloupe_memory_send(
     request: *const Request,
     accepted: *mut bool,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        unsafe {
-            Handle::with(memory, |state| {
-                let accepted = output(accepted, "accepted")?;
-                *accepted = false;
-                let request = input(request, "request")?;
-                let kind = RequestKind::ALL.get(request.kind as usize).ok_or_else(|| {
-                    Failure::bad(format!("kind: {} is no memloupe_request_kind", request.kind))
-                })?;
-                let request = MemoryRequest {
-                    id: request.id,
-                    address: request.address,
-                    bytes: request.size_bytes,
-                    kind: *kind,
-                    core: request.core,
-                    tag: request.tag,
-                };
-                *accepted = state
-                    .memory
-                    .send(time_ps, &request)
-                    .map_err(Failure::bad_request)?;
-                Ok(())
-            })
-        }
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        call(memory, |state| {
+            let accepted = output(accepted, "accepted")?;
+            *accepted = false;
+            let request = input(request, "request")?;
+            let kind = RequestKind::ALL
+                .get(request.kind as usize)
+                .ok_or_else(|| Failure::bad(format!("kind: {} is no memloupe_request_kind", request.kind)))?;
+            let request = MemoryRequest {
+                id: request.id,
+                address: request.address,
+                bytes: request.size_bytes,
+                kind: *kind,
+                core: request.core,
+                tag: request.tag,
+            };
+            *accepted = state
+                .memory
+                .send(time_ps, &request)
+                .map_err(Failure::bad_request)?;
+            Ok(())
+        })
+    }
 }
 
 /// `memloupe_memory_next_event`.
@@ -281,15 +275,13 @@ pub unsafe extern "C" fn memloupe_memory_send(
 /// `memory` is NULL or a live handle, `time_ps` NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memloupe_memory_next_event(memory: *mut MemoryHandle, time_ps: *mut u64) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        unsafe {
-            Handle::with(memory, |state| {
-                *output(time_ps, "time_ps")? = state.memory.next_event_ps().unwrap_or(u64::MAX);
-                Ok(())
-            })
-        }
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        call(memory, |state| {
+            *output(time_ps, "time_ps")? = state.memory.next_event_ps().unwrap_or(u64::MAX);
+            Ok(())
+        })
+    }
 }
 
 /// `memloupe_memory_advance`.
@@ -303,7 +295,7 @@ pub unsafe extern "C" fn memloupe_memory_advance(memory: *mut MemoryHandle, unti
         memory.advance(until_ps, deliver).map_err(Failure::bad_request)
     };
     // SAFETY: this function's contract.
-    guarded(|| unsafe { Handle::with(memory, advance) })
+    unsafe { call(memory, advance) }
 }
 
 /// `memloupe_memory_drain`.
@@ -312,19 +304,17 @@ pub unsafe extern "C" fn memloupe_memory_advance(memory: *mut MemoryHandle, unti
 /// `memory` is NULL or a live handle, `end_ps` NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memloupe_memory_drain(memory: *mut MemoryHandle, end_ps: *mut u64) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        unsafe {
-            Handle::with(memory, |state| {
-                let (memory, deliver) = state.deliver();
-                let end = memory.drain(deliver).map_err(Failure::bad_request)?;
-                if let Some(end_ps) = end_ps.as_mut() {
-                    *end_ps = end;
-                }
-                Ok(())
-            })
-        }
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        call(memory, |state| {
+            let (memory, deliver) = state.deliver();
+            let end = memory.drain(deliver).map_err(Failure::bad_request)?;
+            if let Some(end_ps) = end_ps.as_mut() {
+                *end_ps = end;
+            }
+            Ok(())
+        })
+    }
 }
 
 /// `memloupe_memory_take_completions`.
@@ -338,22 +328,20 @@ pub unsafe extern "C" fn memloupe_memory_take_completions(
     capacity: usize,
     count: *mut usize,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract; a completion is plain numbers, which any bytes are.
-        unsafe {
-            Handle::with(memory, |state| {
-                let count = output(count, "count")?;
-                *count = 0;
-                let waiting = state.completions.len().min(capacity);
-                let room = room(completions, waiting, "completions")?;
-                for (place, done) in room.iter_mut().zip(state.completions.drain(..waiting)) {
-                    *place = done;
-                }
-                *count = waiting;
-                Ok(())
-            })
-        }
-    })
+    // SAFETY: this function's contract; a completion is plain numbers, which any bytes are.
+    unsafe {
+        call(memory, |state| {
+            let count = output(count, "count")?;
+            *count = 0;
+            let waiting = state.completions.len().min(capacity);
+            let room = room(completions, waiting, "completions")?;
+            for (place, done) in room.iter_mut().zip(state.completions.drain(..waiting)) {
+                *place = done;
+            }
+            *count = waiting;
+            Ok(())
+        })
+    }
 }
 
 /// `memloupe_memory_outstanding`.
@@ -362,15 +350,13 @@ pub unsafe extern "C" fn memloupe_memory_take_completions(
 /// `memory` is NULL or a live handle, `count` NULL or writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memloupe_memory_outstanding(memory: *const MemoryHandle, count: *mut u64) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        unsafe {
-            Handle::with(memory, |state| {
-                *output(count, "count")? = state.memory.outstanding();
-                Ok(())
-            })
-        }
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        call(memory, |state| {
+            *output(count, "count")? = state.memory.outstanding();
+            Ok(())
+        })
+    }
 }
 
 /// `memloupe_memory_read_store`.
@@ -384,16 +370,14 @@ pub unsafe extern "C" fn memloupe_memory_read_store(
     bytes: *mut u8,
     count: usize,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        unsafe {
-            Handle::with(memory, |state| {
-                let bytes = room(bytes, count, "bytes")?;
-                state.memory.store().read(address, bytes);
-                Ok(())
-            })
-        }
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        call(memory, |state| {
+            let bytes = room(bytes, count, "bytes")?;
+            state.memory.store().read(address, bytes);
+            Ok(())
+        })
+    }
 }
 
 /// `memloupe_memory_write_store`.
@@ -407,15 +391,13 @@ pub unsafe extern "C" fn memloupe_memory_write_store(
     bytes: *const u8,
     count: usize,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        unsafe {
-            Handle::with(memory, |state| {
-                state.memory.store().write(address, slice(bytes, count, "bytes")?);
-                Ok(())
-            })
-        }
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        call(memory, |state| {
+            state.memory.store().write(address, slice(bytes, count, "bytes")?);
+            Ok(())
+        })
+    }
 }
 
 /// `memloupe_memory_checkpoint`.
@@ -429,21 +411,18 @@ pub unsafe extern "C" fn memloupe_memory_checkpoint(
     capacity_bytes: usize,
     needed_bytes: *mut usize,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        unsafe {
-            Handle::with(memory, |state| {
-                if !state.completions.is_empty() {
-                    let count = state.completions.len();
-                    let text =
-                        format!("memory: {count} completions were not taken, which no checkpoint holds");
-                    return Err(Failure::bad(text));
-                }
-                let bytes = state.memory.checkpoint().map_err(Failure::checkpoint)?;
-                give(&bytes, buffer, capacity_bytes, needed_bytes)
-            })
-        }
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        call(memory, |state| {
+            if !state.completions.is_empty() {
+                let count = state.completions.len();
+                let text = format!("memory: {count} completions were not taken, which no checkpoint holds");
+                return Err(Failure::bad(text));
+            }
+            let bytes = state.memory.checkpoint().map_err(Failure::checkpoint)?;
+            give(&bytes, buffer, capacity_bytes, needed_bytes)
+        })
+    }
 }
 
 /// `memloupe_memory_restore`.
@@ -456,17 +435,15 @@ pub unsafe extern "C" fn memloupe_memory_restore(
     bytes: *const u8,
     count: usize,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        unsafe {
-            Handle::with(memory, |state| {
-                let bytes = slice(bytes, count, "bytes")?;
-                state.memory.restore(bytes).map_err(Failure::checkpoint)?;
-                state.completions.clear();
-                Ok(())
-            })
-        }
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        call(memory, |state| {
+            let bytes = slice(bytes, count, "bytes")?;
+            state.memory.restore(bytes).map_err(Failure::checkpoint)?;
+            state.completions.clear();
+            Ok(())
+        })
+    }
 }
 
 /// `memloupe_memory_statistics_json`.
@@ -480,15 +457,13 @@ pub unsafe extern "C" fn memloupe_memory_statistics_json(
     capacity_bytes: usize,
     needed_bytes: *mut usize,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        unsafe {
-            Handle::with(memory, |state| {
-                let text = statistics::memory::to_json(&state.machine, &state.memory);
-                give_text(text, buffer, capacity_bytes, needed_bytes)
-            })
-        }
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        call(memory, |state| {
+            let text = statistics::memory::to_json(&state.machine, &state.memory);
+            give_text(text, buffer, capacity_bytes, needed_bytes)
+        })
+    }
 }
 
 /// `memloupe_memory_tag_counters`.
@@ -501,27 +476,25 @@ pub unsafe extern "C" fn memloupe_memory_tag_counters(
     tag: u32,
     counters: *mut TagCounters,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        unsafe {
-            Handle::with(memory, |state| {
-                let none = TagCounts::default();
-                let counts = state.memory.tags().get(tag as usize).unwrap_or(&none);
-                let [row_hits, row_misses, row_conflicts] = counts.outcomes;
-                *output(counters, "counters")? = TagCounters {
-                    requests: counts.requests,
-                    bytes: counts.bytes,
-                    done: counts.done,
-                    latency_ps: counts.latency_ps,
-                    max_latency_ps: counts.max_latency_ps,
-                    row_hits,
-                    row_misses,
-                    row_conflicts,
-                };
-                Ok(())
-            })
-        }
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        call(memory, |state| {
+            let none = TagCounts::default();
+            let counts = state.memory.tags().get(tag as usize).unwrap_or(&none);
+            let [row_hits, row_misses, row_conflicts] = counts.outcomes;
+            *output(counters, "counters")? = TagCounters {
+                requests: counts.requests,
+                bytes: counts.bytes,
+                done: counts.done,
+                latency_ps: counts.latency_ps,
+                max_latency_ps: counts.max_latency_ps,
+                row_hits,
+                row_misses,
+                row_conflicts,
+            };
+            Ok(())
+        })
+    }
 }
 
 /// `memloupe_memory_statistic_count`.
@@ -565,16 +538,14 @@ pub unsafe extern "C" fn memloupe_memory_statistic(
     name: *const c_char,
     value: *mut f64,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        unsafe {
-            Handle::with(memory, |state| {
-                let name = text(name, "name")?;
-                let value = output(value, "value")?;
-                *value = statistics::memory::value(&state.memory, name)
-                    .ok_or_else(|| Failure::bad(format!("name: there is no statistic '{name}'")))?;
-                Ok(())
-            })
-        }
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        call(memory, |state| {
+            let name = text(name, "name")?;
+            let value = output(value, "value")?;
+            *value = statistics::memory::value(&state.memory, name)
+                .ok_or_else(|| Failure::bad(format!("name: there is no statistic '{name}'")))?;
+            Ok(())
+        })
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::ffi::c_char;
 use std::path::Path;
-use std::ptr;
 
 use memloupe_attribute::Recorded;
 use memloupe_stream::Engine;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::argument::{give_text, output, room, text};
 use crate::error::{Failure, Status, guarded};
-use crate::handle::{Handle, Kind};
+use crate::handle::{Handle, Kind, call, make};
 
 /// `MEMLOUPE_NO_OPERATOR`.
 pub const NO_OPERATOR: u32 = u32::MAX;
@@ -79,21 +78,20 @@ pub unsafe extern "C" fn memloupe_reader_open(
     recording: *const c_char,
     reader: *mut *mut ReaderHandle,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        let out = unsafe { output(reader, "reader") }?;
-        *out = ptr::null_mut();
-        // SAFETY: this function's contract.
-        let path = unsafe { text(recording, "recording") }?;
-        let recorded = Recorded::open(Path::new(path)).map_err(|error| Failure::recording(path, &error))?;
-        *out = Handle::create(ReaderState {
-            recorded,
-            path: path.to_owned(),
-            has_begun: false,
-            accesses: Vec::new(),
-        });
-        Ok(())
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        make(reader, || {
+            let path = text(recording, "recording")?;
+            let recorded =
+                Recorded::open(Path::new(path)).map_err(|error| Failure::recording(path, &error))?;
+            Ok(ReaderState {
+                recorded,
+                path: path.to_owned(),
+                has_begun: false,
+                accesses: Vec::new(),
+            })
+        })
+    }
 }
 
 /// `memloupe_reader_destroy`.
@@ -116,19 +114,17 @@ pub unsafe extern "C" fn memloupe_reader_moved(
     from: *const c_char,
     to: *const c_char,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        unsafe {
-            Handle::with(reader, |state| {
-                let (from, to) = (text(from, "from")?, text(to, "to")?);
-                if state.has_begun {
-                    return Err(Failure::bad("reader: something was read from it already".into()));
-                }
-                state.recorded.moved(from.into(), to.into());
-                Ok(())
-            })
-        }
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        call(reader, |state| {
+            let (from, to) = (text(from, "from")?, text(to, "to")?);
+            if state.has_begun {
+                return Err(Failure::bad("reader: something was read from it already".into()));
+            }
+            state.recorded.moved(from.into(), to.into());
+            Ok(())
+        })
+    }
 }
 
 /// `memloupe_reader_read`.
@@ -142,25 +138,23 @@ pub unsafe extern "C" fn memloupe_reader_read(
     capacity: usize,
     count: *mut usize,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract; an access is plain numbers, which any bytes are.
-        unsafe {
-            Handle::with(reader, |state| {
-                let count = output(count, "count")?;
-                *count = 0;
-                let room = room(accesses, capacity, "accesses")?;
-                state.has_begun = true;
-                state.accesses.clear();
-                let read = state.recorded.read(&mut state.accesses, room.len());
-                read.map_err(|error| Failure::recording(&state.path, &error))?;
-                for (place, access) in room.iter_mut().zip(&state.accesses) {
-                    *place = access.into();
-                }
-                *count = state.accesses.len();
-                Ok(())
-            })
-        }
-    })
+    // SAFETY: this function's contract; an access is plain numbers, which any bytes are.
+    unsafe {
+        call(reader, |state| {
+            let count = output(count, "count")?;
+            *count = 0;
+            let room = room(accesses, capacity, "accesses")?;
+            state.has_begun = true;
+            state.accesses.clear();
+            let read = state.recorded.read(&mut state.accesses, room.len());
+            read.map_err(|error| Failure::recording(&state.path, &error))?;
+            for (place, access) in room.iter_mut().zip(&state.accesses) {
+                *place = access.into();
+            }
+            *count = state.accesses.len();
+            Ok(())
+        })
+    }
 }
 
 /// `memloupe_reader_operator_json`.
@@ -284,13 +278,11 @@ unsafe fn give_json(
     capacity_bytes: usize,
     needed_bytes: *mut usize,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        unsafe {
-            Handle::with(reader, |state| {
-                let value = describe(&state.recorded).ok_or_else(|| Failure::bad(unknown()))?;
-                give_text(value.to_string(), buffer, capacity_bytes, needed_bytes)
-            })
-        }
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        call(reader, |state| {
+            let value = describe(&state.recorded).ok_or_else(|| Failure::bad(unknown()))?;
+            give_text(value.to_string(), buffer, capacity_bytes, needed_bytes)
+        })
+    }
 }

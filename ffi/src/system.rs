@@ -3,12 +3,12 @@
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-use memloupe_cachesim::{AccessKind, Memory, Operand};
+use memloupe_cachesim::{AccessKind, Memory, Operand, OwnerTraits};
 use memloupe_hierarchy::{Machine, MachineError, System};
 
 use crate::argument::{give_text, input, output, text};
 use crate::error::{Failure, Status, guarded};
-use crate::handle::{Handle, Kind};
+use crate::handle::{Handle, Kind, call, make};
 use crate::statistics;
 
 /// The largest access, `MEMLOUPE_MAX_ACCESS_BYTES`.
@@ -109,29 +109,26 @@ pub unsafe extern "C" fn memloupe_system_create_from_toml(
 /// # Safety
 /// `text` is NULL or a NUL-terminated text, `system` NULL or writable.
 unsafe fn create(
-    machine: *const c_char,
+    text: *const c_char,
     name: &'static str,
     system: *mut *mut SystemHandle,
     resolve: impl FnOnce(&str) -> Result<Machine, MachineError>,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        let out = unsafe { output(system, "system") }?;
-        *out = ptr::null_mut();
-        // SAFETY: this function's contract.
-        let machine = unsafe { text(machine, name) }?;
-        let machine = resolve(machine).map_err(Failure::machine)?;
-        machine.without_classes().map_err(Failure::machine)?;
-        let mut system = System::new(&machine).map_err(Failure::machine)?;
-        system.reserve_owners(1);
-        let listener = Listener {
-            callback: None,
-            user_data: ptr::null_mut(),
-            line_bytes: machine.line_bytes().into(),
-        };
-        *out = Handle::create(SystemState { system, listener });
-        Ok(())
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        make(system, || {
+            let machine = resolve(self::text(text, name)?).map_err(Failure::machine)?;
+            machine.without_classes().map_err(Failure::machine)?;
+            let mut system = System::new(&machine).map_err(Failure::machine)?;
+            system.reserve_owners(1);
+            let listener = Listener {
+                callback: None,
+                user_data: ptr::null_mut(),
+                line_bytes: machine.line_bytes().into(),
+            };
+            Ok(SystemState { system, listener })
+        })
+    }
 }
 
 /// `memloupe_system_destroy`.
@@ -153,17 +150,13 @@ pub unsafe extern "C" fn memloupe_system_core_count(
     system: *const SystemHandle,
     core_count: *mut u32,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        let out = unsafe { output(core_count, "core_count") };
-        // SAFETY: this function's contract.
-        unsafe {
-            Handle::with(system, |state| {
-                *out? = state.system.machine().core.count;
-                Ok(())
-            })
-        }
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        call(system, |state| {
+            *output(core_count, "core_count")? = state.system.machine().core.count;
+            Ok(())
+        })
+    }
 }
 
 /// `memloupe_system_reserve_owners`.
@@ -184,7 +177,7 @@ pub unsafe extern "C" fn memloupe_system_reserve_owners(
         Ok(())
     };
     // SAFETY: this function's contract.
-    guarded(|| unsafe { Handle::with(system, reserve) })
+    unsafe { call(system, reserve) }
 }
 
 /// `memloupe_system_on_line`.
@@ -203,7 +196,7 @@ pub unsafe extern "C" fn memloupe_system_on_line(
         Ok(())
     };
     // SAFETY: this function's contract.
-    guarded(|| unsafe { Handle::with(system, listen) })
+    unsafe { call(system, listen) }
 }
 
 /// `memloupe_access`.
@@ -212,6 +205,8 @@ pub unsafe extern "C" fn memloupe_system_on_line(
 pub struct Access {
     /// First byte.
     pub address: u64,
+    /// Its instruction.
+    pub pc: u64,
     /// Length.
     pub size_bytes: u32,
     /// A `memloupe_access_kind`.
@@ -223,9 +218,18 @@ pub struct Access {
 }
 
 impl Access {
+    /// What policies and prefetchers that learn by instruction take for it. Without a pc, an owner is its own instruction.
+    fn site(&self) -> u32 {
+        match self.pc {
+            0 => self.owner,
+            pc => (pc ^ (pc >> 32)) as u32,
+        }
+    }
+
     fn operand(&self, system: &System) -> Result<Operand, Failure> {
         let Self {
             address,
+            pc: _,
             size_bytes,
             kind,
             core,
@@ -270,25 +274,29 @@ pub unsafe extern "C" fn memloupe_system_access(
     access: *const Access,
     answer: *mut Answer,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        unsafe {
-            Handle::with(system, |state| {
-                let access = input(access, "access")?;
-                let operand = access.operand(&state.system)?;
-                let SystemState { system, listener } = state;
-                let found = system.access(access.core as usize, operand, listener);
-                if let Some(answer) = answer.as_mut() {
-                    *answer = Answer {
-                        level: found.level as u32,
-                        reserved: 0,
-                        latency_ns: found.latency_ns,
-                    };
-                }
-                Ok(())
-            })
-        }
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        call(system, |state| {
+            let access = input(access, "access")?;
+            let operand = access.operand(&state.system)?;
+            let SystemState { system, listener } = state;
+            let traits = OwnerTraits {
+                site: access.site(),
+                object: access.owner,
+                class: 0,
+            };
+            system.describe_owner(access.owner, traits);
+            let found = system.access(access.core as usize, operand, listener);
+            if let Some(answer) = answer.as_mut() {
+                *answer = Answer {
+                    level: found.level as u32,
+                    reserved: 0,
+                    latency_ns: found.latency_ns,
+                };
+            }
+            Ok(())
+        })
+    }
 }
 
 /// `memloupe_system_flush`.
@@ -303,7 +311,7 @@ pub unsafe extern "C" fn memloupe_system_flush(system: *mut SystemHandle) -> Sta
         Ok(())
     };
     // SAFETY: this function's contract.
-    guarded(|| unsafe { Handle::with(system, flush) })
+    unsafe { call(system, flush) }
 }
 
 /// `memloupe_system_statistics_json`.
@@ -317,13 +325,11 @@ pub unsafe extern "C" fn memloupe_system_statistics_json(
     capacity_bytes: usize,
     needed_bytes: *mut usize,
 ) -> Status {
-    guarded(|| {
-        // SAFETY: this function's contract.
-        unsafe {
-            Handle::with(system, |state| {
-                let text = statistics::system::to_json(&state.system);
-                give_text(text, buffer, capacity_bytes, needed_bytes)
-            })
-        }
-    })
+    // SAFETY: this function's contract.
+    unsafe {
+        call(system, |state| {
+            let text = statistics::system::to_json(&state.system);
+            give_text(text, buffer, capacity_bytes, needed_bytes)
+        })
+    }
 }

@@ -8,6 +8,11 @@
 #include <sst/core/link.h>
 #include <sst/core/output.h>
 
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
 #include "sst/elements/memHierarchy/membackend/memBackend.h"
 
 namespace SST {
@@ -28,11 +33,26 @@ public:
         std::function<void(uint64_t request)> answer;
     };
 
-    Model(Owner owner, Params& params)
+    /// What a user says.
+    struct Settings {
+        Settings() = default;
+        explicit Settings(Params& params)
+            : machine(params.find<std::string>("machine", "desktop")),
+              controller(params.find<std::string>("controller", "")),
+              statistics_file(params.find<std::string>("statistics_file", ""))
+        {}
+
+        std::string machine, controller, statistics_file;
+    };
+
+    Model(Owner owner, Settings settings)
         : owner(std::move(owner)),
-          core(*this, params.find<std::string>("machine", "desktop"), params.find<std::string>("controller", "")),
-          statistics_file(params.find<std::string>("statistics_file", ""))
+          settings(std::move(settings)),
+          core(*this, this->settings.machine, this->settings.controller)
     {}
+
+    /// Saves a model, or makes the one that was saved.
+    static void serialize(Core::Serialization::serializer& ser, std::unique_ptr<Model>& model, Owner owner);
 
     /// False if the model is full: the controller tries again, and is refused until there may be room.
     bool issue(uint64_t id, uint64_t address, bool is_write, unsigned bytes);
@@ -49,9 +69,16 @@ public:
 
 private:
     Owner owner;
+    Settings settings;
     memloupe::MemoryCore<uint64_t> core;
-    std::string statistics_file;
     uint64_t next_wake = MEMLOUPE_NEVER_PS;
+};
+
+/// An event without content.
+class WakeEvent : public Event {
+public:
+    void serialize_order(Core::Serialization::serializer& ser) override { Event::serialize_order(ser); }
+    ImplementSerializable(SST::Memloupe::WakeEvent)
 };
 
 /// Timing alone.
@@ -64,16 +91,21 @@ public:
     Memory(ComponentId_t id, Params& params);
     bool issueRequest(ReqId id, MemHierarchy::Addr address, bool is_write, unsigned bytes) override;
     bool isClocked() override { return false; }
-    void finish() override { model.finish(*output); }
+    void finish() override { model->finish(*output); }
+
+    Memory() = default; // of a checkpoint
+    void serialize_order(Core::Serialization::serializer& ser) override;
+    ImplementSerializable(SST::Memloupe::Memory)
 
 private:
     void wake(Event* event);
+    Model::Owner owner();
 
-    Link* self;
-    Model model;
+    Link* self = nullptr;
+    std::unique_ptr<Model> model;
 };
 
-/// Timing, and each request's flags with its response.
+/// Timing, and each request's flags with its response. SST's FlagMemBackend has no checkpoints.
 class FlagMemory : public MemHierarchy::FlagMemBackend {
 public:
     SST_ELI_REGISTER_SUBCOMPONENT(FlagMemory, "memloupe", "flagMemory", SST_ELI_ELEMENT_VERSION(1, 0, 0),

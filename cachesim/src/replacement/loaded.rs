@@ -14,7 +14,7 @@ struct CGeometry {
     seed: u64,
 }
 
-/// `memloupe_request`.
+/// `memloupe_line_request`.
 #[repr(C)]
 struct CRequest {
     line: u64,

@@ -29,11 +29,11 @@ static void *engine(uint64_t page_lines, const char *parameters, char *error, si
     return *parameters ? NULL : malloc(1);
 }
 
-static void touch(void *state, uint64_t set, uint32_t way, const memloupe_request *request) {
+static void touch(void *state, uint64_t set, uint32_t way, const memloupe_line_request *request) {
     (void)state, (void)set, (void)way, (void)request;
 }
 
-static int32_t victim(void *state, uint64_t set, uint64_t candidates, const memloupe_request *request) {
+static int32_t victim(void *state, uint64_t set, uint64_t candidates, const memloupe_line_request *request) {
     (void)state, (void)set, (void)candidates, (void)request;
     return (int32_t)next_random();
 }

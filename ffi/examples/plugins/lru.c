@@ -27,13 +27,13 @@ static void *create(const memloupe_cache_geometry *geometry, const char *paramet
 
 static void destroy(void *state) { free(state); }
 
-static void use(void *opaque, uint64_t set, uint32_t way, const memloupe_request *request) {
+static void use(void *opaque, uint64_t set, uint32_t way, const memloupe_line_request *request) {
     (void)request;
     lru *state = opaque;
     state->last_use[set * state->ways + way] = ++state->now;
 }
 
-static int32_t victim(void *opaque, uint64_t set, uint64_t candidates, const memloupe_request *request) {
+static int32_t victim(void *opaque, uint64_t set, uint64_t candidates, const memloupe_line_request *request) {
     (void)request;
     lru *state = opaque;
     const uint64_t *last_use = state->last_use + set * state->ways;

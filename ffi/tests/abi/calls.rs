@@ -425,6 +425,7 @@ impl Session {
                 } => {
                     let access = Access {
                         address: *address,
+                        pc: *address >> 20,
                         size_bytes: *size,
                         kind: *kind,
                         core: *core,

@@ -120,7 +120,7 @@ macro_rules! structs {
 
 fn assertions() -> String {
     let mut text = String::from(
-        "#include <memloupe.h>\n#ifdef __cplusplus\n#define ASSERT static_assert\n#define ALIGN alignof\n#else\n\
+        "#include <memloupe.h>\n#include <memloupe_plugin.h>\n#ifdef __cplusplus\n#define ASSERT static_assert\n#define ALIGN alignof\n#else\n\
          #define ASSERT _Static_assert\n#define ALIGN _Alignof\n#endif\n",
     );
     functions! { text;
@@ -178,7 +178,7 @@ fn assertions() -> String {
         reader::RecordedAccess {
             address, pc, size_bytes, kind, thread, operator_id, object_id, phase_id
         }
-        system::Access { address, size_bytes, kind, core, owner }
+        system::Access { address, pc, size_bytes, kind, core, owner }
         system::Answer { level, reserved, latency_ns }
     }
     let mut constants: Vec<(String, u64)> = Status::ALL

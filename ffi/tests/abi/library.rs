@@ -11,7 +11,8 @@ fn build(source: &Path, folder: &Path) -> PathBuf {
     let library = folder.join(source.with_extension("so").file_name().unwrap());
     let mut compile = compiler(source);
     compile
-        .args(["-shared", "-fPIC"])
+        .args(["-shared", "-fPIC", "-I"])
+        .arg(package().join("wrappers"))
         .arg(source)
         .arg("-o")
         .arg(&library);
@@ -110,6 +111,70 @@ fn mistakes_are_named() {
     );
     let other = build(&package().join("examples/plugins/lru.c"), folder.path());
     refused(&other, "", "exports no function memloupe_dram_memory");
+}
+
+/// What the wrappers of other simulators have in common, with a simulator that answers so many clocks after it took a burst.
+#[test]
+fn a_model_of_clocks_answers_at_clocks() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("pipe.cpp");
+    let text = r#"
+        #include "clocked_memory.hh"
+        namespace {
+        class Pipe : public memloupe::ClockedMemory {
+          public:
+            explicit Pipe(const std::string &parameters) : clocks_(std::stoul(parameters)) { set_clock_ns(clocks_ / 4.0); }
+
+          private:
+            uint32_t burst_bytes() const override { return 64; }
+            void tick() override {
+                now_++;
+                while (!stages_.empty() && stages_.front().second <= now_) {
+                    done(stages_.front().first);
+                    stages_.pop_front();
+                }
+            }
+            bool offer(uint64_t id, uint64_t, bool, uint32_t) override {
+                if (stages_.size() == 2)
+                    return false;
+                stages_.push_back({id, now_ + clocks_});
+                return true;
+            }
+            uint64_t clocks_;
+            uint64_t now_ = 0;
+            std::deque<std::pair<uint64_t, uint64_t>> stages_;
+        };
+        } // namespace
+        extern "C" const memloupe_dram *memloupe_dram_memory(void) { return memloupe::ClockedMemory::table<Pipe>(); }
+    "#;
+    std::fs::write(&source, text).unwrap();
+    let library = build(&source, folder.path());
+    // A clock of 1 ns, and an answer in the tick after the fourth: 4 clocks from the one before the request.
+    let mut pipe = memory(&library, "4").unwrap();
+    let mut ends = Vec::new();
+    for id in 0..3u64 {
+        let request = MemoryRequest {
+            id,
+            address: 64 * id,
+            bytes: 64,
+            kind: RequestKind::Read,
+            core: 0,
+            tag: 0,
+        };
+        let mut now_ps = 10_500;
+        while !pipe.send(now_ps, &request).unwrap() {
+            assert_eq!(id, 2);
+            now_ps = pipe.next_event_ps().unwrap();
+            assert_eq!(now_ps % 1000, 0);
+            pipe.advance(now_ps, |done| ends.push((done.id, done.finished_ps)))
+                .unwrap();
+        }
+    }
+    pipe.drain(|done| ends.push((done.id, done.finished_ps))).unwrap();
+    assert_eq!(ends, [(0, 20_000), (1, 20_000), (2, 24_000)]);
+    assert_eq!(pipe.next_event_ps(), None);
+    let error = memory(&library, "0").err().unwrap().to_string();
+    assert!(error.contains("its clock is 0.0"), "{error}");
 }
 
 /// What a library says wrongly spoils its results only.

@@ -36,7 +36,21 @@ class Simulator : public memloupe::Host<Packet> {
     /// Sends so many packets as fast as they are taken, taking only some responses at once.
     void run(uint64_t packets) {
         left_ += packets;
-        while (left_ > 0 || !core_.isIdle()) {
+        runUntil(UINT64_MAX);
+        expect(wake_ == MEMLOUPE_NEVER_PS, "an event is scheduled while nothing is under way");
+        expect(sent_.empty(), "a request was not answered");
+        expect(idle_, "the host was not told that nothing is under way");
+        expect(retries_ == refusals_, "a refusal without its one retry");
+    }
+
+    /// The first so many events of it.
+    void begin(uint64_t packets, uint64_t events) {
+        left_ += packets;
+        runUntil(events);
+    }
+
+    void runUntil(uint64_t events) {
+        while (events_ < events && (left_ > 0 || !core_.isIdle())) {
             send();
             if (blocked_ && roll() % 3 == 0) {
                 blocked_ = false;
@@ -54,10 +68,35 @@ class Simulator : public memloupe::Host<Packet> {
             events_++;
             core_.wake();
         }
-        expect(wake_ == MEMLOUPE_NEVER_PS, "an event is scheduled while nothing is under way");
-        expect(sent_.empty(), "a request was not answered");
-        expect(idle_, "the host was not told that nothing is under way");
-        expect(retries_ == refusals_, "a refusal without its one retry");
+    }
+
+    /// The same in a new simulator, whatever is under way; the packets change hands.
+    void takeOver(Simulator &other) {
+        std::map<uint64_t, Packet *> packets;
+        const auto words = other.core_.saveUnderWay([&](Packet *packet) {
+            packets[packet->number] = packet;
+            return packet->number;
+        });
+        core_.load(other.core_.save());
+        core_.loadUnderWay(words, [&](uint64_t number) { return packets.at(number); });
+        try {
+            const std::vector<uint64_t> part(words.begin(), words.end() - 1);
+            Simulator damaged("[controller]\nread_queue = 4\nwrite_queue = 4\n", 1);
+            damaged.core_.loadUnderWay(part, [&](uint64_t number) { return packets.at(number); });
+            expect(false, "a checkpoint that ends too early was taken");
+        } catch (const std::runtime_error &) {
+        }
+        random_ = other.random_;
+        now_ = other.now_;
+        wake_ = other.wake_;
+        next_ = other.next_;
+        left_ = other.left_;
+        refusals_ = other.refusals_;
+        retries_ = other.retries_;
+        refused_ = other.refused_;
+        blocked_ = other.blocked_;
+        idle_ = other.idle_;
+        sent_ = other.sent_;
     }
 
     /// The same state in a new simulator.
@@ -180,6 +219,16 @@ int main() {
         restored.run(2000);
         expect(whole.now() == restored.now(), "a restored memory runs otherwise");
         expect(whole.json() == restored.json(), "a restored memory counts otherwise");
+    }
+    // Taken over by another simulator in the middle, they run as if they had not been.
+    for (uint64_t events = 1; events < 400; events += 7) {
+        Simulator whole(config, 88172645463325252u), first(config, 88172645463325252u), second(config, 1);
+        whole.run(500);
+        first.begin(500, events);
+        second.takeOver(first);
+        second.run(0);
+        expect(whole.now() == second.now(), "a memory that was taken over runs otherwise");
+        expect(whole.json() == second.json(), "a memory that was taken over counts otherwise");
     }
     // Below its limit, a fixed latency is that of every response, and each request costs one event.
     Simulator fixed("model = \"fixed\"\nlatency_ps = 50000\nmax_outstanding = 1\n", 88172645463325252u);

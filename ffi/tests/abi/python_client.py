@@ -46,6 +46,25 @@ with memloupe.System("extends = 'desktop'\n") as system:
     except memloupe.Error as error:
         assert "owner: 1 of 1" in str(error)
 
+# Two instructions that walk through memory in turn: who learns by instruction sees two strides, else there is none.
+BY_INSTRUCTION = """
+extends = 'desktop'
+[cache.l1d]
+prefetcher = 'stride'
+"""
+
+
+def first_level_hits(pcs):
+    with memloupe.System(BY_INSTRUCTION) as system:
+        walks = [base + 256 * step for step in range(200) for base in (0, 1 << 24)]
+        levels, _ = system.run(walks, pcs=pcs)
+        return sum(level == 0 for level in levels)
+
+
+assert first_level_hits([0x401000, 0x401008] * 200) > 300
+assert first_level_hits([0x401000] * 400) < 10
+assert first_level_hits(0) < 10
+
 try:
     memloupe.Reader("/nonexistent/recording")
     raise SystemExit("a recording that does not exist was taken")
