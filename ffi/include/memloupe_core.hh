@@ -47,6 +47,60 @@ class Host
     virtual void idle() = 0;
 };
 
+/// Responses on their way back to one port, in the order in which they are due; those to one line in the order in which
+/// they came in.
+template <typename Packet>
+class Responses
+{
+  public:
+    struct Response
+    {
+        uint64_t due_ps;
+        Packet *packet;
+        uint64_t line;
+    };
+
+    void
+    add(Response response)
+    {
+        // Mostly the last; where latencies mix, behind those that are due no later and behind its line's.
+        auto place = queue.end();
+        while (place != queue.begin() && (place - 1)->due_ps > response.due_ps &&
+               (place - 1)->line != response.line)
+            --place;
+        if (place != queue.begin() && (place - 1)->due_ps > response.due_ps)
+            response.due_ps = (place - 1)->due_ps;
+        queue.insert(place, response);
+    }
+
+    /// Sends what is due by now, until one is not taken.
+    template <typename Respond>
+    void
+    send(uint64_t now_ps, Respond respond)
+    {
+        while (!blocked && !queue.empty() && queue.front().due_ps <= now_ps) {
+            const Response response = queue.front();
+            // Out of the queue first: sending may bring in the next request before it returns.
+            queue.pop_front();
+            if (!respond(response.packet)) {
+                queue.push_front(response);
+                blocked = true;
+            }
+        }
+    }
+
+    /// When the next one is due, if it can be sent.
+    uint64_t
+    nextPs() const
+    {
+        return blocked || queue.empty() ? MEMLOUPE_NEVER_PS : queue.front().due_ps;
+    }
+
+    std::deque<Response> queue;
+    /// The last one was not taken; it waits for a retry.
+    bool blocked = false;
+};
+
 /// A memory below one port.
 template <typename Packet>
 class MemoryCore
@@ -91,7 +145,7 @@ class MemoryCore
     void
     answerAt(uint64_t due_ps, Packet *packet, uint64_t address)
     {
-        enqueue({due_ps, packet, address / LINE_BYTES});
+        responses.add({due_ps, packet, address / LINE_BYTES});
         reschedule();
     }
 
@@ -114,7 +168,7 @@ class MemoryCore
     void
     responseRetry()
     {
-        blocked = false;
+        responses.blocked = false;
         sendResponses();
         reschedule();
         if (isIdle())
@@ -127,7 +181,7 @@ class MemoryCore
     {
         uint64_t count = 0;
         check(memloupe_memory_outstanding(memory.get(), &count));
-        return count == 0 && responses.empty();
+        return count == 0 && responses.queue.empty();
     }
 
     /// Calls visit with every packet that was accepted and not answered, for functional accesses.
@@ -135,7 +189,7 @@ class MemoryCore
     void
     forEachPending(Visit visit)
     {
-        for (const Response &response : responses)
+        for (const auto &response : responses.queue)
             visit(response.packet);
         for (const Held &place : held) {
             if (place.packet != nullptr)
@@ -166,7 +220,7 @@ class MemoryCore
     std::vector<uint64_t>
     saveUnderWay(Number number) const
     {
-        std::vector<uint64_t> words = {refused, blocked, held.size()};
+        std::vector<uint64_t> words = {refused, responses.blocked, held.size()};
         for (const Held &place : held) {
             words.insert(words.end(), {place.packet != nullptr, place.packet != nullptr ? number(place.packet) : 0,
                                        place.line, place.delay_ps, place.done});
@@ -178,8 +232,8 @@ class MemoryCore
             words.insert(words.end(), {line.first, line.second.size()});
             words.insert(words.end(), line.second.begin(), line.second.end());
         }
-        words.push_back(responses.size());
-        for (const Response &response : responses)
+        words.push_back(responses.queue.size());
+        for (const auto &response : responses.queue)
             words.insert(words.end(), {response.due_ps, number(response.packet), response.line});
         return words;
     }
@@ -196,7 +250,7 @@ class MemoryCore
             return words[at++];
         };
         refused = next() != 0;
-        blocked = next() != 0;
+        responses.blocked = next() != 0;
         held.clear();
         for (uint64_t count = next(); count > 0; count--) {
             const bool answers = next() != 0;
@@ -217,11 +271,11 @@ class MemoryCore
             for (uint64_t places = next(); places > 0; places--)
                 order.push_back(next());
         }
-        responses.clear();
+        responses.queue.clear();
         for (uint64_t count = next(); count > 0; count--) {
             const uint64_t due_ps = next();
             Packet *answered = packet(next());
-            responses.push_back({due_ps, answered, next()});
+            responses.queue.push_back({due_ps, answered, next()});
         }
     }
 
@@ -256,14 +310,6 @@ class MemoryCore
         bool done = false;
     };
 
-    /// A response on its way back.
-    struct Response
-    {
-        uint64_t due_ps;
-        Packet *packet;
-        uint64_t line;
-    };
-
     struct Destroy
     {
         void operator()(memloupe_memory *memory) const { memloupe_memory_destroy(memory); }
@@ -280,7 +326,7 @@ class MemoryCore
         while (!order.empty() && self->held[order.front()].done) {
             Held &first = self->held[order.front()];
             if (first.packet != nullptr)
-                self->enqueue({completion->finished_ps + first.delay_ps, first.packet, first.line});
+                self->responses.add({completion->finished_ps + first.delay_ps, first.packet, first.line});
             self->free_places.push_back(order.front());
             first = Held();
             order.pop_front();
@@ -316,30 +362,9 @@ class MemoryCore
     }
 
     void
-    enqueue(Response response)
-    {
-        // Mostly the last; where latencies mix, behind those that are due no later and behind its line's.
-        auto place = responses.end();
-        while (place != responses.begin() && (place - 1)->due_ps > response.due_ps &&
-               (place - 1)->line != response.line)
-            --place;
-        if (place != responses.begin() && (place - 1)->due_ps > response.due_ps)
-            response.due_ps = (place - 1)->due_ps;
-        responses.insert(place, response);
-    }
-
-    void
     sendResponses()
     {
-        while (!blocked && !responses.empty() && responses.front().due_ps <= host.nowPs()) {
-            const Response response = responses.front();
-            // Out of the queue first: sending may bring in the next request before it returns.
-            responses.pop_front();
-            if (!host.respond(response.packet)) {
-                responses.push_front(response);
-                blocked = true;
-            }
-        }
+        responses.send(host.nowPs(), [this](Packet *packet) { return host.respond(packet); });
     }
 
     void
@@ -347,8 +372,8 @@ class MemoryCore
     {
         uint64_t next = MEMLOUPE_NEVER_PS;
         check(memloupe_memory_next_event(memory.get(), &next));
-        if (!blocked && !responses.empty() && responses.front().due_ps < next)
-            next = responses.front().due_ps;
+        if (responses.nextPs() < next)
+            next = responses.nextPs();
         if (next != MEMLOUPE_NEVER_PS)
             host.wakeAt(next < host.nowPs() ? host.nowPs() : next);
     }
@@ -360,10 +385,8 @@ class MemoryCore
     std::vector<uint64_t> free_places;
     /// Requests under way to each line, in their order.
     std::unordered_map<uint64_t, std::deque<uint64_t>> lines;
-    /// By the time at which they are due.
-    std::deque<Response> responses;
+    Responses<Packet> responses;
     bool refused = false;
-    bool blocked = false;
 };
 
 } // namespace memloupe

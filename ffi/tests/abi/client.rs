@@ -104,7 +104,9 @@ pub(crate) fn run(source: &str, form: Form, arguments: &[&str]) -> String {
     } else {
         Command::new(&program)
     };
-    // The address space that AddressSanitizer reserves is not memory.
-    run.args(arguments).env("ASAN_OPTIONS", "detect_leaks=1");
+    // cargo's own path has folders with libraries of earlier builds, and comes before that of the program.
+    run.args(arguments)
+        .env("ASAN_OPTIONS", "detect_leaks=1")
+        .env_remove("LD_LIBRARY_PATH");
     String::from_utf8(succeed(&mut run).stdout).unwrap()
 }

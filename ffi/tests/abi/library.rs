@@ -123,7 +123,7 @@ fn a_model_of_clocks_answers_at_clocks() {
         namespace {
         class Pipe : public memloupe::ClockedMemory {
           public:
-            explicit Pipe(const std::string &parameters) : clocks_(std::stoul(parameters)) { set_clock_ns(clocks_ / 4.0); }
+            explicit Pipe(const std::string &parameters) : clocks_(std::stoul(parameters)) { set_clock_ns(static_cast<double>(clocks_) / 4); }
 
           private:
             uint32_t burst_bytes() const override { return 64; }
