@@ -253,7 +253,9 @@ impl TimedMemory {
         {
             // Later than now: what is due now was done by the call before.
             let event = library.next_event_ps().max(now_ps.saturating_add(1));
-            next = next.min(event.saturating_add(self.config.latency_ps));
+            // Room is there at once, an answer after its way back.
+            let way_ps = if *refused { 0 } else { self.config.latency_ps };
+            next = next.min(event.saturating_add(way_ps));
         }
         (next != u64::MAX).then(|| next.max(*now_ps))
     }
