@@ -87,6 +87,7 @@ public:
     SST_ELI_REGISTER_SUBCOMPONENT(Memory, "memloupe", "memory", SST_ELI_ELEMENT_VERSION(1, 0, 0),
         "DRAM channels with their controllers, by memloupe", SST::MemHierarchy::SimpleMemBackend)
     SST_ELI_DOCUMENT_PARAMS(MEMLOUPE_ELI_PARAMS)
+    SST_ELI_IS_CHECKPOINTABLE()
 
     Memory(ComponentId_t id, Params& params);
     bool issueRequest(ReqId id, MemHierarchy::Addr address, bool is_write, unsigned bytes) override;

