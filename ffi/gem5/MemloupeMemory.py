@@ -15,7 +15,7 @@ class MemloupeMemory(AbstractMemory):
         "desktop",
         "a preset of memloupe, the path of a machine file, or its text; one channel of gem5 is one such memory",
     )
-    controller = Param.String(
+    config = Param.String(
         "", "TOML as memloupe_memory_create takes it in memloupe.h"
     )
     early_writes = Param.Bool(

@@ -44,7 +44,7 @@ MemloupeMemory::MemloupeMemory(const Params &p)
     : AbstractMemory(p),
       port(p.name + ".port", *this),
       core(orFatal(p.name, [&] {
-          return memloupe::MemoryCore<Packet>(*this, p.machine, p.controller);
+          return memloupe::MemoryCore<Packet>(*this, p.machine, p.config);
       })),
       early_writes(p.early_writes),
       front_latency(p.front_latency),

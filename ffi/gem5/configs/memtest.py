@@ -12,7 +12,7 @@ from m5.objects import *
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--machine", default="desktop")
-parser.add_argument("--controller", default="[controller]\nread_queue = 4\nwrite_queue = 4\n")
+parser.add_argument("--config", default="[controller]\nread_queue = 4\nwrite_queue = 4\n")
 parser.add_argument("--testers", type=int, choices=range(1, 65), default=4)
 parser.add_argument("--loads", type=int, default=100000)
 arguments = parser.parse_args()
@@ -43,7 +43,7 @@ for tester, cache in zip(system.testers, system.caches):
 system.memory = MemloupeMemory(
     range=system.mem_ranges[0],
     machine=arguments.machine,
-    controller=arguments.controller,
+    config=arguments.config,
 )
 system.memory.port = system.membus.mem_side_ports
 system.system_port = system.membus.cpu_side_ports

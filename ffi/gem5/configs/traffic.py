@@ -11,7 +11,7 @@ from m5.util.convert import toLatency
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--machine", default="desktop")
-parser.add_argument("--controller", default="")
+parser.add_argument("--config", default="")
 parser.add_argument("--mode", choices=["linear", "random"], default="linear")
 parser.add_argument("--period", default="2ns", help="between two requests")
 parser.add_argument("--reads", type=int, default=100, help="percent")
@@ -29,7 +29,7 @@ system.generator.port = system.membus.cpu_side_ports
 system.memory = MemloupeMemory(
     range=system.mem_ranges[0],
     machine=arguments.machine,
-    controller=arguments.controller,
+    config=arguments.config,
 )
 system.memory.port = system.membus.mem_side_ports
 system.system_port = system.membus.cpu_side_ports
