@@ -95,11 +95,28 @@ enum Method {
     Bits(Vec<(usize, Vec<u64>)>),
 }
 
+/// A bit string of the address: where it ends, its bits, and what a step of it adds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Slice {
+    shift: u32,
+    mask: u64,
+    step: u64,
+}
+
+impl Slice {
+    #[inline(always)]
+    fn of(&self, address: u64) -> u64 {
+        (address >> self.shift & self.mask) * self.step
+    }
+}
+
 /// The mapping of one memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressMapping {
     unit_shift: u32,
     method: Method,
+    // By field, where every field of an order is a bit string.
+    slices: Option<[Slice; 7]>,
     // What a step of each field adds to the bank's number.
     bank_steps: [u32; 7],
     banks_per_channel: u32,
@@ -149,9 +166,14 @@ impl AddressMapping {
             fields.retain(|(_, size)| *size != Divisor::Shift(0));
             Method::Order(fields)
         };
+        let slices = match &method {
+            Method::Order(fields) => slices(fields, unit_bytes.trailing_zeros(), &bank_steps),
+            Method::Bits(_) => None,
+        };
         Ok(Self {
             unit_shift: unit_bytes.trailing_zeros(),
             method,
+            slices,
             bank_steps,
             banks_per_channel: bank_steps[PSEUDO_CHANNEL] * device.pseudo_channels,
             channels,
@@ -215,6 +237,19 @@ impl AddressMapping {
     /// Where the unit at `address` lies.
     #[inline]
     pub fn locate(&self, address: u64) -> Location {
+        let Some(slices) = &self.slices else {
+            return self.locate_otherwise(address);
+        };
+        let of = |field: usize| slices[field].of(address);
+        Location {
+            channel: of(CHANNEL) as u32,
+            bank: (of(PSEUDO_CHANNEL) + of(RANK) + of(BANK_GROUP) + of(BANK)) as u32,
+            row: of(ROW),
+            column: of(COLUMN) as u32,
+        }
+    }
+
+    fn locate_otherwise(&self, address: u64) -> Location {
         let mut values = [0; 7];
         match &self.method {
             Method::Order(fields) => {
@@ -245,6 +280,29 @@ impl AddressMapping {
             column: values[COLUMN] as u32,
         }
     }
+}
+
+/// The bit string of each field, least significant field first; none if one is not.
+fn slices(fields: &[(usize, Divisor)], unit_shift: u32, bank_steps: &[u32; 7]) -> Option<[Slice; 7]> {
+    let mut slices = [Slice::default(); 7];
+    let mut shift = unit_shift;
+    for &(field, size) in fields {
+        let bits = match size {
+            Divisor::Shift(bits) => bits,
+            Divisor::Rest => 64 - shift,
+            Divisor::Number(_) => return None,
+        };
+        if shift >= 64 {
+            break;
+        }
+        slices[field] = Slice {
+            shift,
+            mask: 1u64.checked_shl(bits).map_or(u64::MAX, |end| end - 1),
+            step: bank_steps[field].max(1).into(),
+        };
+        shift += bits;
+    }
+    Some(slices)
 }
 
 /// The fields of an order, least significant first.

@@ -130,6 +130,8 @@ impl Workload {
     fn run_channel(&self, plan: &Plan, channel: &mut Channel, number: usize, pace: Pace) {
         let mut tick = 1;
         let mut request = 0;
+        // Ends are counted when they are decided; nobody waits for them here.
+        channel.drop_ends();
         for burst in &self.bursts {
             request += u64::from(burst.first);
             if usize::from(burst.channel) != number {
@@ -143,42 +145,57 @@ impl Workload {
                 _ => {}
             }
             tick = 1 + send(plan, channel, burst, request, tick);
-            // Ends are counted when they are decided; nobody waits for them here.
-            channel.forget_ends();
         }
     }
 
     fn run_bounded(&self, plan: &Plan, channels: &mut [Channel], bound: usize) {
-        // Bursts of each request under way, by request number modulo the size.
-        let mut left: std::collections::HashMap<u64, u32> = std::collections::HashMap::new();
-        let mut tick = 1;
-        let mut request = 0;
+        // Of each request under way, the bursts that are; its tag is its place here.
+        let mut left: Vec<u32> = Vec::new();
+        let mut free: Vec<usize> = Vec::new();
+        // Nothing happens in a channel before this; a channel where nothing does is not asked.
+        let mut events: Vec<Tick> = vec![0; channels.len()];
+        let (mut tick, mut reached) = (1, 0);
+        let mut under_way = 0;
+        let mut tag = 0;
         for burst in &self.bursts {
-            request += u64::from(burst.first);
-            while burst.first && left.len() >= bound {
-                let next = channels.iter_mut().map(|channel| channel.next_event(plan)).min();
-                let next = next.unwrap_or(Tick::MAX).max(tick);
-                for channel in &mut *channels {
-                    channel.advance(plan, next, |done| {
-                        if let std::collections::hash_map::Entry::Occupied(mut entry) = left.entry(done.tag) {
-                            *entry.get_mut() -= 1;
-                            if *entry.get() == 0 {
-                                entry.remove();
-                            }
+            if burst.first {
+                while under_way >= bound {
+                    for (event, channel) in events.iter_mut().zip(&mut *channels) {
+                        if *event == 0 {
+                            *event = channel.next_event(plan);
                         }
-                    });
+                    }
+                    let next = events.iter().copied().min().unwrap_or(Tick::MAX).max(tick);
+                    for (event, channel) in events.iter_mut().zip(&mut *channels) {
+                        if *event > next {
+                            continue;
+                        }
+                        *event = 0;
+                        channel.advance(plan, next, |done| {
+                            let left = &mut left[done.tag as usize];
+                            *left -= 1;
+                            if *left == 0 {
+                                free.push(done.tag as usize);
+                                under_way -= 1;
+                            }
+                        });
+                    }
+                    // The sender sees the end of the data with the next tick.
+                    (tick, reached) = (next + 1, next);
                 }
-                // The sender sees the end of the data with the next tick.
-                tick = next + 1;
+                tag = free.pop().unwrap_or(left.len());
+                if tag == left.len() {
+                    left.push(0);
+                }
+                under_way += 1;
             }
-            *left.entry(request).or_default() += 1;
-            tick = 1 + send(
-                plan,
-                &mut channels[usize::from(burst.channel)],
-                burst,
-                request,
-                tick,
-            );
+            left[tag] += 1;
+            let channel = usize::from(burst.channel);
+            events[channel] = 0;
+            tick = 1 + send(plan, &mut channels[channel], burst, tag as u64, tick);
+        }
+        for channel in channels {
+            channel.advance(plan, reached, |_| {});
         }
     }
 }
@@ -198,13 +215,8 @@ fn send(plan: &Plan, channel: &mut Channel, burst: &Burst, tag: u64, mut tick: T
         column: burst.column.into(),
     };
     while !channel.try_send(plan, &request, location, tick) {
-        // Without writes to answer it or take it in, only room helps.
-        loop {
-            tick = 1 + channel.step(plan).unwrap_or(tick);
-            if channel.has_room(plan, burst.write) || channel.has_writes() {
-                break;
-            }
-        }
+        // No queued write answers it or takes it in, nor will one: only room helps.
+        tick = channel.make_room(plan, burst.write);
     }
     tick
 }

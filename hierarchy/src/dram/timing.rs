@@ -15,6 +15,15 @@ use super::device::Device;
 /// Places for the banks of one rank, which is not to have more: sets of its banks are the bits of a word.
 pub(crate) const LANES: usize = 64;
 
+/// Places for the commands, a power of two and one more than there are.
+const COMMANDS: usize = (Command::COUNT + 1).next_power_of_two();
+
+/// The marks of a rank: of its banks by command and bank, and, in the place of a last command, its own by command.
+const MARKS: usize = COMMANDS * LANES;
+
+/// Where a rank's own marks start.
+const OWN: usize = MARKS - LANES;
+
 /// The commands that requests wait for.
 pub(crate) const AWAITED: [Command; 4] = [
     Command::Activate,
@@ -34,46 +43,47 @@ struct Rule {
     delay: u32,
 }
 
-/// A mark that an issue moves, and by how much.
+/// A mark that an issue moves, and how far behind itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Move {
     mark: u32,
     delay: u32,
 }
 
-/// What issuing a command does at the least.
+/// A part of [`TimingTable::moves`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Moves {
+    start: u32,
+    end: u32,
+}
+
+/// What issuing a command does besides moving the marks of a bank.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Effect {
-    /// By bank: the ends of what it moves, in [`TimingTable::moves`], of ranks' marks and, from there on, banks'.
-    moves: Vec<[u32; 3]>,
-    /// For which of [`AWAITED`] all the banks of its bank group may have to wait.
-    delays_group: Vec<u8>,
-    /// There are siblings, windows or further banks to look after.
+    /// For which of [`AWAITED`] all the banks of its bank group may have to wait, a bit each.
+    delays_group: u8,
+    /// Indices into [`TimingTable::windows`].
+    windows: Vec<u8>,
+    /// There are siblings or further banks to look after.
     further: bool,
-    /// Of these, banks.
+    /// Marks of banks beyond the bank group may move.
     spreads: bool,
 }
 
 impl Rule {
-    /// Where the mark lies that it moves, of a rank or of a bank in ranks of [`LANES`].
-    fn mark(&self, unit: usize) -> usize {
-        if self.is_local() {
-            mark(unit / LANES, self.following) * LANES + unit % LANES
-        } else {
-            mark(unit, self.following)
-        }
-    }
-
     /// Moves marks of banks, not of ranks.
     fn is_local(&self) -> bool {
         self.scope >= Scope::BankGroup as u8
     }
-}
 
-/// Where a rank's mark for a command lies.
-#[inline(always)]
-fn mark(rank: usize, command: u8) -> usize {
-    rank * Command::COUNT + usize::from(command)
+    /// Where the mark of a rank lies that it moves, or that of a bank of `rank`.
+    fn mark(&self, rank: u16, unit: u16) -> usize {
+        let command = usize::from(self.following);
+        match self.is_local() {
+            true => usize::from(rank) * MARKS + command * LANES + usize::from(unit),
+            false => usize::from(unit) * MARKS + OWN + command,
+        }
+    }
 }
 
 /// A constraint that counts commands: at most `window` of them in `delay`.
@@ -85,8 +95,8 @@ struct WindowRule {
     ring: u32,
     head: u32,
     rules: Vec<Rule>,
-    /// As [`Effect::moves`].
-    moves: Vec<[u32; 3]>,
+    /// By bank.
+    moves: Vec<Moves>,
 }
 
 /// Where a bank lies.
@@ -97,8 +107,8 @@ struct Place {
     number: u16,
     /// Of each scope, the number of the instance that the bank lies in.
     instances: [u16; 5],
-    /// The ranks of these instances; of a bank group and a bank, its banks, [`LANES`] for each rank.
-    spans: [(u32, u32); 5],
+    /// The ranks of these instances; of a bank group and a bank, its banks in the rank.
+    spans: [(u16, u16); 5],
     /// In the rank, a bit each: the banks of its bank group.
     group: u64,
 }
@@ -108,13 +118,12 @@ struct Place {
 pub struct TimingTable {
     // Per issued command.
     rules: Vec<Vec<Rule>>,
-    effects: Vec<Effect>,
-    /// Of all commands and banks.
+    effects: [Effect; Command::COUNT],
+    // By bank and issued command.
+    moves_of: Vec<[Moves; COMMANDS]>,
     moves: Vec<Move>,
     siblings: Vec<Vec<Rule>>,
     windows: Vec<WindowRule>,
-    // Per issued command: indices into `windows`.
-    windows_of: Vec<Vec<u8>>,
     places: Vec<Place>,
     // How many instances of each scope there are.
     counts: [u32; 5],
@@ -144,13 +153,13 @@ impl TimingTable {
             let (rank, number) = (bank / banks_per_rank, bank % banks_per_rank);
             let spans = std::array::from_fn(|scope| {
                 let each = counts[4] / counts[scope];
-                if scope <= Scope::Rank as usize {
+                let (first, units) = if scope <= Scope::Rank as usize {
                     let ranks = each / banks_per_rank;
-                    (instances[scope] * ranks, (instances[scope] + 1) * ranks)
+                    (instances[scope] * ranks, ranks)
                 } else {
-                    let first = rank * LANES as u32 + number / each * each;
-                    (first, first + each)
-                }
+                    (number / each * each, each)
+                };
+                (first as u16, (first + units) as u16)
             });
             let group = number / device.banks * device.banks;
             Place {
@@ -163,11 +172,16 @@ impl TimingTable {
         };
         let mut table = Self {
             rules: vec![Vec::new(); Command::COUNT],
-            effects: Vec::new(),
+            effects: Command::ALL.map(|_| Effect {
+                delays_group: 0,
+                windows: Vec::new(),
+                further: false,
+                spreads: false,
+            }),
+            moves_of: vec![Default::default(); counts[4] as usize],
             moves: Vec::new(),
             siblings: vec![Vec::new(); Command::COUNT],
             windows: Vec::new(),
-            windows_of: vec![Vec::new(); Command::COUNT],
             places: (0..counts[4]).map(place).collect(),
             counts,
             rings: 0,
@@ -180,57 +194,31 @@ impl TimingTable {
         table.add_constraints(device);
         table.add_bus(device);
         table.drop_implied();
-        let mut moves = Vec::new();
-        let mut move_all = |rules: &[Rule]| -> Vec<[u32; 3]> {
-            let of_place = |place: &Place| {
-                let start = moves.len() as u32;
-                moves.extend(table.moves_of(rules, place, false));
-                let middle = moves.len() as u32;
-                moves.extend(table.moves_of(rules, place, true));
-                [start, middle, moves.len() as u32]
-            };
-            table.places.iter().map(of_place).collect()
-        };
-        let of_windows: Vec<_> = { table.windows.iter() }
-            .map(|window| move_all(&window.rules))
-            .collect();
-        let mut effect = |command: Command| {
+        for command in Command::ALL {
             let rules = &table.rules[command as usize];
-            let windows = table.windows_of[command as usize].iter();
-            let mut further = windows
-                .flat_map(|window| &table.windows[usize::from(*window)].rules)
-                .chain(&table.siblings[command as usize]);
-            Effect {
-                moves: move_all(rules),
-                delays_group: delays_group(rules),
-                spreads: command.target() == Target::SameBank || further.any(Rule::is_local),
-                further: !table.siblings[command as usize].is_empty()
-                    || !table.windows_of[command as usize].is_empty()
-                    || command.target() == Target::SameBank,
+            let siblings = &table.siblings[command as usize];
+            let effect = &mut table.effects[command as usize];
+            let windows = effect
+                .windows
+                .iter()
+                .map(|window| &table.windows[usize::from(*window)]);
+            let mut beyond = windows.flat_map(|window| &window.rules).chain(siblings);
+            let to_several = command.target() == Target::SameBank;
+            effect.spreads = to_several || beyond.any(Rule::is_local);
+            effect.further = to_several || !siblings.is_empty();
+            effect.delays_group = delays_group(rules);
+        }
+        for bank in 0..table.places.len() {
+            for command in 0..Command::COUNT {
+                table.moves_of[bank][command] =
+                    add_moves(&mut table.moves, &table.rules[command], &table.places[bank]);
             }
-        };
-        table.effects = Command::ALL.map(&mut effect).into();
-        table.moves = moves;
-        for (window, moves) in table.windows.iter_mut().zip(of_windows) {
-            window.moves = moves;
+            for window in &mut table.windows {
+                let moves = add_moves(&mut table.moves, &window.rules, &table.places[bank]);
+                window.moves.push(moves);
+            }
         }
         table
-    }
-
-    /// The marks that rules move for a command to a bank: those of banks or those of ranks.
-    fn moves_of(&self, rules: &[Rule], place: &Place, local: bool) -> Vec<Move> {
-        let of_rule = |rule: &Rule| {
-            let (start, end) = place.spans[usize::from(rule.scope)];
-            let rule = *rule;
-            (start..end).map(move |unit| Move {
-                mark: rule.mark(unit as usize) as u32,
-                delay: rule.delay,
-            })
-        };
-        { rules.iter() }
-            .filter(|rule| rule.is_local() == local)
-            .flat_map(of_rule)
-            .collect()
     }
 
     /// Rules that say nothing beside an outer one, or that speak to siblings where there are none.
@@ -268,7 +256,9 @@ impl TimingTable {
             if constraint.window > 1 {
                 let start = constraint.preceding[0];
                 for &preceding in &constraint.preceding {
-                    self.windows_of[preceding as usize].push(self.windows.len() as u8);
+                    self.effects[preceding as usize]
+                        .windows
+                        .push(self.windows.len() as u8);
                 }
                 let rule = |gate: Command| Rule {
                     scope,
@@ -349,12 +339,12 @@ impl TimingTable {
         (place.rank.into(), place.number.into())
     }
 
-    /// The banks of the bank group of `bank`, and the places in [`AWAITED`] of what `command` may make them wait for.
+    /// The banks of the bank group of `bank`, and for which of [`AWAITED`] `command` may make them wait, a bit each.
     #[inline(always)]
-    pub(crate) fn delays_group(&self, command: Command, bank: usize) -> (u64, &[u8]) {
+    pub(crate) fn delays_group(&self, command: Command, bank: usize) -> (u64, u8) {
         (
             self.places[bank].group,
-            &self.effects[command as usize].delays_group,
+            self.effects[command as usize].delays_group,
         )
     }
 
@@ -372,12 +362,6 @@ impl TimingTable {
             .take(self.banks_per_rank / self.banks_per_group)
     }
 
-    /// The banks of a rank.
-    fn banks_of_rank(&self, rank: u16) -> (u32, u32) {
-        let first = u32::from(rank) * LANES as u32;
-        (first, first + self.banks_per_rank as u32)
-    }
-
     /// The first tick from `tick` on at which the clock has the edge that `command` needs.
     #[inline]
     pub fn on_edge(&self, command: Command, tick: Tick) -> Tick {
@@ -385,14 +369,37 @@ impl TimingTable {
     }
 }
 
-/// Which of the commands that requests wait for rules delay for all the banks of a bank group.
-fn delays_group(rules: &[Rule]) -> Vec<u8> {
+/// For which of the commands that requests wait for rules make all the banks of a bank group wait, a bit each.
+fn delays_group(rules: &[Rule]) -> u8 {
     let delays = |command: Command| {
         let group = Scope::BankGroup as u8;
         { rules.iter() }.any(|rule| rule.scope == group && rule.following == command as u8)
     };
-    let awaited = (0..AWAITED.len() as u8).filter(|awaited| delays(AWAITED[usize::from(*awaited)]));
-    awaited.collect()
+    { AWAITED.iter().enumerate() }.fold(0, |bits, (place, command)| {
+        bits | u8::from(delays(*command)) << place
+    })
+}
+
+/// Adds what rules move for a command to a bank; of two that move the same mark, the longer one does.
+fn add_moves(moves: &mut Vec<Move>, rules: &[Rule], place: &Place) -> Moves {
+    let start = moves.len();
+    for rule in rules {
+        let (first, end) = place.spans[usize::from(rule.scope)];
+        for unit in first..end {
+            let mark = rule.mark(place.rank, unit) as u32;
+            match moves[start..].iter_mut().find(|other| other.mark == mark) {
+                Some(other) => other.delay = other.delay.max(rule.delay),
+                None => moves.push(Move {
+                    mark,
+                    delay: rule.delay,
+                }),
+            }
+        }
+    }
+    Moves {
+        start: start as u32,
+        end: moves.len() as u32,
+    }
 }
 
 /// Adds a rule, or makes an equal one longer.
@@ -407,10 +414,8 @@ fn add(rules: &mut Vec<Rule>, rule: Rule) {
 /// The marks of one channel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TimingState {
-    // By rank, then command.
-    rank_marks: Vec<Tick>,
-    // By rank, then command, then bank.
-    bank_marks: Vec<Tick>,
+    // By rank, as [`MARKS`].
+    marks: Vec<Tick>,
     // Issue times plus one, so that 0 is never.
     rings: Vec<Tick>,
     heads: Vec<u32>,
@@ -420,70 +425,74 @@ impl TimingState {
     /// Nothing was issued yet.
     pub fn new(table: &TimingTable) -> Self {
         Self {
-            rank_marks: vec![0; table.ranks() * Command::COUNT],
-            bank_marks: vec![0; table.ranks() * Command::COUNT * LANES],
+            marks: vec![0; table.ranks() * MARKS],
             rings: vec![0; table.rings as usize],
             heads: vec![0; table.heads as usize],
         }
     }
 
-    /// The first tick from `from` on at which `rank` and all around it let `command` pass.
+    /// The marks of `rank`.
     #[inline(always)]
-    pub(crate) fn rank_gate(&self, table: &TimingTable, command: Command, rank: usize, from: Tick) -> Tick {
-        let mark = self.rank_marks.as_chunks::<{ Command::COUNT }>().0[rank][command as usize];
-        from.max(mark) | table.edge[command as usize]
-    }
-
-    /// The first ticks at which the banks of `rank` themselves let `command` pass, once the bits of the edge that it needs
-    /// are set, which come second.
-    #[inline(always)]
-    pub(crate) fn bank_marks(
-        &self,
-        table: &TimingTable,
-        command: Command,
-        rank: usize,
-    ) -> (&[Tick; LANES], Tick) {
-        let marks = &self.bank_marks.as_chunks().0[mark(rank, command as u8)];
-        (marks, table.edge[command as usize])
+    pub(crate) fn of_rank<'a>(&'a self, table: &'a TimingTable, rank: usize) -> RankTiming<'a> {
+        RankTiming {
+            marks: &self.marks.as_chunks().0[rank],
+            edge: &table.edge,
+        }
     }
 
     /// The first tick at which `command` to `bank` meets every constraint.
     #[inline]
     pub fn gate(&self, table: &TimingTable, command: Command, bank: usize) -> Tick {
         let command = command.gate();
-        let (rank, _) = table.place(bank);
-        let rank_mark = self.rank_marks[mark(rank, command as u8)];
-        let bank_mark = |bank: usize| {
-            let (rank, number) = table.place(bank);
-            self.bank_marks[mark(rank, command as u8) * LANES + number]
-        };
+        let (rank, number) = table.place(bank);
+        let marks = self.of_rank(table, rank);
+        let rank_mark = marks.marks[OWN + command as usize];
+        let (bank_marks, _) = marks.banks(command);
         let tick = match command.target() {
             Target::Domain => rank_mark,
-            Target::Bank => rank_mark.max(bank_mark(bank)),
-            Target::SameBank => table.same_banks(bank).map(bank_mark).fold(rank_mark, Tick::max),
+            Target::Bank => rank_mark.max(bank_marks[number]),
+            Target::SameBank => { table.same_banks(bank) }
+                .map(|bank| bank_marks[table.place(bank).1])
+                .fold(rank_mark, Tick::max),
         };
         table.on_edge(command, tick)
     }
 
     /// Moves the marks for `command`, issued to `bank` at `tick`.
-    #[inline]
+    #[inline(always)]
     pub fn issue(&mut self, table: &TimingTable, command: Command, bank: usize, tick: Tick) {
+        self.move_all(table, table.moves_of[bank][command as usize], tick);
         let effect = &table.effects[command as usize];
-        self.move_all(table, effect.moves[bank], tick);
+        for window in &effect.windows {
+            self.issue_in_window(table, &table.windows[usize::from(*window)], bank, tick);
+        }
         if effect.further {
             self.issue_further(table, command, bank, tick);
         }
     }
 
-    /// Moves marks of ranks and of banks.
     #[inline(always)]
-    fn move_all(&mut self, table: &TimingTable, moves: [u32; 3], tick: Tick) {
-        let [start, middle, end] = moves.map(|place| place as usize);
-        move_marks(&mut self.rank_marks, &table.moves[start..middle], tick);
-        move_marks(&mut self.bank_marks, &table.moves[middle..end], tick);
+    fn move_all(&mut self, table: &TimingTable, moves: Moves, tick: Tick) {
+        let marks = &mut self.marks[..];
+        for step in &table.moves[moves.start as usize..moves.end as usize] {
+            move_mark(&mut marks[step.mark as usize], step.delay, tick);
+        }
     }
 
-    /// The marks of siblings, by windows, and of the other banks of a command to several.
+    #[inline(always)]
+    fn issue_in_window(&mut self, table: &TimingTable, window: &WindowRule, bank: usize, tick: Tick) {
+        let instance = u32::from(table.places[bank].instances[usize::from(window.scope) % 5]);
+        let head = &mut self.heads[(window.head + instance) as usize];
+        let ring = window.ring + instance * window.window;
+        self.rings[(ring + *head) as usize] = tick + 1;
+        *head = if *head + 1 == window.window { 0 } else { *head + 1 };
+        let oldest = self.rings[(ring + *head) as usize];
+        if oldest != 0 {
+            self.move_all(table, window.moves[bank], oldest - 1);
+        }
+    }
+
+    /// The marks of siblings and of the other banks of a command to several.
     #[inline(never)]
     fn issue_further(&mut self, table: &TimingTable, command: Command, bank: usize, tick: Tick) {
         let place = &table.places[bank];
@@ -494,23 +503,11 @@ impl TimingState {
             let scope = usize::from(rule.scope);
             let own = place.spans[scope];
             let around = match rule.scope == Scope::BankGroup as u8 {
-                true => table.banks_of_rank(place.rank),
+                true => (0, table.banks_per_rank as u16),
                 false => place.spans[scope - 1],
             };
-            self.raise(rule, (around.0, own.0), tick);
-            self.raise(rule, (own.1, around.1), tick);
-        }
-        for &index in &table.windows_of[command as usize] {
-            let window = &table.windows[usize::from(index)];
-            let instance = u32::from(place.instances[usize::from(window.scope)]);
-            let head = &mut self.heads[(window.head + instance) as usize];
-            let ring = window.ring + instance * window.window;
-            self.rings[(ring + *head) as usize] = tick + 1;
-            *head = if *head + 1 == window.window { 0 } else { *head + 1 };
-            let oldest = self.rings[(ring + *head) as usize];
-            if oldest != 0 {
-                self.move_all(table, window.moves[bank], oldest - 1);
-            }
+            self.raise(rule, place.rank, (around.0, own.0), tick);
+            self.raise(rule, place.rank, (own.1, around.1), tick);
         }
     }
 
@@ -521,29 +518,44 @@ impl TimingState {
             let place = &table.places[other];
             for rule in &table.rules[command as usize] {
                 if rule.scope == Scope::Bank as u8 {
-                    self.raise(rule, place.spans[Scope::Bank as usize], tick);
+                    self.raise(rule, place.rank, place.spans[Scope::Bank as usize], tick);
                 }
             }
         }
     }
 
-    /// Moves the marks of a span of ranks or banks.
-    fn raise(&mut self, rule: &Rule, span: (u32, u32), tick: Tick) {
-        let marks = match rule.is_local() {
-            true => &mut self.bank_marks,
-            false => &mut self.rank_marks,
-        };
+    /// Moves the marks of a span of ranks, or of banks of `rank`.
+    fn raise(&mut self, rule: &Rule, rank: u16, span: (u16, u16), tick: Tick) {
         for unit in span.0..span.1 {
-            let mark = &mut marks[rule.mark(unit as usize)];
-            *mark = (tick + Tick::from(rule.delay)).max(*mark);
+            move_mark(&mut self.marks[rule.mark(rank, unit)], rule.delay, tick);
         }
     }
 }
 
 #[inline(always)]
-fn move_marks(marks: &mut [Tick], moves: &[Move], tick: Tick) {
-    for step in moves {
-        let mark = &mut marks[step.mark as usize];
-        *mark = (tick + Tick::from(step.delay)).max(*mark);
+fn move_mark(mark: &mut Tick, delay: u32, tick: Tick) {
+    *mark = (tick + Tick::from(delay)).max(*mark);
+}
+
+/// The marks of one rank.
+#[derive(Clone, Copy)]
+pub(crate) struct RankTiming<'a> {
+    marks: &'a [Tick; MARKS],
+    edge: &'a [Tick; Command::COUNT],
+}
+
+impl<'a> RankTiming<'a> {
+    /// The first tick from `from` on at which the rank and all around it let `command` pass.
+    #[inline(always)]
+    pub(crate) fn gate(&self, command: Command, from: Tick) -> Tick {
+        from.max(self.marks[OWN + command as usize]) | self.edge[command as usize]
+    }
+
+    /// The first ticks at which the banks themselves let `command` pass, once the bits of the edge that it needs are set,
+    /// which come second.
+    #[inline(always)]
+    pub(crate) fn banks(&self, command: Command) -> (&'a [Tick; LANES], Tick) {
+        let banks = self.marks.as_chunks().0;
+        (&banks[command as usize], self.edge[command as usize])
     }
 }

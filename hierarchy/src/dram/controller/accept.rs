@@ -1,6 +1,8 @@
 //! How a request comes in: answered by what is queued, or queued itself.
 
 use super::Channel;
+use super::bank::CLOSED;
+use super::lane::{Kind, LaneId};
 use super::plan::Plan;
 use super::queue::{NONE, Slot};
 use super::request::{Completion, Request};
@@ -10,8 +12,12 @@ use crate::dram::timing::Tick;
 impl Channel {
     /// Offers a request at `tick`, or at the first tick that is not decided yet. False if its queue is full: it was
     /// not taken.
+    #[inline]
     pub fn try_send(&mut self, plan: &Plan, request: &Request, location: Location, tick: Tick) -> bool {
         self.decide_until(plan, tick.saturating_sub(1));
+        if !self.has_room(plan, request.write) && !self.has_writes() {
+            return false;
+        }
         let tick = tick.max(self.now);
         let bank = location.bank as usize;
         let (row, column) = (location.row as u32 & (plan.device.rows - 1), location.column);
@@ -19,8 +25,8 @@ impl Channel {
         let Request {
             tag, source, write, ..
         } = *request;
-        let same = |slot: u16| (self.queue[slot].row, self.queue[slot].column) == (row, column);
-        let buffered = self.queue.iter(&self.banks[bank].lists[1]).any(same);
+        let writes = &self.banks[bank].lists[1];
+        let buffered = self.queue.holds_write(writes, bank as u16, row, column);
         if !buffered && !self.has_room(plan, write) {
             return false;
         }
@@ -70,7 +76,12 @@ impl Channel {
         if place == NONE || plan.by_source && self.queue[slot].order < self.queue[place].order {
             let list = &mut self.banks[bank].lists[direction];
             *(if is_hit { &mut list.hit } else { &mut list.other }) = slot;
-            self.sort_in(plan, bank);
+            let kind = match self.banks[bank].open_row {
+                _ if is_hit => Kind::Hit,
+                CLOSED => Kind::Closed,
+                _ => Kind::Conflict,
+            };
+            self.enter(plan, bank, LaneId::new(kind, direction));
             if !self.reconsider(plan, slot) {
                 self.chosen = false;
             }

@@ -9,8 +9,7 @@ use super::maintenance::Task;
 use super::plan::Plan;
 use super::queue::{List, NONE, Queue};
 use super::rowhammer::Demand;
-use crate::dram::command::Command;
-use crate::dram::timing::Tick;
+use crate::dram::timing::{LANES, Tick};
 
 /// No row.
 pub(super) const CLOSED: u32 = u32::MAX;
@@ -23,8 +22,6 @@ pub(super) struct Bank {
     pub(super) active: u16,
     /// Queued reads and writes.
     pub(super) lists: [List; 2],
-    /// Of each lane that it is in, the request that it would serve.
-    pub(super) next: [u16; LaneId::COUNT],
     /// Column commands since the row was opened.
     pub(super) columns: u32,
     /// The last column command or activate.
@@ -40,7 +37,6 @@ impl Default for Bank {
             open_row: CLOSED,
             active: NONE,
             lists: Default::default(),
-            next: [NONE; LaneId::COUNT],
             columns: 0,
             last_use: 0,
             closed_row: CLOSED,
@@ -54,9 +50,30 @@ impl Bank {
         self.lists.iter().any(|list| list.hit != NONE)
     }
 
+    /// Whether requests wait for it.
+    pub(super) fn has_requests(&self) -> bool {
+        self.active != NONE || !self.lists.iter().all(List::is_empty)
+    }
+
+    /// The request that it would serve in a lane that it is in.
+    #[inline(always)]
+    pub(super) fn next(&self, lane: LaneId) -> u16 {
+        let list = &self.lists[lane.direction()];
+        match lane.kind() {
+            Kind::Closed | Kind::Conflict => list.other,
+            Kind::Active => self.active,
+            Kind::Hit => list.hit,
+        }
+    }
+
     /// Finds again whom to serve next, after a row was opened or closed or, `by_source`, standings have changed.
+    #[inline]
     pub(super) fn classify(&mut self, queue: &Queue, by_source: bool) {
         for list in &mut self.lists {
+            if self.open_row == CLOSED && !by_source || list.is_empty() {
+                (list.other, list.hit) = (list.oldest(), NONE);
+                continue;
+            }
             let mut found = [NONE; 2];
             for slot in queue.iter(list) {
                 let place = &mut found[usize::from(queue[slot].row == self.open_row)];
@@ -64,7 +81,7 @@ impl Bank {
                     *place = slot;
                 }
                 // Without standings, those behind the first are younger.
-                if !by_source && found[0] != NONE && (found[1] != NONE || self.open_row == CLOSED) {
+                if !by_source && found[0] != NONE && found[1] != NONE {
                     break;
                 }
             }
@@ -139,24 +156,31 @@ impl Channel {
             }
             Demand::Manage => self.demand(plan, Task::Command(plan.manage, bank as u16)),
         }
-        self.classify(plan, bank);
+        self.banks[bank].classify(&self.queue, plan.by_source);
+        let (rank, number) = plan.table.place(bank);
+        let mut lanes = self.lanes.of_rank(rank);
+        for direction in [0, 1] {
+            lanes.take(LaneId::new(Kind::Closed, direction), number);
+        }
+        self.enter_open(plan, bank);
     }
 
     pub(super) fn close(&mut self, plan: &Plan, bank: usize, tick: Tick) {
         let state = &mut self.banks[bank];
         (state.closed_row, state.open_row) = (state.open_row, CLOSED);
-        let (rank, bit) = plan.table.place(bank);
-        let rank = &mut self.ranks[rank];
+        let (rank_number, bit) = plan.table.place(bank);
+        let rank = &mut self.ranks[rank_number];
         set(&mut rank.open, bit, false);
         if rank.open == 0 {
             self.statistics.active_ticks += tick - rank.open_since;
         }
-        self.classify(plan, bank);
-    }
-
-    fn classify(&mut self, plan: &Plan, bank: usize) {
         self.banks[bank].classify(&self.queue, plan.by_source);
-        self.sort_in(plan, bank);
+        for direction in [0, 1] {
+            let mut lanes = self.lanes.of_rank(rank_number);
+            lanes.take(LaneId::new(Kind::Conflict, direction), bit);
+            lanes.take(LaneId::new(Kind::Hit, direction), bit);
+            self.enter(plan, bank, LaneId::new(Kind::Closed, direction));
+        }
     }
 
     /// Sources' standings have changed.
@@ -164,126 +188,76 @@ impl Channel {
         self.queue
             .reorder(|source| Self::standing(plan, &self.blacklist, source));
         for bank in 0..self.banks.len() {
-            self.classify(plan, bank);
+            self.banks[bank].classify(&self.queue, plan.by_source);
             self.enter_again(plan, bank);
         }
     }
 
     /// The same requests go by other orders, or the bank is kept free or no more.
     pub(super) fn enter_again(&mut self, plan: &Plan, bank: usize) {
-        for number in 0..LaneId::COUNT {
-            if self.banks[bank].next[number] != NONE {
-                self.enter(plan, bank, LaneId::from_number(number));
+        if self.banks[bank].open_row == CLOSED {
+            for direction in [0, 1] {
+                self.enter(plan, bank, LaneId::new(Kind::Closed, direction));
             }
+        } else {
+            self.enter_open(plan, bank);
         }
     }
 
-    /// Puts a bank into the lanes of what it waits for, each with whom it would serve.
+    /// Puts a bank with an open row into the lanes of what it waits for.
     #[inline(always)]
-    pub(super) fn sort_in(&mut self, plan: &Plan, bank: usize) {
-        for direction in [0, 1] {
-            let state = &self.banks[bank];
-            let list = &state.lists[direction];
-            let (hit, other) = (list.hit, list.other);
-            let (closed, conflict) = match state.open_row {
-                CLOSED => (other, NONE),
-                _ => (NONE, other),
-            };
-            self.serve_next(plan, bank, LaneId::new(Kind::Closed, direction), closed);
-            let lane = LaneId::new(Kind::Conflict, direction);
-            if self.banks[bank].active == NONE {
-                self.serve_next(plan, bank, lane, conflict);
-            } else {
-                // Held back for now.
-                self.banks[bank].next[lane.number()] = conflict;
-            }
-            self.serve_next(plan, bank, LaneId::new(Kind::Hit, direction), hit);
-        }
-    }
-
-    /// A column command was served and left the row open: the bank's marks have moved, and whom it serves next may have
-    /// changed.
-    #[inline(always)]
-    pub(super) fn stay_open(&mut self, plan: &Plan, bank: usize) {
+    pub(super) fn enter_open(&mut self, plan: &Plan, bank: usize) {
         let active = self.banks[bank].active;
         if active != NONE {
-            self.enter(
-                plan,
-                bank,
-                LaneId::new(Kind::Active, self.queue[active].write.into()),
-            );
+            let direction = self.queue[active].write.into();
+            self.enter(plan, bank, LaneId::new(Kind::Active, direction));
         }
         for direction in [0, 1] {
-            let state = &self.banks[bank];
-            let list = &state.lists[direction];
-            let (hit, other) = (list.hit, list.other);
-            for (kind, slot) in [(Kind::Conflict, other), (Kind::Hit, hit)] {
-                let lane = LaneId::new(kind, direction);
-                let was = std::mem::replace(&mut self.banks[bank].next[lane.number()], slot);
-                if slot != NONE {
-                    self.enter(plan, bank, lane);
-                } else if was != NONE {
-                    self.leave(plan, bank, lane);
-                }
+            if self.banks[bank].lists[direction].is_empty() {
+                continue;
             }
+            self.enter(plan, bank, LaneId::new(Kind::Conflict, direction));
+            self.enter(plan, bank, LaneId::new(Kind::Hit, direction));
         }
     }
 
     /// The request that the bank's row was opened for, or none any more.
+    #[inline(always)]
     pub(super) fn set_active(&mut self, plan: &Plan, bank: usize, slot: u16) {
         let (rank, number) = plan.table.place(bank);
         let was = std::mem::replace(&mut self.banks[bank].active, slot);
         set(&mut self.ranks[rank].active, number, slot != NONE);
-        let lane = |slot: u16| LaneId::new(Kind::Active, self.queue[slot].write.into());
         if slot == NONE {
             self.active_requests -= 1;
-            self.serve_next(plan, bank, lane(was), NONE);
+            let lane = LaneId::new(Kind::Active, self.queue[was].write.into());
+            self.lanes.of_rank(rank).take(lane, number);
         } else {
             self.active_requests += 1;
-            self.serve_next(plan, bank, lane(slot), slot);
         }
     }
 
-    /// Whom the bank serves next of those in a lane.
+    /// Puts a bank into a lane if it has a request for it, or takes it out: while it is kept free it waits for nothing but
+    /// to serve the request that its row was opened for, and while there is one, its row stays open.
     #[inline(always)]
-    fn serve_next(&mut self, plan: &Plan, bank: usize, lane: LaneId, slot: u16) {
-        let next = &mut self.banks[bank].next[lane.number()];
-        if *next != slot {
-            *next = slot;
-            if slot == NONE {
-                self.leave(plan, bank, lane);
-            } else {
-                self.enter(plan, bank, lane);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn leave(&mut self, plan: &Plan, bank: usize, lane: LaneId) {
-        let (rank, number) = plan.table.place(bank);
-        self.lanes.take(rank, lane, number);
-    }
-
-    /// Puts a bank into a lane, or takes it out: while it is kept free it waits for nothing but to serve the request that
-    /// its row was opened for, and while there is one, its row stays open.
-    #[inline(never)]
-    fn enter(&mut self, plan: &Plan, bank: usize, lane: LaneId) {
-        let (rank, number) = plan.table.place(bank);
-        let slot = self.banks[bank].next[lane.number()];
-        let RankBanks { blocked, active, .. } = self.ranks[rank];
-        let request = &self.queue[slot];
-        let (order, held) = if slot == self.banks[bank].active {
-            (request.sequence, 0)
-        } else if lane.command() == Command::Precharge {
-            (request.order, blocked | active)
-        } else {
-            (request.order, blocked)
-        };
-        if held >> number & 1 == 1 {
-            self.lanes.take(rank, lane, number);
+    pub(super) fn enter(&mut self, plan: &Plan, bank: usize, lane: LaneId) {
+        let slot = self.banks[bank].next(lane);
+        if slot == NONE {
             return;
         }
-        let (marks, edge) = self.timing.bank_marks(&plan.table, lane.command(), rank);
-        self.lanes.put(rank, lane, number, order, marks[number] | edge);
+        let (rank, number) = plan.table.place(bank);
+        let RankBanks { blocked, active, .. } = self.ranks[rank];
+        let request = &self.queue[slot];
+        let (order, held) = match lane.kind() {
+            Kind::Active => (request.sequence, 0),
+            Kind::Conflict => (request.order, blocked | active),
+            _ => (request.order, blocked),
+        };
+        let mut lanes = self.lanes.of_rank(rank);
+        if held >> number & 1 == 1 {
+            lanes.take(lane, number);
+            return;
+        }
+        let (marks, edge) = self.timing.of_rank(&plan.table, rank).banks(lane.command());
+        lanes.put(lane, number, order, marks[number % LANES] | edge);
     }
 }

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::Channel;
 use super::bank::{CLOSED, RankBanks, bits};
 use super::config::Scheduler;
-use super::lane::{Best, Kind, LaneId, Question};
+use super::lane::{Best, Kind, LaneId, RankLanes};
 use super::maintenance::Step;
 use super::plan::Plan;
 use super::queue::NONE;
 use crate::dram::command::Command;
-use crate::dram::timing::Tick;
+use crate::dram::timing::{RankTiming, Tick};
 
 /// What a choice issues for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +72,49 @@ impl Choice {
     }
 }
 
+/// What the lanes of ranks are asked for.
+#[derive(Clone, Copy)]
+struct Asks {
+    /// No row command and no column command issues before.
+    from: [Tick; 2],
+    dual_bus: bool,
+    /// No activate may issue.
+    activating: bool,
+    /// Of row commands of requests that no row was opened for.
+    row_tier: u64,
+}
+
+impl Asks {
+    /// The first of the requests that rows were opened for.
+    #[inline(always)]
+    fn active(&self, timing: RankTiming, lanes: &mut RankLanes, rank: usize, best: &mut Best) {
+        for direction in [0, 1] {
+            let lane = LaneId::new(Kind::Active, direction);
+            lanes.ask(timing, (rank, lane), self.from, ACTIVE, best);
+        }
+    }
+
+    /// The first of other requests of a direction, by the bus of their command. With one bus for both, it is `row` that
+    /// counts.
+    #[inline(always)]
+    fn others<const DIRECTION: usize>(
+        &self,
+        timing: RankTiming,
+        lanes: &mut RankLanes,
+        rank: usize,
+        column: &mut Best,
+        row: &mut Best,
+    ) {
+        let place = |kind| (rank, LaneId::new(kind, DIRECTION));
+        let best = if self.dual_bus { column } else { &mut *row };
+        lanes.ask(timing, place(Kind::Hit), self.from, REQUEST, best);
+        if !self.activating {
+            lanes.ask(timing, place(Kind::Closed), self.from, self.row_tier, row);
+        }
+        lanes.ask(timing, place(Kind::Conflict), self.from, self.row_tier, row);
+    }
+}
+
 /// Which of the two places of the best choices column commands have; row commands have it too, or the other.
 const COLUMN: usize = 0;
 
@@ -94,48 +137,77 @@ impl Channel {
     /// What to issue next, on the column bus and on the row bus; with one bus for both, in the first place.
     #[inline(never)]
     pub(super) fn choose(&mut self, plan: &Plan) {
-        let rows = usize::from(plan.device.dual_bus);
+        let dual_bus = plan.device.dual_bus;
         let [column, row] = self.bus_free;
         let from = [row.max(self.now), column.max(self.now)];
+        let starves = self.starves(plan);
+        let writing = self.direction(plan, starves);
+        let others = !(plan.prefers || starves);
+        let asks = Asks {
+            from,
+            dual_bus,
+            activating: self.activating.is_some(),
+            row_tier: REQUEST | plan.row_order,
+        };
         let mut best = [Best::NEVER; 2];
-        if self.active_requests > 0 {
-            self.ask_active(plan, from, &mut best[COLUMN]);
-        }
-        let served = rows == COLUMN && best[COLUMN].tick == self.now;
-        self.next_writing = self.writing;
-        if !served {
-            self.next_writing = self.direction(plan);
-            match (plan.prefers || self.starves(plan), self.next_writing) {
-                (true, _) => {}
-                (false, true) => self.ask_others(plan, from, 1, &mut best),
-                (false, false) => self.ask_others(plan, from, 0, &mut best),
+        let [column, row] = &mut best;
+        let served;
+        if let [_] = self.ranks[..] {
+            let (timing, mut lanes) = (self.timing.of_rank(&plan.table, 0), self.lanes.of_rank(0));
+            if self.active_requests > 0 {
+                asks.active(timing, &mut lanes, 0, column);
+            }
+            served = !dual_bus && column.tick == self.now;
+            *row = if dual_bus { Best::NEVER } else { *column };
+            match writing {
+                _ if served || !others => {}
+                true => asks.others::<1>(timing, &mut lanes, 0, column, row),
+                false => asks.others::<0>(timing, &mut lanes, 0, column, row),
+            }
+        } else {
+            if self.active_requests > 0 {
+                for rank in 0..self.ranks.len() {
+                    let timing = self.timing.of_rank(&plan.table, rank);
+                    asks.active(timing, &mut self.lanes.of_rank(rank), rank, column);
+                }
+            }
+            served = !dual_bus && column.tick == self.now;
+            *row = if dual_bus { Best::NEVER } else { *column };
+            if !served && others {
+                for rank in 0..self.ranks.len() {
+                    let timing = self.timing.of_rank(&plan.table, rank);
+                    let mut lanes = self.lanes.of_rank(rank);
+                    match writing {
+                        true => asks.others::<1>(timing, &mut lanes, rank, column, row),
+                        false => asks.others::<0>(timing, &mut lanes, rank, column, row),
+                    }
+                }
             }
         }
-        self.choices[COLUMN] = self.choice(plan, &best[COLUMN]);
-        if rows != COLUMN {
-            self.choices[rows] = self.choice(plan, &best[rows]);
+        let [column, row] = best;
+        self.next_writing = if served { self.writing } else { writing };
+        if dual_bus {
+            self.choices = [self.choice(plan, &column), self.choice(plan, &row)];
+        } else {
+            self.choices[COLUMN] = self.choice(plan, &row);
         }
-        if plan.prefers
-            || self.busy_domains > 0
-            || self.activating.is_some()
-            || plan.timeout_ticks != Tick::MAX
-            || self.now >= self.starve_at
-        {
-            self.choose_specially(plan, from, served);
+        if plan.chooses_specially || self.busy_domains > 0 || self.activating.is_some() || starves {
+            self.choose_specially(plan, from, served, starves);
         }
     }
 
     /// Considers besides what is not in lanes, and those that go before others.
     #[inline(never)]
-    fn choose_specially(&mut self, plan: &Plan, from: [Tick; 2], served: bool) {
+    fn choose_specially(&mut self, plan: &Plan, from: [Tick; 2], served: bool, starves: bool) {
         let rows = usize::from(plan.device.dual_bus);
         let mut best = self.choices;
         if self.busy_domains > 0 {
             self.choose_task(plan, from[0], &mut best[rows]);
         }
         if !served {
-            if plan.prefers || self.starves(plan) {
-                self.choose_preferred(plan, usize::from(self.next_writing), from, &mut best);
+            if plan.prefers || starves {
+                let direction = usize::from(self.next_writing);
+                self.choose_preferred(plan, direction, starves, from, &mut best);
             }
             if plan.timeout_ticks != Tick::MAX {
                 self.choose_idle(plan, from[0], &mut best[rows]);
@@ -226,11 +298,7 @@ impl Channel {
     }
 
     /// The oldest of a direction, if it waited for too long.
-    #[inline(always)]
-    fn starved(&mut self, plan: &Plan, direction: usize) -> Option<u16> {
-        if !self.starves(plan) {
-            return None;
-        }
+    fn starved(&self, plan: &Plan, direction: usize) -> Option<u16> {
         let oldest = self.queue.oldest(direction)?;
         (self.queue[oldest].arrival + plan.starvation_ticks <= self.now).then_some(oldest)
     }
@@ -238,13 +306,16 @@ impl Channel {
     /// Whether to write: the queues' watermarks decide, and requests that waited too long. What is queued at this tick
     /// decides, whoever asks before the tick is over: a choice may be looked at and then made anew.
     #[inline(always)]
-    fn direction(&mut self, plan: &Plan) -> bool {
+    fn direction(&mut self, plan: &Plan, starves: bool) -> bool {
         let [reads, writes] = self.queue.lengths;
         let writing = if self.writing {
             writes >= plan.low_watermark || reads == 0
         } else {
             writes > plan.high_watermark || reads == 0
         };
+        if !starves {
+            return writing;
+        }
         let Some(waits) = self.starved(plan, usize::from(!writing)) else {
             return writing;
         };
@@ -295,60 +366,29 @@ impl Channel {
         }
     }
 
-    /// The first of the requests that rows were opened for.
-    #[inline(always)]
-    fn ask_active(&mut self, plan: &Plan, from: [Tick; 2], best: &mut Best) {
-        let question = Question {
-            table: &plan.table,
-            timing: &self.timing,
-            from,
-        };
-        for rank in 0..self.ranks.len() {
-            for direction in [0, 1] {
-                let lane = (rank, LaneId::new(Kind::Active, direction));
-                self.lanes.ask(question, lane, ACTIVE, best);
-            }
-        }
-    }
-
-    /// The first of other requests of a direction, by the bus of their command.
-    #[inline(always)]
-    fn ask_others(&mut self, plan: &Plan, from: [Tick; 2], direction: usize, best: &mut [Best; 2]) {
-        let question = Question {
-            table: &plan.table,
-            timing: &self.timing,
-            from,
-        };
-        let rows = usize::from(plan.device.dual_bus);
-        for rank in 0..self.ranks.len() {
-            let lane = |kind| (rank, LaneId::new(kind, direction));
-            self.lanes
-                .ask(question, lane(Kind::Hit), REQUEST, &mut best[COLUMN]);
-            let tier = REQUEST | plan.row_order;
-            if self.activating.is_none() {
-                self.lanes
-                    .ask(question, lane(Kind::Closed), tier, &mut best[rows]);
-            }
-            self.lanes
-                .ask(question, lane(Kind::Conflict), tier, &mut best[rows]);
-        }
-    }
-
     #[inline(always)]
     fn choice(&self, plan: &Plan, best: &Best) -> Choice {
-        let bank = usize::from(best.rank) * plan.banks_per_rank + usize::from(best.number);
+        let lane = best.lane();
+        let bank = best.rank() * plan.banks_per_rank + best.number();
         Choice {
             tick: best.tick,
             order: best.order,
-            command: best.lane.command(),
+            command: lane.command(),
             bank: bank as u16,
-            purpose: Purpose::Request(self.banks[bank].next[best.lane.number()]),
+            purpose: Purpose::Request(self.banks[bank].next(lane)),
         }
     }
 
-    /// As [`choose_request`](Self::choose_request), where some go before others whatever their age.
+    /// The first of other requests of a direction, where some go before others whatever their age.
     #[inline(never)]
-    fn choose_preferred(&mut self, plan: &Plan, direction: usize, from: [Tick; 2], best: &mut [Choice; 2]) {
+    fn choose_preferred(
+        &mut self,
+        plan: &Plan,
+        direction: usize,
+        starves: bool,
+        from: [Tick; 2],
+        best: &mut [Choice; 2],
+    ) {
         // In order: nobody but the oldest, and not while the one before it has its row open but not its data.
         let in_order = plan.scheduler == Scheduler::Fcfs;
         if in_order && self.active_requests > 0 {
@@ -356,7 +396,8 @@ impl Channel {
         }
         let first = match in_order {
             true => self.queue.oldest(direction),
-            false => self.starved(plan, direction),
+            false if starves => self.starved(plan, direction),
+            false => None,
         };
         let preference = Preference {
             direction,
@@ -400,9 +441,9 @@ impl Channel {
         if banks == 0 {
             return;
         }
-        let gate = self.timing.rank_gate(&plan.table, lane.command(), rank, from);
-        let timing = (&plan.table, &self.timing);
-        let next = self.lanes.first_of(timing, (rank, lane), gate, banks);
+        let timing = self.timing.of_rank(&plan.table, rank);
+        let gate = timing.gate(lane.command(), from);
+        let next = self.lanes.of_rank(rank).first_of(timing, lane, gate, banks);
         let bank = rank * plan.banks_per_rank + next.number();
         let is_hit = kind == Kind::Hit;
         let list = &self.banks[bank].lists[preference.direction];
@@ -426,7 +467,7 @@ impl Channel {
         let order = self.queue[first.slot].order;
         for kind in [Kind::Hit, Kind::Closed, Kind::Conflict] {
             let lane = LaneId::new(kind, direction);
-            self.lanes.lend_order(rank, lane, number, order);
+            self.lanes.of_rank(rank).lend_order(lane, number, order);
         }
     }
 
@@ -437,14 +478,12 @@ impl Channel {
         let mut left = banks;
         if let Some(cap) = plan.column_cap {
             for bit in bits(banks) {
-                let waits = |kind| {
-                    let lane = LaneId::new(kind, preference.direction);
-                    self.banks[first_bank + bit].next[lane.number()] != NONE
-                };
-                if !waits(Kind::Hit) || !waits(Kind::Conflict) {
+                let bank = &self.banks[first_bank + bit];
+                let list = &bank.lists[preference.direction];
+                if bank.open_row == CLOSED || list.hit == NONE || list.other == NONE {
                     continue;
                 }
-                if (self.banks[first_bank + bit].columns >= cap) == is_hit {
+                if (bank.columns >= cap) == is_hit {
                     left &= !(1 << bit);
                 }
             }

@@ -4,6 +4,7 @@ use super::Channel;
 use super::bank::CLOSED;
 use super::choose::{Choice, Purpose};
 use super::config::{RowPolicy, Scheduler};
+use super::lane::{Kind, LaneId};
 use super::maintenance::Task;
 use super::plan::Plan;
 use super::queue::{NONE, Slot};
@@ -24,24 +25,47 @@ impl Channel {
         } = choice;
         let bank = usize::from(bank);
         match purpose {
-            Purpose::Request(slot) if command.is_column() => self.access(plan, bank, slot, tick),
             Purpose::Request(slot) => {
                 self.count_outcome(plan, bank, slot);
                 match command {
-                    Command::Activate => {
-                        let row = self.queue[slot].row;
-                        self.issue(plan, command, bank, row, 0, tick);
-                        let write = usize::from(self.queue[slot].write);
-                        self.queue.unlink(&mut self.banks[bank].lists[write], slot);
-                        self.set_active(plan, bank, slot);
-                        self.open(plan, bank, row, tick, true);
-                    }
-                    _ => {
-                        self.issue(plan, command, bank, self.banks[bank].open_row, 0, tick);
-                        self.close(plan, bank, tick);
-                    }
+                    Command::Activate => self.activate(plan, bank, slot, tick),
+                    Command::Precharge => self.precharge(plan, bank, tick),
+                    _ => self.access(plan, bank, slot, tick),
                 }
             }
+            Purpose::Idle => self.precharge(plan, bank, tick),
+            _ => self.maintain(plan, choice),
+        }
+    }
+
+    #[inline(always)]
+    fn activate(&mut self, plan: &Plan, bank: usize, slot: u16, tick: Tick) {
+        let Slot { row, write, .. } = self.queue[slot];
+        self.issue(plan, Command::Activate, bank, row, 0, tick);
+        let list = &mut self.banks[bank].lists[usize::from(write)];
+        self.queue.unlink(list, slot);
+        self.set_active(plan, bank, slot);
+        self.open(plan, bank, row, tick, true);
+    }
+
+    #[inline(always)]
+    fn precharge(&mut self, plan: &Plan, bank: usize, tick: Tick) {
+        let row = self.banks[bank].open_row;
+        self.issue(plan, Command::Precharge, bank, row, 0, tick);
+        self.close(plan, bank, tick);
+    }
+
+    /// What no request asked for, and the second half of an activate.
+    #[inline(never)]
+    fn maintain(&mut self, plan: &Plan, choice: Choice) {
+        let Choice {
+            tick,
+            command,
+            purpose,
+            ..
+        } = choice;
+        let bank = usize::from(choice.bank);
+        match purpose {
             Purpose::Task(domain) => {
                 let row = match self.first_task(domain.into()) {
                     Some(Task::Row(_, row)) => row,
@@ -64,27 +88,21 @@ impl Channel {
                 self.activating = None;
                 self.issue(plan, command, bank, self.banks[bank].open_row, 0, tick);
             }
-            Purpose::Idle => {
-                self.issue(plan, command, bank, self.banks[bank].open_row, 0, tick);
-                self.close(plan, bank, tick);
-            }
+            Purpose::Request(_) | Purpose::Idle => unreachable!("those are executed"),
         }
     }
 
     /// Moves the timing marks, the bus and the clock, and records.
+    #[inline(always)]
     fn issue(&mut self, plan: &Plan, command: Command, bank: usize, row: u32, column: u32, tick: Tick) {
         self.timing.issue(&plan.table, command, bank, tick);
         // What moves for the bank itself is seen when it enters the lanes of what it waits for then.
-        let (banks, delayed) = plan.table.delays_group(command, bank);
-        if !delayed.is_empty() {
-            let (rank, _) = plan.table.place(bank);
-            for awaited in delayed {
-                self.lanes.delay(rank, usize::from(*awaited), banks);
-            }
-        }
+        let (banks, delays) = plan.table.delays_group(command, bank);
+        let (rank, _) = plan.table.place(bank);
+        let mut lanes = self.lanes.of_rank(rank);
+        lanes.delay(delays, banks);
         if plan.table.spreads(command) {
-            let (rank, _) = plan.table.place(bank);
-            self.lanes.forget(rank);
+            lanes.forget();
         }
         if command == Command::Activate
             && let Some(within) = plan.device.second_activate_ticks
@@ -111,8 +129,8 @@ impl Channel {
     }
 
     /// The column command of a request.
+    #[inline(always)]
     fn access(&mut self, plan: &Plan, bank: usize, slot: u16, mut tick: Tick) {
-        self.count_outcome(plan, bank, slot);
         let Slot {
             tag,
             source,
@@ -131,7 +149,7 @@ impl Channel {
         if let Some(off) = plan.device.data_clock_off_ticks {
             if tick >= self.data_clock_until {
                 // Nothing comes between the command that starts the data clock and the one that uses it.
-                self.issue(plan, Command::DataClock, bank, row, column, tick);
+                self.start_data_clock(plan, bank, row, column, tick);
                 tick += plan.device.command_ticks[Command::DataClock as usize];
             }
             self.data_clock_until = self.data_clock_until.max(tick + latency + off);
@@ -151,6 +169,11 @@ impl Channel {
                 let next = queue.from(next).find(|slot| queue[*slot].row == open);
                 state.lists[direction].hit = next.unwrap_or(NONE);
             }
+            if state.lists[direction].hit == NONE {
+                let (rank, number) = plan.table.place(bank);
+                let lane = LaneId::new(Kind::Hit, direction);
+                self.lanes.of_rank(rank).take(lane, number);
+            }
         }
         self.banks[bank].columns += 1;
         self.banks[bank].last_use = tick;
@@ -165,7 +188,7 @@ impl Channel {
         if closes {
             self.close(plan, bank, tick);
         } else {
-            self.stay_open(plan, bank);
+            self.enter_open(plan, bank);
         }
         self.queue.release(slot);
         self.end(
@@ -184,6 +207,11 @@ impl Channel {
         }
     }
 
+    #[inline(never)]
+    fn start_data_clock(&mut self, plan: &Plan, bank: usize, row: u32, column: u32, tick: Tick) {
+        self.issue(plan, Command::DataClock, bank, row, column, tick);
+    }
+
     pub(super) fn end(&mut self, completion: Completion, queue: usize) {
         let latency = completion.finish - completion.arrival;
         if completion.write {
@@ -195,7 +223,9 @@ impl Channel {
             source.read_latency_ticks += latency;
         }
         self.statistics.last_tick = self.statistics.last_tick.max(completion.finish);
-        self.ends[queue].push_back(completion);
+        if !self.drops_ends {
+            self.ends[queue].push_back(completion);
+        }
     }
 
     /// What a request finds when its first command issues.

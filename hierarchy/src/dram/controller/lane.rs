@@ -1,12 +1,15 @@
 //! Lanes: the banks of a rank that wait for the same kind of command, and which of them goes first.
 //!
 //! A lane remembers who goes first. What joins it is compared with that; only when the first one leaves, when it is made
-//! to wait for longer, or when another one comes to be ready are all of the lane's banks looked at again.
+//! to wait for longer, or when another one comes to be ready are all of the lane's banks looked at again. Which of two goes
+//! first is anyone's guess, so that is chosen without branches.
+
+use std::hint::select_unpredictable;
 
 use serde::{Deserialize, Serialize};
 
 use crate::dram::command::Command;
-use crate::dram::timing::{AWAITED, LANES, Tick, TimingState, TimingTable};
+use crate::dram::timing::{AWAITED, LANES, RankTiming, Tick};
 
 /// What a bank waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,15 +43,31 @@ impl LaneId {
         })
     }
 
-    #[inline(always)]
-    pub(super) fn from_number(number: usize) -> Self {
-        Self((number % Self::COUNT) as u8)
-    }
-
     /// From 0 on, those of row commands first.
     #[inline(always)]
     pub(super) fn number(self) -> usize {
         usize::from(self.0) % Self::COUNT
+    }
+
+    /// What its banks wait for.
+    #[inline(always)]
+    pub(super) fn kind(self) -> Kind {
+        match self.0 {
+            0 | 1 => Kind::Closed,
+            2 | 3 => Kind::Conflict,
+            4 | 6 => Kind::Active,
+            _ => Kind::Hit,
+        }
+    }
+
+    /// Of its requests.
+    #[inline(always)]
+    pub(super) fn direction(self) -> usize {
+        usize::from(if self.is_column() {
+            self.0 >> 1 & 1
+        } else {
+            self.0 & 1
+        })
     }
 
     /// Whether it waits for a column command.
@@ -93,11 +112,14 @@ impl First {
         self.key as usize % LANES
     }
 
-    // Without a branch, which would go either way.
     #[inline(always)]
     fn min(self, other: Self) -> Self {
         let whole = |first: Self| u128::from(first.tick) << 64 | u128::from(first.key);
-        if whole(other) < whole(self) { other } else { self }
+        let goes_first = whole(other) < whole(self);
+        Self {
+            tick: select_unpredictable(goes_first, other.tick, self.tick),
+            key: select_unpredictable(goes_first, other.key, self.key),
+        }
     }
 }
 
@@ -106,24 +128,14 @@ fn key(order: u64, number: usize) -> u64 {
     order << NUMBER_BITS | number as u64
 }
 
-/// What lanes are asked with.
-#[derive(Clone, Copy)]
-pub(super) struct Question<'a> {
-    pub(super) table: &'a TimingTable,
-    pub(super) timing: &'a TimingState,
-    /// No row command and no column command issues before.
-    pub(super) from: [Tick; 2],
-}
-
 /// The bank that goes first of several lanes and ranks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Best {
     pub(super) tick: Tick,
     /// Of those at the same tick, the smaller first.
     pub(super) order: u64,
-    pub(super) rank: u16,
-    pub(super) number: u8,
-    pub(super) lane: LaneId,
+    /// Its rank, lane and number.
+    place: u32,
 }
 
 impl Best {
@@ -131,22 +143,41 @@ impl Best {
     pub(super) const NEVER: Self = Self {
         tick: Tick::MAX,
         order: u64::MAX,
-        rank: 0,
-        number: 0,
-        lane: LaneId(0),
+        place: 0,
     };
+
+    #[inline(always)]
+    fn whole(&self) -> u128 {
+        u128::from(self.tick) << 64 | u128::from(self.order)
+    }
+
+    #[inline(always)]
+    pub(super) fn rank(&self) -> usize {
+        (self.place >> 16) as usize
+    }
+
+    #[inline(always)]
+    pub(super) fn lane(&self) -> LaneId {
+        LaneId((self.place >> 8) as u8)
+    }
+
+    /// The bank's number in its rank.
+    #[inline(always)]
+    pub(super) fn number(&self) -> usize {
+        self.place as usize % LANES
+    }
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Lane {
     /// A bit each.
     banks: u64,
-    /// When it was asked for, or what has joined since.
+    /// As of when it was asked for last, and of what has joined since.
     first: First,
-    /// No bank that had to wait for longer then is ready before this tick.
+    /// No bank that had to wait for longer then is ready before this tick; 0 when what is remembered holds no more.
     late: Tick,
-    /// What is remembered holds no more.
-    stale: bool,
+    /// The tick from which it was asked for last. Those never go back, so all that is ready by then stays so.
+    asked: Tick,
 }
 
 /// The lanes of all ranks of a channel.
@@ -157,13 +188,19 @@ pub(super) struct Lanes {
     keys: Vec<u64>,
 }
 
+/// Those of one rank.
+pub(super) struct RankLanes<'a> {
+    lanes: &'a mut [Lane; LaneId::COUNT],
+    keys: &'a mut [[u64; LANES]; LaneId::COUNT],
+}
+
 impl Lanes {
     pub(super) fn new(ranks: usize) -> Self {
         let lane = Lane {
             banks: 0,
             first: First::NONE,
-            late: Tick::MAX,
-            stale: true,
+            late: 0,
+            asked: 0,
         };
         Self {
             lanes: vec![lane; ranks * LaneId::COUNT],
@@ -173,8 +210,11 @@ impl Lanes {
 
     /// Those of a rank.
     #[inline(always)]
-    fn of_rank(&mut self, rank: usize) -> &mut [Lane; LaneId::COUNT] {
-        &mut self.lanes.as_chunks_mut().0[rank]
+    pub(super) fn of_rank(&mut self, rank: usize) -> RankLanes<'_> {
+        RankLanes {
+            lanes: &mut self.lanes.as_chunks_mut().0[rank],
+            keys: &mut self.keys.as_chunks_mut().0.as_chunks_mut().0[rank],
+        }
     }
 
     /// The banks of a rank that are in a lane, a bit each.
@@ -182,125 +222,138 @@ impl Lanes {
     pub(super) fn banks(&self, rank: usize, lane: LaneId) -> u64 {
         self.lanes.as_chunks::<{ LaneId::COUNT }>().0[rank][lane.number()].banks
     }
+}
 
+impl RankLanes<'_> {
     /// A bank is in the lane, for a request of this order; `ready` is when its own mark lets the command pass.
     #[inline(always)]
-    pub(super) fn put(&mut self, rank: usize, lane: LaneId, number: usize, order: u64, ready: Tick) {
+    pub(super) fn put(&mut self, lane: LaneId, number: usize, order: u64, ready: Tick) {
         let key = key(order, number);
-        self.keys[(rank * LaneId::COUNT + lane.number()) * LANES + number] = key;
-        let lane = &mut self.of_rank(rank)[lane.number()];
+        self.keys[lane.number()][number % LANES] = key;
+        let lane = &mut self.lanes[lane.number()];
         lane.banks |= 1 << number;
         if lane.first.number() == number {
-            lane.stale = true;
+            lane.late = 0;
         } else {
-            // Taken as late even if it passes: whoever asks looks again then.
-            lane.late = lane.late.min(ready);
-            lane.first = lane.first.min(First { tick: ready, key });
+            let waits = ready > lane.asked;
+            let tick = select_unpredictable(waits, ready, lane.asked);
+            lane.late = lane.late.min(select_unpredictable(waits, ready, Tick::MAX));
+            lane.first = lane.first.min(First { tick, key });
         }
     }
 
-    /// A bank is not in the lane any more.
+    /// A bank is not in the lane, or not any more.
     #[inline(always)]
-    pub(super) fn take(&mut self, rank: usize, lane: LaneId, number: usize) {
-        let known = &mut self.of_rank(rank)[lane.number()];
-        known.banks &= !(1 << number);
-        known.stale |= known.first.number() == number;
-    }
-
-    /// Some of `banks` of a rank may have to wait for longer until they let a command pass, by its place in [`AWAITED`].
-    #[inline(always)]
-    pub(super) fn delay(&mut self, rank: usize, awaited: usize, banks: u64) {
-        for lane in &mut self.of_rank(rank).as_chunks_mut::<2>().0[awaited] {
-            lane.stale |= lane.banks & banks != 0;
+    pub(super) fn take(&mut self, lane: LaneId, number: usize) {
+        let lane = &mut self.lanes[lane.number()];
+        lane.banks &= !(1 << number);
+        if lane.first.number() == number {
+            lane.late = 0;
         }
     }
 
-    /// Any mark of a rank may have moved.
-    pub(super) fn forget(&mut self, rank: usize) {
-        self.of_rank(rank).iter_mut().for_each(|lane| lane.stale = true);
+    /// Some of `banks` may have to wait for longer until they let commands pass: of [`AWAITED`], a bit each.
+    #[inline(always)]
+    pub(super) fn delay(&mut self, awaited: u8, banks: u64) {
+        for (place, lanes) in self.lanes.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+            if awaited >> place & 1 == 1 {
+                for lane in lanes {
+                    // Others go behind the first one all the more.
+                    if banks >> lane.first.number() & 1 == 1 {
+                        lane.late = 0;
+                    }
+                }
+            }
+        }
     }
 
-    /// Puts which bank of a lane goes first in the place of `best`, if it goes before that. `tier` is what its order begins
-    /// with. Ticks to ask from never go back.
+    /// Any mark may have moved.
+    pub(super) fn forget(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.late = 0);
+    }
+
+    /// Puts which bank of a lane goes first in the place of `best`, if it goes before that. No row command and no column
+    /// command issues before the ticks `from`, which never go back; `tier` is what its order begins with.
     #[inline(always)]
     pub(super) fn ask(
         &mut self,
-        Question { table, timing, from }: Question,
+        timing: RankTiming,
         (rank, lane): (usize, LaneId),
+        from: [Tick; 2],
         tier: u64,
         best: &mut Best,
     ) {
-        let known = &mut self.lanes.as_chunks_mut::<{ LaneId::COUNT }>().0[rank][lane.number()];
+        let known = &mut self.lanes[lane.number()];
         if known.banks == 0 {
             return;
         }
-        let from = from[usize::from(lane.is_column())];
-        let gate = timing.rank_gate(table, lane.command(), rank, from);
+        let gate = timing.gate(lane.command(), from[usize::from(lane.is_column())]);
         if gate > best.tick {
             return;
         }
-        let keys = &self.keys.as_chunks::<LANES>().0[rank * LaneId::COUNT + lane.number()];
-        let marks = timing.bank_marks(table, lane.command(), rank);
-        if known.stale || known.late <= gate {
-            (known.first, known.late) = look(marks, keys, gate, known.banks);
-            known.stale = false;
+        if known.late <= gate {
+            known.look(timing.banks(lane.command()), &self.keys[lane.number()], gate);
+        }
+        known.asked = gate;
+        known.first.tick = known.first.tick.max(gate);
+        #[cfg(debug_assertions)]
+        {
+            let mut again = *known;
+            again.look(timing.banks(lane.command()), &self.keys[lane.number()], gate);
+            assert_eq!(
+                known.first, again.first,
+                "what is remembered of {lane:?} does not hold"
+            );
         }
         let First { tick, key } = known.first;
-        let first = First {
-            tick: tick.max(gate),
-            key,
+        let found = Best {
+            tick,
+            order: tier | key >> NUMBER_BITS,
+            place: (rank as u32) << 16 | u32::from(lane.0) << 8 | known.first.number() as u32,
         };
-        debug_assert_eq!(
-            first,
-            look(marks, keys, gate, known.banks).0,
-            "what is remembered of {lane:?} does not hold"
-        );
-        let order = tier | first.order();
-        if first.tick < best.tick || first.tick == best.tick && order < best.order {
-            *best = Best {
-                tick: first.tick,
-                order,
-                rank: rank as u16,
-                number: first.number() as u8,
-                lane,
-            };
-        }
+        let goes_first = found.whole() < best.whole();
+        best.tick = select_unpredictable(goes_first, found.tick, best.tick);
+        best.order = select_unpredictable(goes_first, found.order, best.order);
+        best.place = select_unpredictable(goes_first, found.place, best.place);
     }
 
     /// Which of `banks` of a lane goes first, if its rank lets its command pass at `gate`.
-    pub(super) fn first_of(
-        &self,
-        (table, timing): (&TimingTable, &TimingState),
-        (rank, lane): (usize, LaneId),
-        gate: Tick,
-        banks: u64,
-    ) -> First {
-        let keys = &self.keys.as_chunks::<LANES>().0[rank * LaneId::COUNT + lane.number()];
-        look(timing.bank_marks(table, lane.command(), rank), keys, gate, banks).0
+    pub(super) fn first_of(&self, timing: RankTiming, lane: LaneId, gate: Tick, banks: u64) -> First {
+        let mut among = self.lanes[lane.number()];
+        among.banks = banks;
+        among.look(timing.banks(lane.command()), &self.keys[lane.number()], gate);
+        among.first
     }
 
     /// Lets a bank go by another order until it is put again.
-    pub(super) fn lend_order(&mut self, rank: usize, lane: LaneId, number: usize, order: u64) {
-        self.keys[(rank * LaneId::COUNT + lane.number()) * LANES + number] = key(order, number);
+    pub(super) fn lend_order(&mut self, lane: LaneId, number: usize, order: u64) {
+        self.keys[lane.number()][number] = key(order, number);
     }
 }
 
-/// Which of `banks` goes first, and when the first of those is ready that have to wait for longer than until `gate`.
-#[inline(never)]
-fn look(
-    (marks, edge): (&[Tick; LANES], Tick),
-    keys: &[u64; LANES],
-    gate: Tick,
-    mut banks: u64,
-) -> (First, Tick) {
-    let (mut first, mut late) = (First::NONE, Tick::MAX);
-    while banks != 0 {
-        let number = banks.trailing_zeros() as usize % LANES;
-        banks &= banks - 1;
-        let (ready, key) = (marks[number] | edge, keys[number]);
-        late = late.min(if ready > gate { ready } else { Tick::MAX });
-        let tick = ready.max(gate);
-        first = first.min(First { tick, key });
+impl Lane {
+    /// Which bank goes first, and when the first of those is ready that have to wait for longer than until `gate`.
+    #[inline(never)]
+    fn look(&mut self, (marks, edge): (&[Tick; LANES], Tick), keys: &[u64; LANES], gate: Tick) {
+        let mut first = First::NONE;
+        // How much longer the first of those has to wait that have to at all, less 1; `Tick::MAX` for none.
+        let mut late = Tick::MAX;
+        let mut banks = self.banks;
+        while banks != 0 {
+            let number = banks.trailing_zeros() as usize % LANES;
+            banks &= banks - 1;
+            let ready = marks[number] | edge;
+            let wait = select_unpredictable(ready > gate, ready.wrapping_sub(gate), 0);
+            late = late.min(wait.wrapping_sub(1));
+            first = first.min(First {
+                tick: wait,
+                key: keys[number],
+            });
+        }
+        self.first = First {
+            tick: gate.saturating_add(first.tick),
+            key: first.key,
+        };
+        self.late = gate.saturating_add(late).saturating_add(1);
     }
-    (first, late)
 }

@@ -8,8 +8,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::Channel;
-use super::bank::{CLOSED, bits};
-use super::lane::LaneId;
+use super::bank::{Bank, CLOSED, bits};
 use super::plan::Plan;
 use super::queue::NONE;
 use crate::dram::command::{Command, Target};
@@ -130,7 +129,7 @@ impl Channel {
         } = self.domains[domain];
         let first = usize::from(first_bank);
         let banks = &self.banks[first..first + usize::from(banks)];
-        banks.iter().any(|bank| bank.next != [NONE; LaneId::COUNT])
+        banks.iter().any(Bank::has_requests)
     }
 
     /// Puts a task behind the others of its domain.

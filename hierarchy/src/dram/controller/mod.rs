@@ -71,6 +71,8 @@ pub struct Channel {
     forgive_at: Tick,
     // Forwarded reads, reads and writes whose end lies ahead; each in the order of their ends.
     ends: [VecDeque<Completion>; 3],
+    // Nobody wants them.
+    drops_ends: bool,
     statistics: Statistics,
     record: Option<Vec<IssuedCommand>>,
     // What was chosen last, while it holds.
@@ -106,6 +108,7 @@ impl Channel {
             blacklist: Vec::new(),
             forgive_at: plan.clear_ticks,
             ends: Default::default(),
+            drops_ends: false,
             statistics: Statistics::new(),
             record: None,
             choices: [Choice::NEVER; 2],
@@ -144,6 +147,7 @@ impl Channel {
     }
 
     /// Whether the queue for reads or writes has room.
+    #[inline(always)]
     pub fn has_room(&self, plan: &Plan, write: bool) -> bool {
         let size = if write {
             plan.config.write_queue
@@ -218,18 +222,32 @@ impl Channel {
     }
 
     /// Decides up to the next command or refresh that falls due; returns when that is, if there is any.
+    #[inline(always)]
     pub fn step(&mut self, plan: &Plan) -> Option<Tick> {
         let next = self.next_command(plan);
         if next == Tick::MAX {
             return None;
         }
-        self.decide(plan, next);
+        self.happen(plan, next);
+        // With two buses, the other one may have a command too.
+        self.decide_until(plan, next);
         Some(next)
     }
 
-    /// Drops the ends that lie ahead, for who wants no completions.
-    pub(crate) fn forget_ends(&mut self) {
-        self.ends.iter_mut().for_each(VecDeque::clear);
+    /// Decides up to the command that makes room in a full queue; returns the tick after it.
+    #[inline(never)]
+    pub(crate) fn make_room(&mut self, plan: &Plan, write: bool) -> Tick {
+        loop {
+            let tick = self.step(plan).expect("a full queue waits for a command");
+            if self.has_room(plan, write) {
+                return tick + 1;
+            }
+        }
+    }
+
+    /// Keeps no ends of requests from now on, for who wants no completions.
+    pub(crate) fn drop_ends(&mut self) {
+        self.drops_ends = true;
     }
 
     /// What was counted so far.
@@ -283,29 +301,38 @@ impl Channel {
     fn decide(&mut self, plan: &Plan, until: Tick) {
         while self.now <= until {
             let tick = self.next_command(plan);
-            if tick > self.now {
-                self.settle_direction();
-            }
             if tick > until {
+                if tick > self.now {
+                    self.settle_direction();
+                }
                 self.now = until + 1;
                 return;
             }
-            self.now = tick;
-            if tick >= self.next_due {
-                // It may change what goes first.
-                continue;
-            }
-            if tick >= self.forgive_at {
-                self.forgive(plan);
-            } else {
-                // With two buses, the column command goes first.
-                let [column, row] = self.choices;
-                let choice = if column.tick == tick { column } else { row };
-                self.chosen = false;
-                self.settle_direction();
-                self.execute(plan, choice);
-            }
+            self.happen(plan, tick);
         }
+    }
+
+    /// What is next, at `tick`.
+    #[inline(always)]
+    fn happen(&mut self, plan: &Plan, tick: Tick) {
+        if tick > self.now {
+            self.settle_direction();
+        }
+        self.now = tick;
+        if tick >= self.next_due {
+            // It may change what goes first.
+            return;
+        }
+        if tick >= self.forgive_at {
+            self.forgive(plan);
+            return;
+        }
+        // With two buses, the column command goes first.
+        let [column, row] = self.choices;
+        let choice = if column.tick == tick { column } else { row };
+        self.chosen = false;
+        self.settle_direction();
+        self.execute(plan, choice);
     }
 
     /// BLISS: a new interval begins.

@@ -30,6 +30,8 @@ pub struct Plan {
     pub(super) low_watermark: u16,
     /// Age alone does not decide, even among those that don't starve.
     pub(super) prefers: bool,
+    /// More has to be considered for a choice than the lanes of requests.
+    pub(super) chooses_specially: bool,
     pub(super) starvation_ticks: Tick,
     pub(super) clear_ticks: Tick,
     pub(super) timeout_ticks: Tick,
@@ -104,6 +106,8 @@ impl Plan {
                 _ => None,
             },
             prefers: config.scheduler != Scheduler::FrFcfs,
+            chooses_specially: config.scheduler != Scheduler::FrFcfs
+                || matches!(config.row_policy, RowPolicy::Timeout(_)),
             // A queue is above a share of it when it holds more than that many entries, below it when fewer.
             high_watermark: (f64::from(config.write_queue) * high).floor() as u16,
             // Without writes there is nothing to drain, even where that is 0.

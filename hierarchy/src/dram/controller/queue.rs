@@ -1,7 +1,5 @@
 //! Queued requests: slots that keep their place, linked per bank and direction in the order of arrival.
 
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
 
 use crate::dram::statistics::RowOutcome;
@@ -9,6 +7,17 @@ use crate::dram::timing::Tick;
 
 /// No slot.
 pub(super) const NONE: u16 = u16::MAX;
+
+/// Bits of a hash of where a write goes.
+const WRITES_BITS: u32 = 10;
+
+/// A hash of a place.
+#[inline(always)]
+fn hash(bank: u16, row: u32, column: u32) -> usize {
+    let place = u64::from(row) << 32 | u64::from(bank) << 16 ^ u64::from(column);
+    // Knuth, The Art of Computer Programming 3, 6.4: by the golden ratio.
+    (place.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - WRITES_BITS)) as usize
+}
 
 /// A request that waits.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
@@ -28,6 +37,9 @@ pub(super) struct Slot {
     pub(super) outcome: Option<RowOutcome>,
     pub(super) next: u16,
     pub(super) previous: u16,
+    /// The queued ones of its direction that came next and before.
+    pub(super) younger: u16,
+    pub(super) older: u16,
 }
 
 /// The requests of one bank and direction.
@@ -52,6 +64,19 @@ impl Default for List {
     }
 }
 
+impl List {
+    #[inline(always)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.head == NONE
+    }
+
+    /// Of all in it; [`NONE`] if it is empty.
+    #[inline(always)]
+    pub(super) fn oldest(&self) -> u16 {
+        self.head
+    }
+}
+
 /// All slots of a channel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Queue {
@@ -59,8 +84,11 @@ pub(super) struct Queue {
     free: Vec<u16>,
     /// Queued reads and writes; a request whose row was opened for it is not queued any more.
     pub(super) lengths: [u16; 2],
-    // Arrival order per direction; entries whose slot has moved on are dropped when they come to the front.
-    order: [VecDeque<(u64, u16)>; 2],
+    // How many writes are queued by a hash of where they go: most places have none.
+    writes: Vec<u16>,
+    // Of each direction.
+    oldest: [u16; 2],
+    youngest: [u16; 2],
     sequence: u64,
 }
 
@@ -87,7 +115,9 @@ impl Queue {
             slots: vec![Slot::default(); slots],
             free: (0..slots as u16).rev().collect(),
             lengths: [0; 2],
-            order: Default::default(),
+            writes: vec![0; 1 << WRITES_BITS],
+            oldest: [NONE; 2],
+            youngest: [NONE; 2],
             sequence: 0,
         }
     }
@@ -106,6 +136,8 @@ impl Queue {
             order: request.order | self.sequence,
             next: NONE,
             previous: list.tail,
+            younger: NONE,
+            older: self.youngest[direction],
             ..request
         };
         match list.tail {
@@ -114,7 +146,13 @@ impl Queue {
         }
         list.tail = slot;
         self.lengths[direction] += 1;
-        self.order[direction].push_back((self.sequence, slot));
+        if request.write {
+            self.writes[hash(request.bank, request.row, request.column)] += 1;
+        }
+        match std::mem::replace(&mut self.youngest[direction], slot) {
+            NONE => self.oldest[direction] = slot,
+            older => self.slots[older as usize].younger = slot,
+        }
         slot
     }
 
@@ -124,7 +162,12 @@ impl Queue {
         let Slot {
             next,
             previous,
+            younger,
+            older,
             write,
+            bank,
+            row,
+            column,
             ..
         } = self.slots[slot as usize];
         match previous {
@@ -136,20 +179,25 @@ impl Queue {
             next => self.slots[next as usize].previous = previous,
         }
         let direction = usize::from(write);
-        self.lengths[direction] -= 1;
-        // The front of the order is always one that is queued, so finding the oldest is a look.
-        while let Some(&(sequence, front)) = self.order[direction].front() {
-            if front != slot && self.slots[front as usize].sequence == sequence && self.is_linked(front) {
-                break;
-            }
-            self.order[direction].pop_front();
+        match older {
+            NONE => self.oldest[direction] = younger,
+            older => self.slots[older as usize].younger = younger,
         }
-        self.slots[slot as usize].previous = slot;
+        match younger {
+            NONE => self.youngest[direction] = older,
+            younger => self.slots[younger as usize].older = older,
+        }
+        self.lengths[direction] -= 1;
+        if write {
+            self.writes[hash(bank, row, column)] -= 1;
+        }
     }
 
-    // A slot that was taken out of its list points at itself.
-    fn is_linked(&self, slot: u16) -> bool {
-        self.slots[slot as usize].previous != slot
+    /// Whether one of a bank's writes goes there.
+    #[inline(always)]
+    pub(super) fn holds_write(&self, writes: &List, bank: u16, row: u32, column: u32) -> bool {
+        let same = |slot: u16| (self[slot].row, self[slot].column) == (row, column);
+        self.writes[hash(bank, row, column)] > 0 && self.iter(writes).any(same)
     }
 
     /// Sources' standings have changed.
@@ -169,7 +217,7 @@ impl Queue {
     /// The oldest that is queued in a direction.
     #[inline]
     pub(super) fn oldest(&self, direction: usize) -> Option<u16> {
-        self.order[direction].front().map(|&(_, slot)| slot)
+        Some(self.oldest[direction]).filter(|slot| *slot != NONE)
     }
 
     /// The requests of a list from `slot` on, oldest first.
