@@ -61,7 +61,7 @@ pub struct TimedMemory {
 enum Timing {
     Dram {
         plan: Box<Plan>,
-        mapping: AddressMapping,
+        mapping: Box<AddressMapping>,
         clock: Clock,
     },
     Fixed,
@@ -135,6 +135,7 @@ impl TimedMemory {
                 let device = Device::find(device)?;
                 let plan = Plan::new(&device, *ranks, config.controller.clone())?;
                 let mapping = AddressMapping::new(mapping, &device, *channels, *ranks, device.burst_bytes)?;
+                let mapping = Box::new(mapping);
                 let clock = Clock::new(&device);
                 let channels = vec![Channel::new(&plan); mapping.channels()];
                 let plan = Box::new(plan);
