@@ -103,23 +103,23 @@ impl FirstLevel<'_> {
 
 /// Simulates operands up to one that does not simply hit; returns how many.
 #[inline(always)]
-pub(super) fn hits<I: Isa, const BLOCKS: usize>(hits: Hits<'_>, operands: &[Operand]) -> usize {
+pub(super) fn hits<I: Isa, const BLOCKS: usize>(hits: &mut Hits<'_>, operands: &[Operand]) -> usize {
     const { assert!(BLOCKS == 1) };
     let Hits {
         line_shift,
-        mut data,
-        mut fetch,
-        rows,
+        ref mut data,
+        ref mut fetch,
+        ref mut rows,
         levels,
-        owners,
+        ref mut owners,
         regions,
-    } = hits;
+    } = *hits;
     for (done, operand) in operands.iter().enumerate() {
         let lines = operand.lines(0, line_shift);
         let (write, owner) = (operand.kind.writes(), operand.owner);
         let position = match operand.kind {
             AccessKind::NonTemporalLoad | AccessKind::NonTemporalStore => return done,
-            AccessKind::Fetch => match &mut fetch {
+            AccessKind::Fetch => match fetch {
                 Fetches::Nowhere => continue,
                 Fetches::WithData => data.hits::<I>(regions, lines, false, owner),
                 Fetches::Apart(fetch) => fetch.hits::<I>(regions, lines, false, owner),

@@ -169,7 +169,7 @@ for_each_instruction_set! {
 for_each_instruction_set! {
     /// [`super::hits::hits`].
     hits, hits, hits_avx512, hits_avx2,
-    (hits: Hits<'_>, operands: &[Operand]) -> usize
+    (hits: &mut Hits<'_>, operands: &[Operand]) -> usize
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -232,7 +232,7 @@ impl<'a, M: Memory> Walk<'a, M> {
             return 0;
         };
         let (rows, levels, owners) = self.ledger.rows_mut();
-        let hits = Hits {
+        let mut hits = Hits {
             line_shift: self.line_shift,
             data,
             fetch,
@@ -241,7 +241,7 @@ impl<'a, M: Memory> Walk<'a, M> {
             owners,
             regions: self.regions.numbers(),
         };
-        best.hits::<1>(hits, operands)
+        best.hits::<1>(&mut hits, operands)
     }
 
     /// Asks for the sets of the levels behind the first, where operands will need them.

@@ -175,9 +175,20 @@ impl<'a, M: Memory> Walk<'a, M> {
         if !cluster.sparse {
             return self.dense(run, cluster, window);
         }
+        let path = &self.paths.data;
         for i in window.from..window.from + window.iterations {
-            for index in operands(cluster.members) {
-                self.sweep_once(run, &run.sweeps[index], i);
+            if cluster.is_single() {
+                self.sweep_once(run, &run.sweeps[cluster.first_member() as usize], i);
+                continue;
+            }
+            // Its lines lie in different classes: their order in an iteration does not matter, and once is enough.
+            let one = Window {
+                from: i,
+                iterations: 1,
+            };
+            let (first, last) = run.lines(cluster, i);
+            for line in first..=last {
+                self.cluster_line(run, path, cluster, one, line);
             }
         }
     }
