@@ -322,6 +322,69 @@ fn check(config: &Config, cores: usize, runs: &[OwnedRun]) -> Result<(), TestCas
     Ok(())
 }
 
+/// Blocks that are fetched again and again, some of them larger than the cache.
+#[test]
+fn repeated_fetches_are_their_accesses() {
+    let config = Config {
+        line_bytes: 64,
+        levels: vec![
+            level(0, Contents::Data, Scope::Private, 16, 2),
+            level(1, Contents::Instruction, Scope::Private, 16, 2),
+            level(2, Contents::Unified, Scope::Shared, 64, 4),
+        ],
+        translation: None,
+    };
+    let [mut fast, mut slow] = pair(&config, 1);
+    let mut random = 9u64;
+    let mut next = |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    let mut code = (0, 0);
+    for _ in 0..40 {
+        let mut operands = Vec::new();
+        for _ in 0..100 {
+            if next(3) == 0 {
+                code = (next(6) * 700, [20, 64, 300, 1024, 1100, 2500][next(6) as usize]);
+            }
+            operands.push(Operand {
+                address: code.0,
+                stride: 0,
+                bytes: code.1,
+                kind: AccessKind::Fetch,
+                owner: next(u64::from(OWNERS)) as u32,
+            });
+            operands.push(Operand {
+                address: 1 << 20 | next(1 << 12),
+                stride: 0,
+                bytes: 8,
+                kind: AccessKind::Store,
+                owner: next(u64::from(OWNERS)) as u32,
+            });
+        }
+        let block = |operands| Run {
+            operands,
+            iterations: 1,
+        };
+        let again = |operands| Run {
+            operands,
+            iterations: 2,
+        };
+        let batch = [
+            block(&operands[..150]),
+            again(&operands[150..151]),
+            block(&operands[150..]),
+        ];
+        let (mut requests, mut expected) = (Requests::default(), Requests::default());
+        fast.runs(0, batch, &mut requests);
+        slow.runs(0, batch, &mut expected);
+        assert_eq!(fast.difference(&slow), None);
+        assert_eq!(requests.0, expected.0);
+    }
+}
+
 /// More regions than tags can tell apart, in the middle of a batch in which misses are often: the slow path takes over.
 #[test]
 fn a_batch_that_leaves_the_fast_path_is_its_accesses() {

@@ -13,6 +13,9 @@ pub(super) struct Hits<'a> {
     pub(super) line_shift: u32,
     pub(super) data: FirstLevel<'a>,
     pub(super) fetch: Fetches<'a>,
+    /// Address and bytes of the core's last fetch, if fetching the same again changes nothing: its lines hit, each in a set
+    /// of its own, in a cache that only fetches touch.
+    pub(super) fetched: &'a mut Option<(u64, u32)>,
     /// Of all owners and levels, and how many levels there are.
     pub(super) rows: &'a mut [LevelCounters],
     pub(super) levels: usize,
@@ -109,6 +112,7 @@ pub(super) fn hits<I: Isa, const BLOCKS: usize>(hits: &mut Hits<'_>, operands: &
         line_shift,
         ref mut data,
         ref mut fetch,
+        ref mut fetched,
         ref mut rows,
         levels,
         ref mut owners,
@@ -122,7 +126,17 @@ pub(super) fn hits<I: Isa, const BLOCKS: usize>(hits: &mut Hits<'_>, operands: &
             AccessKind::Fetch => match fetch {
                 Fetches::Nowhere => continue,
                 Fetches::WithData => data.hits::<I>(regions, lines, false, owner),
-                Fetches::Apart(fetch) => fetch.hits::<I>(regions, lines, false, owner),
+                Fetches::Apart(fetch) => {
+                    let again = Some((operand.address, operand.bytes));
+                    if **fetched == again {
+                        Some(fetch.position)
+                    } else {
+                        let position = fetch.hits::<I>(regions, lines, false, owner);
+                        let repeats = position.is_some() && lines.1 - lines.0 <= fetch.set_mask;
+                        **fetched = again.filter(|_| repeats);
+                        position
+                    }
+                }
             },
             _ => data.hits::<I>(regions, lines, write, owner),
         };

@@ -129,6 +129,7 @@ impl Runs {
             regions: &mut self.regions,
             combining: around.combining,
             streamed: around.streamed,
+            fetched: None,
             ledger: around.ledger,
             memory: around.memory,
         };
@@ -236,6 +237,7 @@ impl<'a, M: Memory> Walk<'a, M> {
             line_shift: self.line_shift,
             data,
             fetch,
+            fetched: &mut self.fetched,
             rows,
             levels,
             owners,
@@ -358,6 +360,7 @@ impl<'a, M: Memory> Walk<'a, M> {
             }
         }
         if let Some((fetch, line, first, last)) = fetched {
+            self.fetched = None;
             self.operand(fetch, line, first, last);
             let repeats = run.iterations - 1;
             self.ledger.level_mut(fetch.owner, paths.fetch[0].level).accesses[Cause::Read as usize] +=

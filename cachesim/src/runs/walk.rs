@@ -23,6 +23,8 @@ pub(super) struct Walk<'a, M> {
     pub(super) regions: &'a mut Regions,
     pub(super) combining: &'a mut Option<Victim>,
     pub(super) streamed: &'a mut Option<u64>,
+    /// See [`super::hits::Hits`].
+    pub(super) fetched: Option<(u64, u32)>,
     pub(super) ledger: &'a mut Ledger,
     pub(super) memory: &'a mut M,
 }
