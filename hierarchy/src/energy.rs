@@ -54,7 +54,9 @@ impl MemoryEnergy {
         let bursts = device
             .as_ref()
             .map_or(1, |device| line_bytes.div_ceil(device.burst_bytes));
-        let standby_watts = device.as_ref().zip(events).map(|(device, events)| {
+        // Of a technology that is not DRAM nobody says what it leaks.
+        let with_standby = device.as_ref().filter(|device| device.technology.is_none());
+        let standby_watts = with_standby.zip(events).map(|(device, events)| {
             let ranks = memory.channels * memory.ranks * device.stack_ids * device.pseudo_channels;
             let refresh_pj_per_ns =
                 events.refresh_pj / (device.picoseconds(device.refresh_interval_ticks) / 1000.0);

@@ -63,6 +63,14 @@ pub const PRESETS: &[Preset] = &[
         toml: include_str!("../machines/cxl-server.toml"),
     },
     Preset {
+        name: "flash-accelerator",
+        toml: include_str!("../machines/flash-accelerator.toml"),
+    },
+    Preset {
+        name: "mram-embedded",
+        toml: include_str!("../machines/mram-embedded.toml"),
+    },
+    Preset {
         name: "damov-host",
         toml: include_str!("../machines/damov-host.toml"),
     },

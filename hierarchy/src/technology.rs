@@ -1,12 +1,15 @@
 //! Memory technologies as data: how long they keep what is written, and how often a cell can be written.
 //!
 //! Modelled: what `technologies.toml` says of each, with its sources. Not modelled: wear levelling, error correction,
-//! refresh of what would be lost, temperature, and the spread between cells.
+//! refresh of what would be lost, temperature, and the spread between cells. As a memory of a machine each is a device of
+//! `devices/emerging.toml`.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
+
+use crate::nearest::nearest;
 
 /// One technology: times and energies of the array alone.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -31,6 +34,9 @@ pub struct Technology {
     pub endurance: Option<f64>,
     /// Whether data goes with the power.
     pub volatile: bool,
+    /// Whether all that is written to an open row is written to its cells at once, a page, and wears all of them.
+    #[serde(default)]
+    pub writes_pages: bool,
     /// Where the values come from.
     pub source: String,
 }
@@ -43,6 +49,22 @@ static ALL: LazyLock<Vec<Technology>> = LazyLock::new(|| {
 });
 
 impl Technology {
+    /// The technology of this name.
+    ///
+    /// # Errors
+    /// What there is instead.
+    pub fn find(name: &str) -> Result<&'static Self, String> {
+        let found = Self::all().iter().find(|technology| technology.name == name);
+        found.ok_or_else(|| {
+            let meant = nearest(
+                name,
+                Self::all().iter().map(|technology| technology.name.as_str()),
+            );
+            let meant = meant.map_or_else(String::new, |name| format!("; did you mean '{name}'?"));
+            format!("unknown technology '{name}'{meant}")
+        })
+    }
+
     /// Every technology, by name.
     pub fn all() -> &'static [Technology] {
         &ALL
@@ -57,6 +79,7 @@ impl Technology {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dram::{Device, EventEnergy};
 
     #[test]
     fn every_technology_is_read_and_possible() {
@@ -73,6 +96,34 @@ mod tests {
         for line in numbers.filter(|line| !line.starts_with("volatile")) {
             assert!(line.contains(" # "), "{line}: no source");
         }
+    }
+
+    #[test]
+    fn devices_have_the_times_of_their_technology() {
+        let of_technology: Vec<Device> = Device::names()
+            .filter_map(|name| Device::find(name).ok())
+            .filter(|device| device.technology.is_some())
+            .collect();
+        for device in &of_technology {
+            let technology = device.technology.unwrap();
+            for (parameter, ns) in [("nRCD", technology.read_ns), ("nWR", technology.write_ns)] {
+                let clocks = (ns * 1000.0 / device.t_ck_ps as f64).ceil();
+                let found = device.parameters[parameter] as f64;
+                assert_eq!(found, clocks, "{} {parameter}", device.name);
+            }
+            assert!(device.refresh_modes.is_empty(), "{}", device.name);
+            // A bit of the row that is read, a bit of the burst that is written.
+            let events = EventEnergy::of(device);
+            assert_eq!(events.is_some(), technology.write_pj_per_bit.is_some());
+            if let (Some(events), Some(pj)) = (events, technology.write_pj_per_bit) {
+                assert_eq!(events.write_pj, f64::from(device.burst_bytes) * 8.0 * pj);
+            }
+        }
+        let has_device = |technology: &&Technology| {
+            let mut devices = of_technology.iter();
+            devices.any(|device| device.technology == Some(*technology)) || technology.name == "dram"
+        };
+        assert!(Technology::all().iter().all(|technology| has_device(&technology)));
     }
 
     #[test]

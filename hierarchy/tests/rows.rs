@@ -147,6 +147,50 @@ fn by_hand(order: &[&str], device: &Device, channels: u32, ranks: u32, address: 
     (rest, bank, values["column"])
 }
 
+#[test]
+fn cells_that_wear_out_are_counted_by_line_or_by_page() {
+    // 1 KiB rows in 16 banks; 4 KiB pages in 64 banks. Lines of 64 B.
+    for (device, by_line) in [("STT-MRAM-1333", true), ("HBF-6400", false)] {
+        let mut dram = dram(device, 1);
+        // Line 0 three times, line 1 once, in one open row; a read between two writes leaves the page open.
+        dram.write(0, 1, 0);
+        dram.write(0, 2, 0);
+        dram.read(64, 1, 0);
+        dram.write(0, 1, 0);
+        let written = dram.written().unwrap();
+        let expected = if by_line { (4, 64, 3) } else { (1, 4096, 1) };
+        assert_eq!(
+            (written.writes, written.unit_bytes, written.most),
+            expected,
+            "{device}"
+        );
+        // Another row of the bank, and back: the page is written again.
+        let other_row = u64::from(Device::find(device).unwrap().row_bytes) * 64;
+        dram.read(other_row, 1, 0);
+        dram.write(0, 1, 0);
+        let expected = if by_line { (5, 64, 4) } else { (2, 4096, 2) };
+        let written = dram.written().unwrap();
+        assert_eq!(
+            (written.writes, written.unit_bytes, written.most),
+            expected,
+            "{device}"
+        );
+    }
+    assert!(dram("DDR4-3200AA", 1).written().is_none());
+    // What wears out at a rate that nobody knows of is not counted either.
+    assert!(dram("SRAM-4000", 1).written().is_none());
+}
+
+#[test]
+fn an_array_is_read_in_its_own_time() {
+    // Clocks of 1.5 ns: read 35 ns, CL 10, a burst of 4.
+    let mram = Device::find("STT-MRAM-1333").unwrap();
+    assert_eq!(mram.activate_ps(), 24 * 1500);
+    assert_eq!(mram.read_hit_ps(64), 14 * 1500);
+    let flash = Device::find("HBF-6400").unwrap();
+    assert!((5_000_000..5_000_312).contains(&flash.activate_ps()));
+}
+
 proptest! {
     #[test]
     fn any_order_maps_as_by_hand_and_one_to_one(

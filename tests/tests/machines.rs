@@ -164,3 +164,50 @@ fn several_memories_share_the_traffic_by_class() {
         "{said}"
     );
 }
+
+#[test]
+fn memories_whose_cells_wear_out_say_how_long_they_last() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let flash = folder.path().join("flash.toml");
+    let text = "extends = \"flash-accelerator\"\n[cache.sram]\nsize = \"256 KiB\"\n[memory.tier.flash]\nclasses = \"heap\"\n";
+    std::fs::write(&flash, text).expect("machine file");
+    let program = Program::compile("kernels", &[]);
+    let n: u64 = 1 << 19; // 4 MiB each
+    let (flash, mram) = (flash.to_str().expect("UTF-8"), "mram-embedded");
+    for (machine, memory, technology, unit_bytes, written) in [
+        (mram, "memory", "stt-mram", 64, "dram_write_bytes"),
+        (flash, "flash", "high-bandwidth-flash", 4096, "flash_write_bytes"),
+    ] {
+        let arguments = ["copy".to_owned(), n.to_string()];
+        let capture = Capture::success(&["--machine", machine], program.path(), &arguments);
+        let summary = Summary::read(&capture.profile());
+        let wear = &summary.get("wear")[0];
+        assert_eq!(
+            (wear["memory"].as_str(), wear["technology"].as_str()),
+            (Some(memory), Some(technology))
+        );
+        assert_eq!(wear["unit_bytes"], unit_bytes);
+        let writes = wear["writes"].as_u64().expect("a count");
+        let lines = summary.total(written) / 64;
+        // Every line once, or each page of neighbouring lines at least once.
+        if unit_bytes == 64 {
+            assert_eq!(writes, lines);
+        } else {
+            assert!(
+                (lines * 64 / unit_bytes..=lines).contains(&writes),
+                "{writes} of {lines} lines"
+            );
+        }
+        let most = wear["most_writes"].as_u64().expect("a count");
+        assert!((1..=writes).contains(&most));
+        let number = |key: &str| wear[key].as_f64().expect("a number");
+        let seconds = number("endurance") / most as f64 * number("seconds");
+        assert!((number("wear_s") / seconds - 1.0).abs() < 1e-9);
+        assert!(number("levelled_wear_s") > number("wear_s"));
+        assert!(
+            capture.stderr().contains(&format!("{memory} is {technology}: ")),
+            "{}",
+            capture.stderr()
+        );
+    }
+}

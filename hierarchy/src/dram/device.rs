@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::command::Command;
 use super::constraint::{Constraint, Scope, evaluate};
 use super::error::DramError;
-use super::standard::{AllBank, CommandBus, Currents, MeasuredFrom, Standard};
+use super::standard::{AllBank, BIN_WORDS, CommandBus, Currents, MeasuredFrom, Standard};
 use crate::nearest::nearest;
+use crate::technology::Technology;
 
 /// How a device is refreshed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,15 +87,20 @@ pub struct Device {
     pub data_clock_off_ticks: Option<u64>,
     /// Where an activate is two commands with others between them, the longest time from the first to the second.
     pub second_activate_ticks: Option<u64>,
-    /// Average time between refreshes of the whole device.
+    /// Average time between refreshes of the whole device; [`NEVER_TICKS`](Device::NEVER_TICKS) if it needs none.
     pub refresh_interval_ticks: u64,
-    /// How it can be refreshed; the first is the default.
+    /// How it can be refreshed; the first is the default. None for what needs no refresh.
     pub refresh_modes: Vec<RefreshMode>,
+    /// What its cells are made of, if that is not DRAM.
+    pub technology: Option<&'static Technology>,
     /// Supply currents, if there are any for it.
     pub currents: Option<Currents>,
 }
 
 impl Device {
+    /// Longer than any run, and short enough to be multiplied by the rows of a refresh window.
+    pub const NEVER_TICKS: u64 = u64::MAX >> 16;
+
     /// The built-in device of this name: a bin (`DDR4-3200AA`), or a bin and an organisation
     /// (`DDR4-3200AA/16Gb_x8`).
     pub fn find(name: &str) -> Result<Self, DramError> {
@@ -174,6 +180,12 @@ impl Device {
         self.rounded_ps(self.first_of(&["nRP"]).unwrap_or(0))
     }
 
+    /// Bytes of one channel of so many chip selects.
+    pub fn channel_bytes(&self, ranks: u32) -> u64 {
+        let banks = ranks * self.stack_ids * self.pseudo_channels * self.bank_groups * self.banks;
+        u64::from(banks) * u64::from(self.rows) * u64::from(self.row_bytes)
+    }
+
     /// Peak of one channel, in bytes per second.
     pub fn peak_bytes_per_second(&self) -> f64 {
         f64::from(self.pseudo_channels * self.channel_bits) / 8.0 * f64::from(self.rate) * 1e6
@@ -191,7 +203,8 @@ impl Standard {
             name: bin.into(),
             nearest: nearest(bin, self.bins()).map(String::from),
         })?;
-        let organisation_name = organisation.unwrap_or(&self.default_organisation);
+        let default = self.own_organisation(bin).unwrap_or(&self.default_organisation);
+        let organisation_name = organisation.unwrap_or(default);
         let organisation =
             self.organisations
                 .get(organisation_name)
@@ -213,7 +226,13 @@ impl Standard {
         };
         let t_ck_ps = whole("tCK_ps").ok_or_else(|| context("it has no tCK_ps".into()))? as u64;
         let rate = whole("rate").ok_or_else(|| context("it has no rate".into()))?;
-        let values = table.iter().filter(|(_, value)| !value.is_table());
+        let technology = match table.get("technology").and_then(toml::Value::as_str) {
+            None => None,
+            Some(name) => Some(Technology::find(name).map_err(context)?),
+        };
+        let is_number =
+            |key: &String, value: &toml::Value| !value.is_table() && !BIN_WORDS.contains(&key.as_str());
+        let values = table.iter().filter(|(key, value)| is_number(key, value));
         for (key, value) in values
             .chain(for_width.into_iter().flatten())
             .chain(&organisation.parameters)
@@ -253,7 +272,10 @@ impl Standard {
         let (read_ticks, write_ticks) = (ticks(&self.read_latency)?, ticks(&self.write_latency)?);
         let data_clock_off_ticks = self.data_clock_off_after.as_deref().map(ticks).transpose()?;
         let second_activate_ticks = self.second_activate_within.as_deref().map(ticks).transpose()?;
-        let refresh_interval_ticks = ticks("nREFI")?;
+        let refresh_interval_ticks = match self.refresh.is_empty() {
+            true => Device::NEVER_TICKS,
+            false => ticks("nREFI")?,
+        };
         let sizes = [
             organisation.channel_bits,
             organisation.pseudo_channels,
@@ -270,7 +292,7 @@ impl Standard {
         if organisation.bank_groups * organisation.banks > 64 {
             return Err(context("a rank can't have more than 64 banks".into()));
         }
-        let name = if organisation_name == self.default_organisation {
+        let name = if organisation_name == default {
             bin.into()
         } else {
             format!("{bin}/{organisation_name}")
@@ -313,6 +335,7 @@ impl Standard {
             second_activate_ticks,
             refresh_interval_ticks,
             refresh_modes: self.refresh.clone(),
+            technology,
             currents,
         })
     }

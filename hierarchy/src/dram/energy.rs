@@ -6,6 +6,9 @@
 //! time at the pump's voltage. Per-bank and same-bank refreshes are taken as the share of their banks in an all-bank
 //! refresh.
 //!
+//! Of a [technology](crate::Technology) that is not DRAM: an activate reads every bit of the row, a write every bit of the
+//! burst; nothing is drawn besides (leakage and the bits' way out of the array are unknown).
+//!
 //! Not modelled: input/output and termination power, power-down, temperature.
 
 use serde::Serialize;
@@ -58,8 +61,16 @@ pub struct EventEnergy {
 }
 
 impl EventEnergy {
-    /// Of `device`; `None` without currents.
+    /// Of `device`; `None` without currents, or energies of its technology.
     pub fn of(device: &Device) -> Option<Self> {
+        if let Some(technology) = device.technology {
+            let of = |bytes: u32, pj_per_bit: f64| f64::from(bytes * 8) * pj_per_bit;
+            return Some(Self {
+                activate_pj: of(device.row_bytes, technology.read_pj_per_bit?),
+                write_pj: of(device.burst_bytes, technology.write_pj_per_bit?),
+                ..Self::default()
+            });
+        }
         let currents = device.currents.as_ref()?;
         // mA x V x ns = pJ. All chips of the channel, or the share of one chip that a pseudo-channel is.
         let chips = f64::from(device.channel_bits) / f64::from(currents.width_bits);

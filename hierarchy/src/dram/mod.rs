@@ -19,6 +19,7 @@ mod standard;
 mod statistics;
 mod system;
 mod timing;
+mod wear;
 
 pub use checker::{Checker, Violation, check};
 pub use command::{Command, Target};
@@ -37,3 +38,4 @@ pub use standard::{Currents, Standard};
 pub use statistics::{Histogram, RowOutcome, SourceStatistics, Statistics};
 pub use system::{DramSystem, Topology};
 pub use timing::{Tick, TimingState, TimingTable};
+pub use wear::Written;

@@ -4,6 +4,8 @@
 //! whether a request is a row hit (CL + burst), a row miss on a closed bank (RCD before it) or a row conflict (RP and
 //! RCD before it). Requests are served one by one in the order in which they come, each on an idle device.
 //!
+//! Of a technology whose cells wear out, writes of each line or page are counted besides.
+//!
 //! Not modelled: queues and scheduling, bus and bank contention, refresh, activation windows, read-write turnaround,
 //! power. So the latencies are those of an unloaded device, there is no bandwidth limit, and a real controller, which
 //! reorders for row hits, may see fewer conflicts. Addresses are taken as they come: a target's virtual addresses
@@ -14,6 +16,7 @@ use memloupe_cachesim::Memory;
 use super::device::Device;
 use super::error::DramError;
 use super::mapping::{AddressMapping, NEIGHBOURS};
+use super::wear::{Wear, Written};
 use crate::machine::MemoryDevice;
 
 /// What DRAM did on behalf of one owner.
@@ -70,6 +73,17 @@ pub struct Dram {
     // Over all owners: for a view of the run so far that does not add up every row.
     read_lines: u64,
     write_lines: u64,
+    // Where cells wear out.
+    wear: Option<Box<CellWear>>,
+}
+
+/// Writes of cells, and how a write reaches them.
+#[derive(Clone, Debug)]
+struct CellWear {
+    wear: Wear,
+    unit_bytes: u64,
+    /// By bank, if pages are written: the open row, and whether it was written.
+    pages: Option<Vec<(u64, bool)>>,
 }
 
 impl Dram {
@@ -84,7 +98,23 @@ impl Dram {
             line_bytes,
         )?;
         let banks = mapping.banks();
+        let wears = device
+            .technology
+            .filter(|technology| technology.endurance.is_some());
+        let wear = wears.map(|technology| {
+            Box::new(CellWear {
+                wear: Wear::default(),
+                unit_bytes: if technology.writes_pages {
+                    device.row_bytes
+                } else {
+                    line_bytes
+                }
+                .into(),
+                pages: technology.writes_pages.then(|| vec![(u64::MAX, false); banks]),
+            })
+        });
         Ok(Self {
+            wear,
             neighbours: mapping.neighbours(),
             mapping,
             line_bytes: line_bytes.into(),
@@ -122,6 +152,38 @@ impl Dram {
     /// Bytes written so far, over all owners.
     pub fn total_write_bytes(&self) -> u64 {
         self.write_lines * self.line_bytes
+    }
+
+    /// What was written so far, if cells of this memory wear out.
+    pub fn written(&self) -> Option<Written> {
+        let CellWear { wear, unit_bytes, .. } = &**self.wear.as_ref()?;
+        Some(wear.written(*unit_bytes))
+    }
+
+    /// Counts what lines that are written or read do to cells.
+    #[cold]
+    fn wear_out(&mut self, line_address: u64, lines: u64, write: bool) {
+        let Some(cells) = &mut self.wear else { return };
+        for line in 0..lines {
+            let address = line_address + line * self.line_bytes;
+            let Some(pages) = &mut cells.pages else {
+                if write {
+                    cells.wear.write(address / self.line_bytes);
+                }
+                continue;
+            };
+            let location = self.mapping.locate(address);
+            let bank = self.mapping.bank_of(&location);
+            let (row, is_written) = &mut pages[bank];
+            if std::mem::replace(row, location.row) != location.row {
+                *is_written = false;
+            }
+            if write && !std::mem::replace(is_written, true) {
+                cells
+                    .wear
+                    .write(location.row * self.open_rows.len() as u64 + bank as u64);
+            }
+        }
     }
 
     /// Opens the rows of neighbouring lines; returns the device latency of reads of them.
@@ -170,6 +232,9 @@ impl Dram {
     /// Reads lines of a page that moves to another memory.
     pub(crate) fn migrate_out(&mut self, line_address: u64, lines: u64, owner: u32) {
         self.read_lines += lines;
+        if self.wear.is_some() {
+            self.wear_out(line_address, lines, false);
+        }
         self.open(line_address, lines, owner);
         let counters = &mut self.owners[owner as usize];
         counters.read_bytes += lines * self.line_bytes;
@@ -187,6 +252,9 @@ impl Memory for Dram {
     #[inline]
     fn read(&mut self, line_address: u64, lines: u64, owner: u32) {
         self.read_lines += lines;
+        if self.wear.is_some() {
+            self.wear_out(line_address, lines, false);
+        }
         let latency_ps = self.open(line_address, lines, owner);
         let counters = &mut self.owners[owner as usize];
         counters.read_bytes += lines * self.line_bytes;
@@ -197,6 +265,9 @@ impl Memory for Dram {
     #[inline]
     fn write(&mut self, line_address: u64, lines: u64, owner: u32) {
         self.write_lines += lines;
+        if self.wear.is_some() {
+            self.wear_out(line_address, lines, true);
+        }
         self.open(line_address, lines, owner);
         self.owners[owner as usize].write_bytes += lines * self.line_bytes;
     }

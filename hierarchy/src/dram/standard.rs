@@ -1,7 +1,8 @@
 //! Device files: one standard each, with its constraints, organisations, speed bins and currents as data.
 //!
 //! Adding a speed bin is adding a line to `devices/*.toml`, or to a file of one's own. Parameters are clocks
-//! (`nRCD = 22`) or nanoseconds (`tRFC_ns = 350`, rounded up to clocks as `nRFC`).
+//! (`nRCD = 22`) or nanoseconds (`tRFC_ns = 350`, rounded up to clocks as `nRFC`). A bin may have an `organisation` of its own, and
+//! name the `technology` of its cells ([`crate::Technology`]).
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -14,8 +15,11 @@ use super::device::RefreshMode;
 use super::energy::EventEnergy;
 use super::error::DramError;
 
+/// Keys of a bin that are words.
+pub(crate) const BIN_WORDS: [&str; 2] = ["organisation", "technology"];
+
 /// The device files that come with memloupe.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 12] = [
     ("ddr3.toml", include_str!("../../devices/ddr3.toml")),
     ("ddr4.toml", include_str!("../../devices/ddr4.toml")),
     ("ddr5.toml", include_str!("../../devices/ddr5.toml")),
@@ -27,6 +31,7 @@ const FILES: [(&str, &str); 11] = [
     ("hbm2e.toml", include_str!("../../devices/hbm2e.toml")),
     ("hbm3.toml", include_str!("../../devices/hbm3.toml")),
     ("hbm4.toml", include_str!("../../devices/hbm4.toml")),
+    ("emerging.toml", include_str!("../../devices/emerging.toml")),
 ];
 
 /// One device file.
@@ -40,13 +45,13 @@ pub struct Standard {
     pub standard: String,
     /// The JEDEC document that defines it.
     pub jedec: String,
-    /// The organisation of a device whose name gives none.
+    /// The organisation of a device whose name and bin give none.
     pub default_organisation: String,
     /// Transfers per column command.
     pub(crate) burst_length: u32,
     pub(crate) read_latency: String,
     pub(crate) write_latency: String,
-    /// How it can be refreshed; the first is the default.
+    /// How it can be refreshed; the first is the default. None for what needs no refresh.
     pub(crate) refresh: Vec<RefreshMode>,
     #[serde(default)]
     pub(crate) command_bus: CommandBus,
@@ -203,12 +208,14 @@ impl Standard {
             return refused("it has no [bins]".into());
         }
         for bin in standard.bins.keys() {
-            for organisation in standard
+            let own = standard.own_organisation(bin).is_some();
+            let all = standard
                 .organisations
                 .keys()
-                .chain([&standard.default_organisation])
-            {
-                let device = standard.device(bin, Some(organisation))?;
+                .filter(|_| !own)
+                .map(|name| Some(name.as_str()));
+            for organisation in all.chain([None]) {
+                let device = standard.device(bin, organisation)?;
                 let events = EventEnergy::of(&device);
                 if events.is_some_and(|events| events.parts().iter().any(|part| *part < 0.0)) {
                     let message = "an operation draws less than standby: check IDD0, IDD4R, IDD4W, IDD5B";
@@ -243,6 +250,11 @@ impl Standard {
                 })
                 .collect()
         })
+    }
+
+    /// The organisation that a bin has if its name gives no other, where that is not the standard's.
+    pub(crate) fn own_organisation(&self, bin: &str) -> Option<&str> {
+        self.bins.get(bin)?.get("organisation")?.as_str()
     }
 
     /// Names of its speed bins.

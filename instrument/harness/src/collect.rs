@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use memloupe_attribute::{CodeAddress, Contexts, Location, Objects, Probes, Row, RowKey, Sample, Symbolizer};
 use memloupe_cachesim::{LevelDetail, TranslationCounters};
-use memloupe_hierarchy::{Counters, Cycles, System};
+use memloupe_hierarchy::dram::{Device, Dram};
+use memloupe_hierarchy::{Counters, Cycles, MemoryDevice, System};
 use memloupe_stream::{AccessKind, Captured, Engine, SiteId, SiteTable};
 
 use call_paths::NamedPaths;
@@ -18,8 +19,8 @@ use crate::cycles::{self, Estimates, Waits};
 use crate::launch::Ending;
 use crate::pipeline::Parts;
 use crate::profile::{
-    Context, LevelCounts, LocalityCount, LocalitySummary, Measures, Object, Observed, Profile, Sampling,
-    Site, Stratum, Summary, TIER_FIELDS, TimelineBin, Traffic, counts_of_group, counts_of_scores,
+    Context, LevelCounts, LocalityCount, LocalitySummary, Measures, MemoryWear, Object, Observed, Profile,
+    Sampling, Site, Stratum, Summary, TIER_FIELDS, TimelineBin, Traffic, counts_of_group, counts_of_scores,
     counts_of_strides,
 };
 use crate::simulation::Simulation;
@@ -197,11 +198,16 @@ fn simulated(mut profile: Profile, system: &System, contexts: &Contexts, rows: &
         ));
     }
     let estimates = Estimates::new(system, contexts, rows.iter().copied());
+    let mut cycles_of_threads: HashMap<u32, f64> = HashMap::new();
     for (row, timed) in profile.traffic.iter_mut().zip(rows) {
         let counters = system.counters(timed.owner);
         let measures = &mut row.measures;
         add_counters(measures, &counters);
-        add_cycles(measures, &estimates.cycles(*timed));
+        let cycles = estimates.cycles(*timed);
+        add_cycles(measures, &cycles);
+        *cycles_of_threads
+            .entry(contexts.get(timed.context).thread)
+            .or_default() += cycles.total();
         measures.energy_nj = (energy.picojoules(&counters) / 1000.0).round() as u64;
         measures.details = summary
             .details
@@ -209,7 +215,37 @@ fn simulated(mut profile: Profile, system: &System, contexts: &Contexts, rows: &
             .map(|(level, name)| detail(&counters, *level, name))
             .collect();
     }
+    let longest = cycles_of_threads.into_values().fold(0.0, f64::max);
+    summary.wear = wear(system, longest / machine.core.frequency_hz as f64);
     profile
+}
+
+/// What was written to memories whose cells wear out, in a run of so many seconds.
+fn wear(system: &System, seconds: f64) -> Vec<MemoryWear> {
+    let machine = system.machine();
+    let worn = |(memory, dram): (&MemoryDevice, &Dram)| {
+        let written = dram.written()?;
+        let device = Device::find(&memory.device).ok()?;
+        let technology = device.technology?;
+        let units = u64::from(memory.channels) * device.channel_bytes(memory.ranks) / written.unit_bytes;
+        let each = written.writes as f64 / units as f64;
+        Some(MemoryWear {
+            memory: memory.name.clone(),
+            technology: technology.name.clone(),
+            endurance: technology.endurance?,
+            writes: written.writes,
+            unit_bytes: written.unit_bytes,
+            most_writes: written.most,
+            seconds,
+            wear_s: technology.wear_seconds(written.most as f64, seconds),
+            levelled_wear_s: technology.wear_seconds(each, seconds),
+        })
+    };
+    machine
+        .memories()
+        .zip(system.dram().memories())
+        .filter_map(worn)
+        .collect()
 }
 
 /// Sites that rows name, numbered in order of their first use.

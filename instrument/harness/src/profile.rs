@@ -31,7 +31,7 @@ pub use measures::{LevelCounts, Measure, Measures, Unit};
 use memloupe_attribute::LineSet;
 use roaring::RoaringTreemap;
 pub(crate) use sum::Sum;
-pub use summary::{Attribution, Observed, SCHEMA_VERSION, Sampling, Summary};
+pub use summary::{Attribution, MemoryWear, Observed, SCHEMA_VERSION, Sampling, Summary};
 
 /// Bytes of the lines counted in footprints.
 pub const FOOTPRINT_LINE_BYTES: u64 = 64;

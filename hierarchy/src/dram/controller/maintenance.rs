@@ -145,7 +145,7 @@ impl Channel {
     /// Lets refreshes fall due.
     pub(super) fn fall_due(&mut self, plan: &Plan) {
         self.next_due = Tick::MAX;
-        if plan.config.no_refresh {
+        if plan.no_refresh {
             return;
         }
         let (postpone, pull_in) = (

@@ -35,6 +35,8 @@ pub struct Plan {
     pub(super) starvation_ticks: Tick,
     pub(super) clear_ticks: Tick,
     pub(super) timeout_ticks: Tick,
+    /// Nothing is refreshed.
+    pub(super) no_refresh: bool,
     /// Between two refresh commands to a domain.
     pub(super) refresh_ticks: Tick,
     /// Some requests go before older ones whatever their row.
@@ -47,8 +49,13 @@ impl Plan {
     /// Checks and compiles.
     pub fn new(device: &Device, ranks: u32, config: ControllerConfig) -> Result<Self, DramError> {
         let refused = |message: String| Err(DramError::Controller(format!("{}: {message}", device.name)));
-        let refresh = config.refresh.unwrap_or(device.refresh_modes[0]);
-        let Some(device) = device.with_refresh(refresh) else {
+        let default = device.refresh_modes.first().copied();
+        let refresh = config.refresh.or(default).unwrap_or_default();
+        let found = match (default, config.refresh) {
+            (None, None) => Some(device.clone()),
+            _ => device.with_refresh(refresh),
+        };
+        let Some(device) = found else {
             return refused(format!("it has no {refresh:?} refresh"));
         };
         let banks = u64::from(ranks * device.stack_ids * device.pseudo_channels)
@@ -121,6 +128,7 @@ impl Plan {
                 RowPolicy::Timeout(clocks) => clocks * per_second,
                 _ => Tick::MAX,
             },
+            no_refresh: config.no_refresh || default.is_none(),
             refresh_ticks: (device.refresh_interval_ticks / domains).max(1),
             by_source: config.scheduler != Scheduler::Fcfs
                 && (!config.priorities.is_empty() || matches!(config.scheduler, Scheduler::Bliss { .. })),

@@ -40,6 +40,8 @@ pub struct Summary {
     pub levels: Vec<String>,
     /// Names of the memories, nearest first, if there are several.
     pub tiers: Vec<String>,
+    /// Of each memory whose cells wear out: what was written to it.
+    pub wear: Vec<MemoryWear>,
     /// What translation, several memories, and levels beyond plain caches count besides: position of the level, or the
     /// number of levels for translation, or beyond it that of the memory, and name of the counter. Those that are zero
     /// in the whole run are left out.
@@ -93,6 +95,30 @@ pub struct Summary {
     pub notes: Vec<String>,
 }
 
+/// What a run wrote to a memory whose cells wear out, and how long they last if it goes on like that.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MemoryWear {
+    /// The memory's name.
+    pub memory: String,
+    /// Its technology.
+    pub technology: String,
+    /// Writes that a cell stands.
+    pub endurance: f64,
+    /// Writes of all lines, or of all pages where those are written as a whole.
+    pub writes: u64,
+    /// Bytes of a line or page.
+    pub unit_bytes: u64,
+    /// Writes of the one that was written most.
+    pub most_writes: u64,
+    /// Estimated duration of the run on its machine: of the thread that took longest.
+    pub seconds: f64,
+    /// Until the most written one is worn out, without wear levelling; null if nothing was written.
+    pub wear_s: Option<f64>,
+    /// Until all are, if writes are spread evenly over the whole memory.
+    pub levelled_wear_s: Option<f64>,
+}
+
 impl Default for Summary {
     fn default() -> Self {
         Self {
@@ -109,6 +135,7 @@ impl Default for Summary {
             machines: Vec::new(),
             levels: Vec::new(),
             tiers: Vec::new(),
+            wear: Vec::new(),
             details: Vec::new(),
             dram: false,
             line_bytes: 64,

@@ -41,7 +41,7 @@ const TIMES: [(&str, f64); 8] = [
     ("ns", 1e-9),
 ];
 
-fn show_seconds(seconds: f64) -> String {
+pub(super) fn show_seconds(seconds: f64) -> String {
     let (unit, length) = { TIMES.into_iter() }
         .find(|(_, length)| seconds >= *length)
         .unwrap_or(TIMES[TIMES.len() - 1]);

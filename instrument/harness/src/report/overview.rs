@@ -3,9 +3,10 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use super::locality::show_seconds;
 use super::table::printable;
 use super::{Key, Query, human, percent, terminal_columns};
-use crate::profile::{Measure, PAGE_FILE, Profile, SUMMARY_FILE, Summary, Unit};
+use crate::profile::{Measure, MemoryWear, PAGE_FILE, Profile, SUMMARY_FILE, Summary, Unit};
 
 /// Rows of the table: it should fit a screen.
 const ROWS: usize = 15;
@@ -61,8 +62,11 @@ pub fn overview(profile: &Profile, folder: &Path) -> String {
             bytes("migrated_in_bytes")
         );
     }
-    let attribution = &summary.attribution;
     text.push('\n');
+    for wear in &summary.wear {
+        let _ = writeln!(text, "{}", wear_of(wear));
+    }
+    let attribution = &summary.attribution;
     let named: Vec<String> = [
         (
             attribution.operator_accesses,
@@ -95,6 +99,24 @@ pub fn overview(profile: &Profile, folder: &Path) -> String {
         folder.display()
     );
     text
+}
+
+/// What a memory whose cells wear out was written, and what that means.
+fn wear_of(wear: &MemoryWear) -> String {
+    let seconds = |value: Option<f64>| value.map_or_else(|| "never".to_owned(), show_seconds);
+    format!(
+        "{} is {}: {} writes of {} in an estimated {}, {} of one at most; going on like that, it is worn out after {}, with even wear \
+         {} ({:e} writes)",
+        printable(&wear.memory),
+        printable(&wear.technology),
+        human(wear.writes, Unit::Count),
+        human(wear.unit_bytes, Unit::Bytes),
+        show_seconds(wear.seconds),
+        human(wear.most_writes, Unit::Count),
+        seconds(wear.wear_s),
+        seconds(wear.levelled_wear_s),
+        wear.endurance
+    )
 }
 
 /// The end of a run whose stream was dropped.

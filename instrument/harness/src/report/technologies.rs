@@ -8,6 +8,7 @@
 //! Not modelled: caches that keep stores from the memory, wear levelling, refresh of what would be lost.
 
 use memloupe_hierarchy::Technology;
+use memloupe_hierarchy::dram::Device;
 
 use super::locality::{Column, Shown, column};
 use crate::profile::{LocalitySum, LocalitySummary, Summary};
@@ -22,8 +23,22 @@ fn seconds_per_access(summary: &Summary, locality: &LocalitySummary) -> Option<f
     (cycles > 0.0 && locality.accesses > 0).then(|| cycles / hertz / locality.accesses as f64)
 }
 
+/// The technologies of the machine's memories that are not DRAM.
+fn technologies_of(machine: &serde_json::Value) -> Vec<&'static str> {
+    let tiers = machine.get("tiers").and_then(serde_json::Value::as_array);
+    let memories = machine
+        .get("memory")
+        .into_iter()
+        .chain(tiers.into_iter().flatten());
+    memories
+        .filter_map(|memory| Device::find(memory.get("device")?.as_str()?).ok()?.technology)
+        .map(|technology| technology.name.as_str())
+        .collect()
+}
+
 /// The longest lifetime, the most writes of a line, and for each technology the time until the line that is written most is
-/// worn out, and the share of what is read that is read too late; to people only if any is.
+/// worn out, and the share of what is read that is read too late; to people only if any is, or if a memory of the machine is of that
+/// technology.
 pub(super) fn columns(locality: &LocalitySummary, total: &LocalitySum, summary: &Summary) -> Vec<Column> {
     let per_access = seconds_per_access(summary, locality);
     let seconds = per_access.map(|per_access| per_access * locality.accesses as f64);
@@ -35,7 +50,9 @@ pub(super) fn columns(locality: &LocalitySummary, total: &LocalitySum, summary: 
         }),
         column("writes_per_line", Shown::Count, most_writes),
     ];
+    let of_machine = technologies_of(&summary.machine);
     for technology in Technology::all() {
+        let is_used = of_machine.contains(&technology.name.as_str());
         if technology.endurance.is_some() {
             columns.push(column(
                 format!("{}_wear_s", technology.name),
@@ -51,7 +68,7 @@ pub(super) fn columns(locality: &LocalitySummary, total: &LocalitySum, summary: 
                 (all > 0).then(|| read.at_least(bound) as f64 / all as f64)
             };
             let mut column = column(format!("{}_late", technology.name), Shown::Share, late);
-            column.essential = late(total).is_some_and(|share| share > 0.0);
+            column.essential = is_used || late(total).is_some_and(|share| share > 0.0);
             columns.push(column);
         }
     }
@@ -121,6 +138,16 @@ mod tests {
             .map(|column| column.name.as_str())
             .collect();
         assert_eq!(shown, ["dram_late"], "what nothing is late for is not shown");
+        // But for what the machine is made of.
+        summary.machine["memory"] = serde_json::json!({"device": "DDR4-3200AA"});
+        summary.machine["tiers"] = serde_json::json!([{"device": "HBF-6400"}]);
+        let columns = super::columns(&locality, &sum, &summary);
+        let is_shown = |name: &str| {
+            columns
+                .iter()
+                .any(|column| column.name == name && column.essential)
+        };
+        assert!(is_shown("high-bandwidth-flash_late") && !is_shown("igzo-dram_late"));
     }
 
     #[test]
