@@ -16,7 +16,7 @@ use crate::calls::{CallPaths, PathId, ROOT};
 use crate::class::Class;
 use crate::context::{Context, ContextId, Contexts, LOAD_PHASE, OTHER_PHASE, PhaseId};
 use crate::ledger::{FOOTPRINT_LINE_BYTES, Ledger, RowId, RowKey};
-use crate::module::{CodeAddress, Modules};
+use crate::module::{CodeAddress, Modules, Region};
 use crate::object::{ObjectId, Objects};
 use crate::probe::{Ends, Entered, Lasts, Mark, Operator, OperatorId, Phase, Preset, Probes, SeenObject};
 use crate::region::RegionName;
@@ -529,7 +529,13 @@ impl Attribution {
     }
 
     fn look_up(&mut self, context: ContextId, site: SiteId, address: u64, sites: &SiteTable) -> Answer {
-        self.note_code(sites.site(site).block, sites);
+        let stream::Site { block, kind, .. } = *sites.site(site);
+        self.note_code(block, sites);
+        let is_compiled = self.code[block as usize]
+            .is_some_and(|code| matches!(code.region, Region::Jit | Region::Anonymous));
+        if kind == AccessKind::Fetch && is_compiled {
+            self.objects.executed(address);
+        }
         let extent = self.objects.lookup(address, &self.modules);
         let before = self.answers[site as usize];
         let answer = Answer {

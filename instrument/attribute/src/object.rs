@@ -70,6 +70,7 @@ pub struct Objects {
     anonymous: ObjectId,
     arena: ObjectId,
     main_stack: ObjectId,
+    compiled: ObjectId,
 }
 
 impl Objects {
@@ -82,6 +83,7 @@ impl Objects {
             anonymous: table.intern(Class::Other, "anonymous memory"),
             arena: table.intern(Class::Heap, "heap arena (not handed out)"),
             main_stack: table.intern(Class::Stack, "main stack"),
+            compiled: table.intern(Class::Code, "code: compiled just in time"),
             table,
             tensors: RangeMap::default(),
             heap: RangeMap::default(),
@@ -186,6 +188,20 @@ impl Objects {
         {
             self.remove_tensors(entry.start, entry.end);
             self.answers.changes(entry.start, entry.end);
+        }
+    }
+
+    /// Code that the program has made at run time is executed at `address`.
+    pub fn executed(&mut self, address: u64) {
+        if let Place::In(entry) = self.mappings.at(address)
+            && entry.value.backing == Backing::Anonymous
+            && entry.value.object != self.compiled
+        {
+            let compiled = Mapping {
+                object: self.compiled,
+                ..entry.value
+            };
+            self.change_mapping(entry, compiled);
         }
     }
 

@@ -7,7 +7,7 @@ import sys
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
 # Framework and the module here that observes it.
-_OBSERVERS = {"torch": "memloupe_torch", "onnxruntime": "memloupe_onnxruntime"}
+_OBSERVERS = {"torch": "memloupe_torch", "onnxruntime": "memloupe_onnxruntime", "openvino": "memloupe_openvino"}
 
 
 class _Loader:

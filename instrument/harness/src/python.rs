@@ -9,12 +9,16 @@ use std::{fs, io};
 pub const PATH_VARIABLE: &str = "PYTHONPATH";
 
 /// Every file of the folder.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("sitecustomize.py", include_str!("../python/sitecustomize.py")),
     ("memloupe_torch.py", include_str!("../python/memloupe_torch.py")),
     (
         "memloupe_onnxruntime.py",
         include_str!("../python/memloupe_onnxruntime.py"),
+    ),
+    (
+        "memloupe_openvino.py",
+        include_str!("../python/memloupe_openvino.py"),
     ),
     (
         "memloupe/__init__.py",
