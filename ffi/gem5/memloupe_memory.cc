@@ -1,14 +1,10 @@
 #include "gem5/memloupe_memory.hh"
 
-#include <cstring>
-#include <fstream>
-#include <iterator>
-#include <utility>
+#include <vector>
 
 #include "base/logging.hh"
 #include "base/trace.hh"
 #include "debug/Memloupe.hh"
-#include "sim/core.hh"
 #include "sim/serialize.hh"
 
 namespace gem5
@@ -16,29 +12,6 @@ namespace gem5
 
 namespace memory
 {
-
-namespace
-{
-
-/// A wrong machine or configuration ends the simulation with the library's own words.
-template <typename Work>
-auto
-orFatal(const std::string &name, Work work) -> decltype(work())
-{
-    try {
-        return work();
-    } catch (const std::exception &error) {
-        fatal("%s: %s\n", name, error.what());
-    }
-}
-
-std::string
-stateFile(const std::string &folder, const std::string &name)
-{
-    return folder + "/" + name + ".memloupe";
-}
-
-} // namespace
 
 MemloupeMemory::MemloupeMemory(const Params &p)
     : AbstractMemory(p),
@@ -51,19 +24,10 @@ MemloupeMemory::MemloupeMemory(const Params &p)
       atomic_latency(p.atomic_latency),
       wake_event([this] { core.wake(); }, p.name + ".wake")
 {
-    fatal_if(memloupe_abi_version() != MEMLOUPE_ABI_VERSION,
-             "%s: libmemloupe has ABI %d, gem5 was built for %d\n", p.name,
-             memloupe_abi_version(), MEMLOUPE_ABI_VERSION);
-    numbers.resize(memloupe_memory_statistic_count());
-    for (uint32_t index = 0; index < numbers.size(); index++) {
-        Number &number = numbers[index];
-        memloupe_memory_statistic_about(index, &number.about);
-        number.value = std::make_unique<statistics::Value>(
-            this, number.about.name, number.about.description);
-        number.value->functor([this, index] {
-            const Number &number = numbers[index];
-            return core.statistic(number.about.name) - number.at_reset;
-        });
+    for (uint32_t index = 0; index < memloupe_memory_statistic_count(); index++) {
+        memloupe_statistic about = {};
+        memloupe_memory_statistic_about(index, &about);
+        numbers.add(this, about, [this](const char *name) { return core.statistic(name); });
     }
 }
 
@@ -71,9 +35,7 @@ void
 MemloupeMemory::init()
 {
     AbstractMemory::init();
-    fatal_if(sim_clock::as_int::ns != 1000,
-             "%s: a tick must be a picosecond, as it is unless "
-             "m5.ticks.setGlobalFrequency says otherwise\n", name());
+    checkMemloupe(name());
     if (port.isConnected())
         port.sendRangeChange();
 }
@@ -82,11 +44,7 @@ void
 MemloupeMemory::resetStats()
 {
     AbstractMemory::resetStats();
-    // Counts begin again; means, maxima and percentiles are those since the start.
-    for (Number &number : numbers) {
-        if (number.about.is_count)
-            number.at_reset = core.statistic(number.about.name);
-    }
+    numbers.reset();
 }
 
 Port &
@@ -193,25 +151,16 @@ void
 MemloupeMemory::serialize(CheckpointOut &cp) const
 {
     AbstractMemory::serialize(cp);
-    const std::string path = stateFile(CheckpointIn::dir(), name());
-    const std::vector<uint8_t> state = orFatal(name(), [&] { return core.save(); });
-    std::ofstream file(path, std::ios::binary);
-    file.write(reinterpret_cast<const char *>(state.data()), state.size());
-    fatal_if(!file, "%s: cannot write %s\n", name(), path);
+    saveMemloupe(CheckpointIn::dir(), name(), orFatal(name(), [&] { return core.save(); }));
 }
 
 void
 MemloupeMemory::unserialize(CheckpointIn &cp)
 {
     AbstractMemory::unserialize(cp);
-    const std::string path = stateFile(cp.getCptDir(), name());
-    std::ifstream file(path, std::ios::binary);
-    if (!file) {
-        warn("%s: no %s: the memory starts with its banks closed\n", name(), path);
-        return;
-    }
-    const std::vector<uint8_t> state{std::istreambuf_iterator<char>(file), {}};
-    orFatal(name(), [&] { core.load(state); });
+    const std::vector<uint8_t> state = loadMemloupe(cp.getCptDir(), name());
+    if (!state.empty())
+        orFatal(name(), [&] { core.load(state); });
 }
 
 } // namespace memory

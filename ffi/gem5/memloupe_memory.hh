@@ -5,9 +5,8 @@
 #include <memloupe_core.hh>
 
 #include <memory>
-#include <vector>
 
-#include "base/statistics.hh"
+#include "gem5/memloupe_gem5.hh"
 #include "mem/abstract_mem.hh"
 #include "mem/port.hh"
 #include "params/MemloupeMemory.hh"
@@ -53,14 +52,6 @@ class MemloupeMemory : public AbstractMemory, private memloupe::Host<Packet>
         MemloupeMemory &memory;
     };
 
-    /// One of the model's numbers in gem5's tree.
-    struct Number
-    {
-        memloupe_statistic about = {};
-        double at_reset = 0;
-        std::unique_ptr<statistics::Value> value;
-    };
-
     Tick recvAtomic(PacketPtr pkt);
     void recvFunctional(PacketPtr pkt);
     bool recvTimingReq(PacketPtr pkt);
@@ -80,7 +71,7 @@ class MemloupeMemory : public AbstractMemory, private memloupe::Host<Packet>
     EventFunctionWrapper wake_event;
     /// What upstream still looks at until its call returns.
     std::unique_ptr<Packet> pending_delete;
-    std::vector<Number> numbers;
+    MemloupeNumbers numbers;
 };
 
 } // namespace memory

@@ -119,7 +119,7 @@ typedef struct memloupe_tag_counters { /* arrays by memloupe_request_kind */
 } memloupe_tag_counters;
 
 typedef struct memloupe_statistic {
-    const char *name; /* static texts */
+    const char *name; /* static texts, but for a system's */
     const char *unit;
     const char *description;
     uint32_t is_count; /* 1 if it only grows: the difference of two readings says what happened between them */
@@ -151,7 +151,7 @@ typedef void (*memloupe_completion_callback)(void *user_data, const memloupe_com
 memloupe_status memloupe_memory_create(const char *machine, const char *config, memloupe_memory **memory);
 
 /* The same from the text of a machine file, such as
- * "extends = \"desktop\"\n[memory]\ndevice = \"DDR5-4800B\"\nchannels = 2\n". */
+ * "extends = \"desktop\"\n[memory]\ndevice = \"DDR5-4800BN\"\nchannels = 2\n". */
 memloupe_status memloupe_memory_create_from_toml(const char *toml, const char *config, memloupe_memory **memory);
 
 /* Frees a memory; NULL is allowed. MEMLOUPE_BUSY from its callback. */
@@ -280,6 +280,15 @@ memloupe_status memloupe_system_flush(memloupe_system *system);
  * prefetches, classes of misses and so on. */
 memloupe_status memloupe_system_statistics_json(const memloupe_system *system, char *buffer, size_t capacity_bytes,
                                                 size_t *needed_bytes);
+
+/* The numbers that memloupe_system_statistic knows: those of "totals", which depend on the machine's levels. Texts live as
+ * long as the system. */
+memloupe_status memloupe_system_statistic_count(const memloupe_system *system, uint32_t *count);
+memloupe_status memloupe_system_statistic_about(const memloupe_system *system, uint32_t index,
+                                                memloupe_statistic *about);
+
+/* One number by name, over all owners. */
+memloupe_status memloupe_system_statistic(const memloupe_system *system, const char *name, double *value);
 
 /* ---- memloupe_reader: the accesses of a recorded program, with names ----
  *

@@ -186,7 +186,33 @@ class HierarchyCore : private Host<Fetch<Packet>>
     MemoryCore<Fetch<Packet>> &memory() { return memory_; }
     const MemoryCore<Fetch<Packet>> &memory() const { return memory_; }
 
-    /// What the caches counted.
+    /// The numbers that statistic() knows.
+    uint32_t
+    statisticCount() const
+    {
+        uint32_t count = 0;
+        check(memloupe_system_statistic_count(system.get(), &count));
+        return count;
+    }
+
+    memloupe_statistic
+    statisticAbout(uint32_t index) const
+    {
+        memloupe_statistic about = {};
+        check(memloupe_system_statistic_about(system.get(), index, &about));
+        return about;
+    }
+
+    /// What the caches of all cores counted.
+    double
+    statistic(const char *name) const
+    {
+        double value = 0;
+        check(memloupe_system_statistic(system.get(), name, &value));
+        return value;
+    }
+
+    /// The same as JSON.
     std::string
     json() const
     {

@@ -181,6 +181,13 @@ class _Model(_Handle):
         """Everything that was counted."""
         return self._json("statistics")
 
+    def statistic(self, name):
+        """One number by name."""
+        value = ctypes.c_double()
+        function = getattr(_library, f"memloupe_{self._kind}_statistic")
+        _check(function(self._handle, name.encode(), ctypes.byref(value)))
+        return value.value
+
 
 class Memory(_Model):
     """The memory of a machine in time. machine is a preset, a path, or the text of a machine file."""
@@ -258,12 +265,6 @@ class Memory(_Model):
         if numpy is None:
             return result
         return {name: numpy.frombuffer(column, dtype=numpy.uint64) for name, column in result.items()}
-
-    def statistic(self, name):
-        """One number by name."""
-        value = ctypes.c_double()
-        _check(_library.memloupe_memory_statistic(self._handle, name.encode(), ctypes.byref(value)))
-        return value.value
 
     def checkpoint(self):
         """Everything that changes, as bytes."""

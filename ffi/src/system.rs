@@ -9,7 +9,9 @@ use memloupe_hierarchy::{Machine, MachineError, System};
 use crate::argument::{give_text, input, output, text};
 use crate::error::{Failure, Status, guarded};
 use crate::handle::{Handle, Kind, call, make};
+use crate::memory::Statistic;
 use crate::statistics;
+use crate::statistics::system::Names;
 
 /// The largest access, `MEMLOUPE_MAX_ACCESS_BYTES`.
 pub const MAX_ACCESS_BYTES: u32 = 65536;
@@ -26,6 +28,7 @@ pub type LineCallback =
 /// A system and its listener.
 pub struct SystemState {
     system: System,
+    names: Names,
     listener: Listener,
 }
 
@@ -126,7 +129,12 @@ unsafe fn create(
                 user_data: ptr::null_mut(),
                 line_bytes: machine.line_bytes().into(),
             };
-            Ok(SystemState { system, listener })
+            let names = Names::of(&system);
+            Ok(SystemState {
+                system,
+                names,
+                listener,
+            })
         })
     }
 }
@@ -279,7 +287,7 @@ pub unsafe extern "C" fn memloupe_system_access(
         call(system, |state| {
             let access = input(access, "access")?;
             let operand = access.operand(&state.system)?;
-            let SystemState { system, listener } = state;
+            let SystemState { system, listener, .. } = state;
             let traits = OwnerTraits {
                 site: access.site(),
                 object: access.owner,
@@ -306,7 +314,7 @@ pub unsafe extern "C" fn memloupe_system_access(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn memloupe_system_flush(system: *mut SystemHandle) -> Status {
     let flush = |state: &mut SystemState| {
-        let SystemState { system, listener } = state;
+        let SystemState { system, listener, .. } = state;
         system.flush_heard(listener);
         Ok(())
     };
@@ -330,6 +338,77 @@ pub unsafe extern "C" fn memloupe_system_statistics_json(
         call(system, |state| {
             let text = statistics::system::to_json(&state.system);
             give_text(text, buffer, capacity_bytes, needed_bytes)
+        })
+    }
+}
+
+/// `memloupe_system_statistic_count`.
+///
+/// # Safety
+/// `system` is NULL or a live handle, `count` NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn memloupe_system_statistic_count(
+    system: *const SystemHandle,
+    count: *mut u32,
+) -> Status {
+    // SAFETY: this function's contract.
+    unsafe {
+        call(system, |state| {
+            *output(count, "count")? = state.names.len() as u32;
+            Ok(())
+        })
+    }
+}
+
+/// `memloupe_system_statistic_about`.
+///
+/// # Safety
+/// `system` is NULL or a live handle, `about` NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn memloupe_system_statistic_about(
+    system: *const SystemHandle,
+    index: u32,
+    about: *mut Statistic,
+) -> Status {
+    // SAFETY: this function's contract.
+    unsafe {
+        call(system, |state| {
+            let about = output(about, "about")?;
+            let count = state.names.len();
+            let (name, unit, description) = state
+                .names
+                .get(index)
+                .ok_or_else(|| Failure::bad(format!("index: {index} of {count}")))?;
+            *about = Statistic {
+                name: name.as_ptr(),
+                unit: unit.as_ptr(),
+                description: description.as_ptr(),
+                is_count: 1,
+                reserved: 0,
+            };
+            Ok(())
+        })
+    }
+}
+
+/// `memloupe_system_statistic`.
+///
+/// # Safety
+/// `system` is NULL or a live handle, `name` NULL or a NUL-terminated text, `value` NULL or writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn memloupe_system_statistic(
+    system: *const SystemHandle,
+    name: *const c_char,
+    value: *mut f64,
+) -> Status {
+    // SAFETY: this function's contract.
+    unsafe {
+        call(system, |state| {
+            let name = text(name, "name")?;
+            let value = output(value, "value")?;
+            *value = statistics::system::value(&state.system, name)
+                .ok_or_else(|| Failure::bad(format!("name: there is no statistic '{name}'")))?;
+            Ok(())
         })
     }
 }

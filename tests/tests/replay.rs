@@ -93,7 +93,53 @@ fn a_recording_that_was_cut_off_says_where_and_gives_what_it_has() {
     assert!(summary.total("loads") < capture.summary().total("loads"));
 }
 
-/// A recording as others read it: by the C library's example, and by Python.
+/// What watches a C program.
+#[derive(Clone, Copy, PartialEq)]
+enum Watch {
+    Nothing,
+    /// AddressSanitizer and UndefinedBehaviorSanitizer.
+    Sanitizers,
+    Valgrind,
+}
+
+/// What the C library's example says of a recording.
+fn read_by_c(ffi: &Path, library: &Path, recording: &Path, watch: Watch) -> String {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let reader = folder.path().join("reader");
+    let mut compile = Command::new("cc");
+    compile.arg(ffi.join("examples/reader.c")).arg("-o").arg(&reader);
+    compile.arg("-g").arg("-I").arg(ffi.join("include"));
+    if watch == Watch::Sanitizers {
+        compile.args(["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]);
+        compile.arg(library.join("libmemloupe_ffi.a"));
+        compile.args(["-lpthread", "-ldl", "-lm"]);
+    } else {
+        compile.arg("-L").arg(library).arg("-lmemloupe_ffi");
+        compile.arg(format!("-Wl,-rpath,{}", library.display()));
+    }
+    assert!(compile.status().expect("cc").success());
+    let mut run = Command::new(if watch == Watch::Valgrind {
+        "valgrind".as_ref()
+    } else {
+        reader.as_os_str()
+    });
+    if watch == Watch::Valgrind {
+        run.args([
+            "--quiet",
+            "--error-exitcode=99",
+            "--leak-check=full",
+            "--errors-for-leak-kinds=definite",
+        ]);
+        run.arg(&reader);
+    }
+    run.arg(recording).env_remove("LD_LIBRARY_PATH");
+    let output = run.output().expect("the reader");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// A recording as others read it: by the C library's example, alone and watched, and by Python.
 #[test]
 fn a_reader_tells_what_the_profile_says() {
     let folder = tempfile::tempdir().expect("temporary folder");
@@ -105,23 +151,9 @@ fn a_reader_tells_what_the_profile_says() {
     let ffi = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ffi");
     let library = library_folder();
 
-    let reader = folder.path().join("reader");
-    let mut compile = Command::new("cc");
-    compile.arg(ffi.join("examples/reader.c")).arg("-o").arg(&reader);
-    compile.arg("-I").arg(ffi.join("include"));
-    compile.arg("-L").arg(library).arg("-lmemloupe_ffi");
-    compile.arg(format!("-Wl,-rpath,{}", library.display()));
-    assert!(compile.status().expect("cc").success());
-    let output = Command::new(&reader)
-        .arg(&recording)
-        .output()
-        .expect("the reader");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let text = read_by_c(&ffi, &library, &recording, Watch::Nothing);
+    assert_eq!(text, read_by_c(&ffi, &library, &recording, Watch::Sanitizers));
+    assert_eq!(text, read_by_c(&ffi, &library, &recording, Watch::Valgrind));
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
     for line in text.lines() {
         let columns: Vec<&str> = line.split('\t').collect();

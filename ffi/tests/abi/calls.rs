@@ -41,6 +41,7 @@ enum Call {
     Json(usize),
     Statistic(String),
     About(u32),
+    SystemAbout(u32),
     Tag(u32),
     Reserve(u32),
     Access {
@@ -101,6 +102,7 @@ fn call() -> impl Strategy<Value = Call> {
         1 => (0..8000usize).prop_map(Call::Json),
         1 => ".{0,12}".prop_map(Call::Statistic),
         1 => wild32(40).prop_map(Call::About),
+        1 => wild32(60).prop_map(Call::SystemAbout),
         1 => any::<u32>().prop_map(Call::Tag),
         1 => prop_oneof![0..5u32, ((1 << 24) + 1)..=u32::MAX].prop_map(Call::Reserve),
         4 => access.prop_map(|(address, size, kind, core, owner)| Call::Access { address, size, kind, core, owner }),
@@ -390,6 +392,19 @@ impl Session {
                         },
                         true,
                     )
+                }
+                Call::SystemAbout(index) => {
+                    let mut about = std::mem::zeroed::<Statistic>();
+                    let status = memloupe_system_statistic_about(system, *index, &raw mut about);
+                    if status == Status::Ok {
+                        let mut value = -1.0;
+                        let known = memloupe_system_statistic(system, about.name, &raw mut value);
+                        assert!(known == Status::Ok && value >= 0.0);
+                    }
+                    let mut count = 0;
+                    let counted = memloupe_system_statistic_count(system, &raw mut count);
+                    assert_eq!(status == Status::Ok, counted == Status::Ok && *index < count);
+                    (counted, false)
                 }
                 Call::About(index) => {
                     let mut about = Statistic {

@@ -166,7 +166,10 @@ fn assertions() -> String {
             memloupe_system_on_line(_, _, _),
             memloupe_system_access(_, _, _),
             memloupe_system_flush(_),
-            memloupe_system_statistics_json(_, _, _, _);
+            memloupe_system_statistics_json(_, _, _, _),
+            memloupe_system_statistic_count(_, _),
+            memloupe_system_statistic_about(_, _, _),
+            memloupe_system_statistic(_, _, _);
     }
     structs! { text;
         memory::Request { id, address, pc, size_bytes, kind, core, tag }

@@ -63,6 +63,17 @@ static void misuse(void) {
     EXPECT(memloupe_system_statistics_json(system, small, sizeof small, NULL), MEMLOUPE_NULL_ARGUMENT, "needed_bytes");
     EXPECT(memloupe_system_statistics_json(system, NULL, 8, &needed), MEMLOUPE_NULL_ARGUMENT, "buffer: NULL");
     EXPECT(memloupe_system_statistics_json(system, small, sizeof small, &needed), MEMLOUPE_BUFFER_TOO_SMALL, "needed");
+    uint32_t numbers = 0;
+    double value = -1;
+    memloupe_statistic about;
+    EXPECT(memloupe_system_statistic_count(system, NULL), MEMLOUPE_NULL_ARGUMENT, "count");
+    EXPECT(memloupe_system_statistic_count(system, &numbers), MEMLOUPE_OK, "");
+    EXPECT(memloupe_system_statistic_about(system, numbers, &about), MEMLOUPE_BAD_ARGUMENT, "index");
+    EXPECT(memloupe_system_statistic_about(system, 0, NULL), MEMLOUPE_NULL_ARGUMENT, "about");
+    EXPECT(memloupe_system_statistic_about(system, numbers - 1, &about), MEMLOUPE_OK, "");
+    EXPECT(memloupe_system_statistic(system, about.name, &value), MEMLOUPE_OK, "");
+    EXPECT(memloupe_system_statistic(system, "no such number", &value), MEMLOUPE_BAD_ARGUMENT, "no such number");
+    EXPECT(memloupe_system_statistic(system, NULL, &value), MEMLOUPE_NULL_ARGUMENT, "name");
     memloupe_system_destroy(system);
 }
 

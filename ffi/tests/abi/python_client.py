@@ -40,6 +40,7 @@ with memloupe.System("extends = 'desktop'\n") as system:
     assert latencies[0] > latencies[1] > 0
     assert system.cores() == 8
     assert system.statistics()["totals"]["dram_read_bytes"] == 128
+    assert system.statistic("dram_read_bytes") == 128
     try:
         system.access(0, owner=1)
         raise SystemExit("an owner that is not reserved was taken")

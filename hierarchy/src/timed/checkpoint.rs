@@ -21,11 +21,11 @@ pub enum CheckpointError {
     Corrupt(&'static str),
     /// It is of another version of memloupe.
     Version(u32),
-    /// It is of another memory.
+    /// It is of another memory: the first setting in which they differ.
     Different {
-        /// The memory it is of.
+        /// In the memory it is of.
         saved: String,
-        /// This memory.
+        /// In this memory.
         own: String,
     },
     /// The state of a library is its own.
@@ -40,7 +40,10 @@ impl fmt::Display for CheckpointError {
                 write!(f, "checkpoint: layout {version}, this memloupe has {VERSION}")
             }
             Self::Different { saved, own } => {
-                write!(f, "checkpoint: it is of another memory: {saved}; this is {own}")
+                write!(
+                    f,
+                    "checkpoint: it is of another memory, with {saved}; this one has {own}"
+                )
             }
             Self::Library => f.write_str("checkpoint: a library's memory can't be saved"),
         }
@@ -110,12 +113,27 @@ impl TimedMemory {
         let saved: Saved =
             postcard::from_bytes(body).map_err(|_| CheckpointError::Corrupt("its layout is another"))?;
         if saved.description != self.description {
-            return Err(CheckpointError::Different {
-                saved: saved.description,
-                own: self.description.clone(),
-            });
+            return Err(first_difference(&saved.description, &self.description));
         }
         self.state = saved.state;
         Ok(())
+    }
+}
+
+/// Descriptions have a setting on each line.
+fn first_difference(saved: &str, own: &str) -> CheckpointError {
+    let (mut saved, mut own) = (saved.lines(), own.lines());
+    let setting = |line: Option<&str>| {
+        line.map_or("nothing", |line| line.trim().trim_end_matches(','))
+            .into()
+    };
+    loop {
+        let (theirs, ours) = (saved.next(), own.next());
+        if theirs != ours || theirs.is_none() {
+            return CheckpointError::Different {
+                saved: setting(theirs),
+                own: setting(ours),
+            };
+        }
     }
 }

@@ -124,7 +124,7 @@ impl TimedMemory {
             mapping,
             ..
         } = &machine.memory;
-        let description = format!("{:?}, {config:?}", machine.memory);
+        let description = format!("{:#?}\n{config:#?}", machine.memory);
         let (timing, channels) = match config.model {
             Model::Fixed => (Timing::Fixed, Vec::new()),
             Model::Library => {
