@@ -97,6 +97,19 @@ fn formats_and_levels() {
         convert(&[before, file, "--from", from, "--to", to]);
     }
     assert_eq!(lines("e"), dram);
+    // Coordinates in memory, DDR4's six, are as good as addresses.
+    for (from, to, before, file) in [
+        ("dramsim3", "ramulator", "dram", "f"),
+        ("dramsim3", "ramulator-rw", "dram", "g"),
+        ("ramulator-rw", "ramulator", "g", "h"),
+    ] {
+        convert(&[before, file, "--from", from, "--to", to, "--machine", "embedded"]);
+    }
+    assert_eq!(lines("h"), lines("f"));
+    assert_eq!(
+        lines("g").lines().next().map(|line| line.split(',').count()),
+        Some(6)
+    );
 
     let refused = |arguments: &[&str], what: &str| {
         let output = trace(arguments, folder.path());

@@ -114,7 +114,11 @@ fn under_valgrind() {
 
 #[test]
 fn caches_above_memory_in_cpp() {
-    for (form, accesses) in [(Form::Shared, 50_000), (Form::Sanitized, 5_000)] {
+    for (form, accesses) in [
+        (Form::Shared, 50_000),
+        (Form::Sanitized, 5_000),
+        (Form::Valgrind, 1_000),
+    ] {
         let text = crate::client::run("examples/hierarchy.cpp", form, &[MACHINE, &accesses.to_string()]);
         let (system, memory) = text.split_once('\n').unwrap();
         let system: Value = serde_json::from_str(system).unwrap();

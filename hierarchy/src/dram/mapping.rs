@@ -11,6 +11,8 @@
 //!
 //! Below the last field lie the bytes of a unit (a line, or a burst), which is never split.
 
+mod inverse;
+
 use super::device::Device;
 use super::error::DramError;
 

@@ -9,6 +9,7 @@ mod checker;
 mod command;
 mod constraint;
 mod controller;
+mod coordinates;
 mod device;
 mod energy;
 mod error;
@@ -28,11 +29,12 @@ pub use controller::{
     Channel, Completion, ControllerConfig, Exposure, IssuedCommand, Mitigation, Plan, Request, RowPolicy,
     Scheduler,
 };
+pub use coordinates::BurstCoordinates;
 pub use device::{Device, RefreshMode};
 pub use energy::{Energy, EventEnergy};
 pub use error::DramError;
 pub use mapping::{AddressMapping, DEFAULT_MAPPING, Location, NAMED};
-pub use replay::{Pace, Place, Workload, location, location_levels};
+pub use replay::{Pace, Place, Workload};
 pub use rows::{Dram, DramCounters};
 pub use standard::{Currents, Standard};
 pub use statistics::{Histogram, RowOutcome, SourceStatistics, Statistics};

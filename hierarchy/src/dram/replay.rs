@@ -7,8 +7,7 @@
 use std::num::NonZero;
 
 use super::controller::{Channel, Plan, Request};
-use super::device::Device;
-use super::mapping::{AddressMapping, Location};
+use super::mapping::Location;
 use super::system::DramSystem;
 use super::timing::Tick;
 
@@ -219,52 +218,4 @@ fn send(plan: &Plan, channel: &mut Channel, burst: &Burst, tag: u64, mut tick: T
         tick = channel.make_room(plan, burst.write);
     }
     tick
-}
-
-/// The fields of a location in the order in which Ramulator 2's `R`/`W` traces have them.
-pub fn location_levels(device: &Device) -> Vec<&'static str> {
-    let mut levels = vec!["channel"];
-    if device.pseudo_channels > 1 {
-        levels.push("pseudochannel");
-    }
-    if !device.standard.starts_with("GDDR") && !device.standard.starts_with("HBM2") {
-        levels.push("rank");
-    }
-    if device.bank_groups > 1 {
-        levels.push("bankgroup");
-    }
-    levels.extend(["bank", "row", "column"]);
-    levels
-}
-
-/// The location of fields in the order of [`location_levels`]; `None` if one is out of range.
-pub fn location(
-    device: &Device,
-    mapping: &AddressMapping,
-    levels: &[&str],
-    values: &[u64],
-) -> Option<Location> {
-    let of = |name: &str| {
-        levels
-            .iter()
-            .position(|level| *level == name)
-            .map_or(0, |place| values[place])
-    };
-    let ranks = mapping.banks_per_channel() as u64
-        / u64::from(device.pseudo_channels * device.bank_groups * device.banks);
-    let (groups, banks) = (u64::from(device.bank_groups), u64::from(device.banks));
-    let in_range = of("channel") < mapping.channels() as u64
-        && of("pseudochannel") < u64::from(device.pseudo_channels)
-        && of("rank") < ranks
-        && of("bankgroup") < groups
-        && of("bank") < banks
-        && of("row") < u64::from(device.rows)
-        && of("column") < u64::from(device.row_bytes / device.burst_bytes);
-    in_range.then(|| Location {
-        channel: of("channel") as u32,
-        bank: ((((of("pseudochannel") * ranks) + of("rank")) * groups + of("bankgroup")) * banks + of("bank"))
-            as u32,
-        row: of("row"),
-        column: of("column") as u32,
-    })
 }

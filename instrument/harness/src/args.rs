@@ -139,8 +139,8 @@ pub struct Trace {
     /// the last one, which is what DRAM sees
     #[arg(long, value_name = "LEVEL")]
     pub below: Option<String>,
-    /// The machine whose caches are simulated for that
-    #[arg(long, value_name = "NAME|FILE", default_value = "host", requires = "below")]
+    /// The machine whose caches are simulated for that, and in whose memory coordinates lie (ramulator-rw)
+    #[arg(long, value_name = "NAME|FILE", default_value = "host")]
     pub machine: String,
     /// Length of a clock for formats whose times are in seconds (gem5). Of a recording, a clock is an instruction of all
     /// threads together

@@ -5,12 +5,13 @@
 
 mod below;
 mod input;
+mod memory;
 mod names;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use memloupe_trace::{Format, Kind as ReferenceKind, create};
+use memloupe_trace::{Format, Kind as ReferenceKind, Setting, create};
 
 use self::below::Below;
 use self::input::Input;
@@ -29,7 +30,11 @@ pub fn trace(arguments: &Trace) -> Result<String, Failure> {
     };
     let to = format(to)?;
     let from = arguments.from.as_deref().map(format).transpose()?;
-    let mut input = Input::open(input, from, arguments)?;
+    let setting = Setting {
+        clock_ps: arguments.clock_ps,
+        memory: memory::memory(&arguments.machine)?,
+    };
+    let mut input = Input::open(input, from, &setting, arguments)?;
     let mut below = match &arguments.below {
         Some(level) => Some(Below::new(&arguments.machine, level)?),
         None => None,
@@ -38,7 +43,7 @@ pub fn trace(arguments: &Trace) -> Result<String, Failure> {
         |error: &dyn std::fmt::Display| Failure::new(Kind::Output, format!("{}: {error}", output.display()));
     let mut file = create(output).map_err(|error| unwritable(&error))?;
     let mut writer = to
-        .writer(&mut file, arguments.clock_ps)
+        .writer(&mut file, &setting)
         .map_err(|error| unwritable(&error))?;
     let mut names = Names::default();
     let (mut references, mut fitting, mut left_out) = (Vec::new(), Vec::new(), 0);
@@ -54,7 +59,7 @@ pub fn trace(arguments: &Trace) -> Result<String, Failure> {
         fitting.clear();
         for named in &references {
             let before = fitting.len();
-            to.fit(named.reference, &mut fitting);
+            to.fit(named.reference, &setting, &mut fitting);
             names.extend(named.name, (fitting.len() - before) as u64);
             left_out += u64::from(fitting.len() == before && named.reference.kind == ReferenceKind::Fetch);
         }

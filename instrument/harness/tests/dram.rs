@@ -159,7 +159,7 @@ fn traces_that_cannot_be_read_are_refused_by_line() {
         (b"1: read 0x40\n2: re", "line 2 (byte 13): '2: re' is not"),
         (b"3 64\n4", "line 2 (byte 5): '4' is not"),
         (b"R 0,0,0,0,1,2\nW 0,0,0,0,1", "line 2 (byte 14)"),
-        (b"R 0,0,4,0,1,2\n", "within the device"),
+        (b"R 0,0,4,0,1,2\n", "within the memory"),
         (b"\x7fELF\x02\x01\x01\0\xff\xfe\x80", "line 1 (byte 0)"),
         (b"", "it has no request"),
         (b"# nothing\n\n", "it has no request"),

@@ -1,8 +1,10 @@
 //! The formats, as a table.
 
 use std::io::{self, BufRead, Write};
+use std::rc::Rc;
 
 use crate::champsim::{ChampSimReader, ChampSimWriter};
+use crate::coordinates::{CoordinateReader, CoordinateWriter, Coordinates};
 use crate::error::TraceError;
 use crate::gem5::{Gem5Reader, Gem5Writer};
 use crate::prospero::{BinaryReader, BinaryWriter};
@@ -28,6 +30,8 @@ pub struct Keeps {
     pub prefetches: bool,
     /// That it crosses lines. Without it, references are split at lines.
     pub crossings: bool,
+    /// Its address. Without it, it has coordinates in a memory, and references are split at bursts.
+    pub addresses: bool,
 }
 
 /// What keeps nothing but reads, writes and addresses.
@@ -40,6 +44,7 @@ const NOTHING: Keeps = Keeps {
     modifies: false,
     prefetches: false,
     crossings: false,
+    addresses: true,
 };
 
 /// Reads a trace.
@@ -118,8 +123,40 @@ impl<S: Source> Reader for Batched<S> {
     }
 }
 
-type Read = fn(Box<dyn BufRead>, u64) -> Result<Box<dyn Reader>, TraceError>;
-type Make = for<'a> fn(&'a mut dyn Write, u64) -> io::Result<Box<dyn Writer + 'a>>;
+/// What formats leave to others to say.
+#[derive(Clone)]
+pub struct Setting {
+    /// Length of a clock, for formats that give times in seconds.
+    pub clock_ps: u64,
+    /// The memory in which coordinates lie.
+    pub memory: Rc<dyn Coordinates>,
+}
+
+/// The length of a reference of a format that gives none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultLength {
+    /// That of a word.
+    Word,
+    /// That of a line: it is a request to memory.
+    Line,
+    /// That of the memory's burst.
+    Burst,
+}
+
+impl DefaultLength {
+    /// In bytes.
+    #[must_use]
+    pub fn bytes(self, setting: &Setting) -> u32 {
+        match self {
+            Self::Word => WORD_BYTES,
+            Self::Line => LINE_BYTES,
+            Self::Burst => setting.memory.burst_bytes(),
+        }
+    }
+}
+
+type Read = fn(Box<dyn BufRead>, &Setting) -> Result<Box<dyn Reader>, TraceError>;
+type Make = for<'a> fn(&'a mut dyn Write, &Setting) -> io::Result<Box<dyn Writer + 'a>>;
 
 /// A format.
 pub struct Format {
@@ -129,8 +166,8 @@ pub struct Format {
     pub summary: &'static str,
     /// What it keeps of a reference.
     pub keeps: Keeps,
-    /// The length of a reference that does not say: a word, or a line if it is a request to memory.
-    pub default_bytes: u32,
+    /// The length of a reference that does not say.
+    pub default_length: DefaultLength,
     read: Read,
     write: Make,
 }
@@ -147,17 +184,34 @@ impl Format {
                 instructions: true,
                 ..NOTHING
             },
-            default_bytes: WORD_BYTES,
-            read: |input, clock_ps| Ok(Batched::boxed(Gem5Reader::new(input, clock_ps)?)),
-            write: |output, clock_ps| Ok(Box::new(Gem5Writer::new(output, clock_ps)?)),
+            default_length: DefaultLength::Word,
+            read: |input, setting| Ok(Batched::boxed(Gem5Reader::new(input, setting.clock_ps)?)),
+            write: |output, setting| Ok(Box::new(Gem5Writer::new(output, setting.clock_ps)?)),
         },
         Self {
             name: "ramulator",
             summary: "Ramulator 2 load/store traces: LD or ST, address",
             keeps: NOTHING,
-            default_bytes: LINE_BYTES,
+            default_length: DefaultLength::Line,
             read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::RAMULATOR, LINE_BYTES))),
             write: |output, _| Ok(Box::new(LinesWriter::new(output, &text::RAMULATOR))),
+        },
+        Self {
+            name: "ramulator-rw",
+            summary: "Ramulator 2 read/write traces: R or W, coordinates in the memory of --machine",
+            keeps: Keeps {
+                addresses: false,
+                ..NOTHING
+            },
+            default_length: DefaultLength::Burst,
+            read: |input, setting| {
+                let memory = Rc::clone(&setting.memory);
+                Ok(Batched::boxed(CoordinateReader::new(input, memory)))
+            },
+            write: |output, setting| {
+                let memory = Rc::clone(&setting.memory);
+                Ok(Box::new(CoordinateWriter::new(output, memory)))
+            },
         },
         Self {
             name: "dramsim3",
@@ -166,7 +220,7 @@ impl Format {
                 times: true,
                 ..NOTHING
             },
-            default_bytes: LINE_BYTES,
+            default_length: DefaultLength::Line,
             read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::DRAMSIM3, LINE_BYTES))),
             write: |output, _| Ok(Box::new(LinesWriter::new(output, &text::DRAMSIM3))),
         },
@@ -178,7 +232,7 @@ impl Format {
                 sizes: true,
                 ..NOTHING
             },
-            default_bytes: LINE_BYTES,
+            default_length: DefaultLength::Line,
             read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::DRAMSYS, LINE_BYTES))),
             write: |output, _| Ok(Box::new(LinesWriter::new(output, &text::DRAMSYS))),
         },
@@ -190,7 +244,7 @@ impl Format {
                 sizes: true,
                 ..NOTHING
             },
-            default_bytes: WORD_BYTES,
+            default_length: DefaultLength::Word,
             read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::PROSPERO, WORD_BYTES))),
             write: |output, _| Ok(Box::new(LinesWriter::new(output, &text::PROSPERO))),
         },
@@ -202,7 +256,7 @@ impl Format {
                 sizes: true,
                 ..NOTHING
             },
-            default_bytes: WORD_BYTES,
+            default_length: DefaultLength::Word,
             read: |input, _| Ok(Batched::boxed(BinaryReader::new(input))),
             write: |output, _| Ok(Box::new(BinaryWriter::new(output))),
         },
@@ -213,7 +267,7 @@ impl Format {
                 instructions: true,
                 ..NOTHING
             },
-            default_bytes: WORD_BYTES,
+            default_length: DefaultLength::Word,
             read: |input, _| Ok(Batched::boxed(ChampSimReader::new(input))),
             write: |output, _| Ok(Box::new(ChampSimWriter::new(output))),
         },
@@ -227,7 +281,7 @@ impl Format {
                 crossings: true,
                 ..NOTHING
             },
-            default_bytes: WORD_BYTES,
+            default_length: DefaultLength::Word,
             read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::LACKEY, WORD_BYTES))),
             write: |output, _| Ok(Box::new(LinesWriter::new(output, &text::LACKEY))),
         },
@@ -243,7 +297,7 @@ impl Format {
                 crossings: true,
                 ..NOTHING
             },
-            default_bytes: WORD_BYTES,
+            default_length: DefaultLength::Word,
             read: |input, _| Ok(Batched::boxed(Lines::new(input, &text::DRMEMTRACE, WORD_BYTES))),
             write: |output, _| Ok(Box::new(LinesWriter::new(output, &text::DRMEMTRACE))),
         },
@@ -255,24 +309,32 @@ impl Format {
         Self::ALL.iter().find(|format| format.name == name)
     }
 
-    /// Reads a trace of this format. `clock_ps` is the length of a clock, for formats that give times in seconds.
+    /// Reads a trace of this format.
     ///
     /// # Errors
     /// If it begins otherwise than such a trace does.
-    pub fn reader(&self, input: Box<dyn BufRead>, clock_ps: u64) -> Result<Box<dyn Reader>, TraceError> {
-        (self.read)(input, clock_ps)
+    pub fn reader(&self, input: Box<dyn BufRead>, setting: &Setting) -> Result<Box<dyn Reader>, TraceError> {
+        (self.read)(input, setting)
     }
 
     /// Writes a trace of this format.
     ///
     /// # Errors
     /// If it can't be written.
-    pub fn writer<'a>(&self, output: &'a mut dyn Write, clock_ps: u64) -> io::Result<Box<dyn Writer + 'a>> {
-        (self.write)(output, clock_ps)
+    pub fn writer<'a>(
+        &self,
+        output: &'a mut dyn Write,
+        setting: &Setting,
+    ) -> io::Result<Box<dyn Writer + 'a>> {
+        (self.write)(output, setting)
     }
 
     /// What this format makes of a reference, appended to `to`: nothing, itself, or its parts.
-    pub fn fit(&self, reference: Reference, to: &mut Vec<Reference>) {
+    pub fn fit(&self, reference: Reference, setting: &Setting, to: &mut Vec<Reference>) {
+        let part_bytes = match self.keeps.addresses {
+            true => LINE_BYTES,
+            false => setting.memory.burst_bytes(),
+        };
         let kinds: &[Kind] = match reference.kind {
             Kind::Fetch if !self.keeps.fetches => &[],
             Kind::Modify if !self.keeps.modifies => &[Kind::Read, Kind::Write],
@@ -289,7 +351,7 @@ impl Format {
             if self.keeps.crossings {
                 to.push(reference);
             } else {
-                to.extend(reference.split());
+                to.extend(reference.split(part_bytes));
             }
         }
     }
@@ -308,6 +370,7 @@ impl Keeps {
             (self.modifies, "that a read and a write are one access"),
             (self.prefetches, "that reads are prefetches"),
             (self.crossings, "that an access crosses lines (split)"),
+            (self.addresses, "addresses (but coordinates in a memory)"),
         ];
         let lost = parts.into_iter().filter(|part| !part.0);
         lost.map(|part| part.1).collect()

@@ -40,13 +40,14 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Its parts, none of which crosses a line. One that would reach beyond the end of the address space ends there.
-    pub fn split(self) -> impl Iterator<Item = Self> {
+    /// Its parts, none of which crosses a multiple of `bytes`, a power of two. One that would reach beyond the end of the
+    /// address space ends there.
+    pub fn split(self, bytes: u32) -> impl Iterator<Item = Self> {
         let last = self.address.saturating_add(u64::from(self.bytes.max(1)) - 1);
         let mut next = Some(self.address);
         std::iter::from_fn(move || {
             let address = next?;
-            let line_last = address | u64::from(LINE_BYTES - 1);
+            let line_last = address | u64::from(bytes - 1);
             next = (line_last < last).then(|| line_last + 1);
             Some(Self {
                 address,
@@ -71,14 +72,14 @@ mod tests {
             pc: 2,
             thread: 3,
         };
-        let parts: Vec<_> = whole.split().map(|part| (part.address, part.bytes)).collect();
+        let parts: Vec<_> = whole.split(64).map(|part| (part.address, part.bytes)).collect();
         assert_eq!(parts, [(60, 4), (64, 64), (128, 4)]);
         let end = Reference {
             address: u64::MAX - 1,
             bytes: 8,
             ..whole
         };
-        let parts: Vec<_> = end.split().map(|part| (part.address, part.bytes)).collect();
+        let parts: Vec<_> = end.split(64).map(|part| (part.address, part.bytes)).collect();
         assert_eq!(parts, [(u64::MAX - 1, 2)]);
     }
 }

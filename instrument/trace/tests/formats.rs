@@ -1,11 +1,42 @@
 //! Every format gives back what it keeps; what is damaged is placed.
 
 use std::io::{BufReader, Cursor, Write};
+use std::rc::Rc;
 
-use memloupe_trace::{Format, Kind, Reference, TraceError, create, open};
+use memloupe_trace::{Coordinates, Format, Kind, Reference, Setting, TraceError, create, open};
 use proptest::prelude::*;
 
-const CLOCK_PS: u64 = 500;
+const ROW_BURSTS: u64 = 128;
+
+/// Four banks, interleaved by bursts of 32 bytes.
+struct Banks;
+
+impl Coordinates for Banks {
+    fn burst_bytes(&self) -> u32 {
+        32
+    }
+
+    fn levels(&self) -> &[&'static str] {
+        &["bank", "row", "column"]
+    }
+
+    fn locate(&self, address: u64, values: &mut Vec<u64>) {
+        let burst = address / 32;
+        *values = vec![burst % 4, burst / 4 / ROW_BURSTS, burst / 4 % ROW_BURSTS];
+    }
+
+    fn address(&self, values: &[u64]) -> Option<u64> {
+        let &[bank, row, column] = values else { return None };
+        (bank < 4 && column < ROW_BURSTS).then(|| ((row * ROW_BURSTS + column) * 4 + bank) * 32)
+    }
+}
+
+fn setting() -> Setting {
+    Setting {
+        clock_ps: 500,
+        memory: Rc::new(Banks),
+    }
+}
 
 fn references() -> impl Strategy<Value = Vec<Reference>> {
     let kinds = prop_oneof![
@@ -39,10 +70,10 @@ fn references() -> impl Strategy<Value = Vec<Reference>> {
 fn written(format: &Format, references: &[Reference]) -> (Vec<Reference>, Vec<u8>) {
     let mut fitting = Vec::new();
     for &reference in references {
-        format.fit(reference, &mut fitting);
+        format.fit(reference, &setting(), &mut fitting);
     }
     let mut bytes = Vec::new();
-    let mut writer = format.writer(&mut bytes, CLOCK_PS).unwrap();
+    let mut writer = format.writer(&mut bytes, &setting()).unwrap();
     for batch in fitting.chunks(7) {
         writer.write(batch).unwrap();
     }
@@ -53,7 +84,7 @@ fn written(format: &Format, references: &[Reference]) -> (Vec<Reference>, Vec<u8
 
 fn read(format: &Format, bytes: &[u8]) -> (Vec<Reference>, Option<TraceError>) {
     let input = Box::new(BufReader::new(Cursor::new(bytes.to_vec())));
-    let mut reader = match format.reader(input, CLOCK_PS) {
+    let mut reader = match format.reader(input, &setting()) {
         Ok(reader) => reader,
         Err(error) => return (Vec::new(), Some(error)),
     };
@@ -75,7 +106,11 @@ fn kept(format: &Format, reference: &Reference, place: usize) -> Reference {
         bytes: if keeps.sizes {
             reference.bytes
         } else {
-            format.default_bytes
+            format.default_length.bytes(&setting())
+        },
+        address: match keeps.addresses {
+            true => reference.address,
+            false => reference.address & !31,
         },
         pc: if keeps.instructions { reference.pc } else { 0 },
         thread: if keeps.threads { reference.thread } else { 0 },
@@ -177,6 +212,15 @@ fn wrong_lines_are_named() {
         error.unwrap().to_string(),
         "line 3 (byte 10): 'XX 3' is not 'LD ADDRESS' or 'ST ADDRESS'"
     );
+    let (found, error) = read(Format::named("ramulator-rw").unwrap(), b"W 3,7,0\nR 4,0,0\n");
+    assert_eq!(
+        (found[0].kind, found[0].address),
+        (Kind::Write, (7 * ROW_BURSTS * 4 + 3) * 32)
+    );
+    assert_eq!(
+        error.unwrap().to_string(),
+        "line 2 (byte 8): 'R 4,0,0' is not 'R' or 'W' and bank,row,column within the memory"
+    );
 }
 
 #[test]
@@ -190,7 +234,7 @@ fn names_of_files_say_how_they_are_compressed() {
         output.write_all(&text).unwrap();
         output.finish().unwrap();
         let all = |path: &std::path::Path| {
-            let mut reader = format.reader(open(path).unwrap(), CLOCK_PS).unwrap();
+            let mut reader = format.reader(open(path).unwrap(), &setting()).unwrap();
             let (mut count, mut batch) = (0, Vec::new());
             loop {
                 match reader.read(&mut batch) {

@@ -12,9 +12,9 @@
 
 use std::io::BufRead;
 
-use memloupe_hierarchy::dram::{DramSystem, Place, Workload, location, location_levels};
+use memloupe_hierarchy::dram::{BurstCoordinates, DramSystem, Place, Workload};
 use memloupe_trace::text::{self, Form, LineCounter, Meaning, Words, number};
-use memloupe_trace::{Kind, TraceError};
+use memloupe_trace::{Kind, TraceError, expected_coordinates, parse_coordinates};
 
 /// A trace's format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +85,8 @@ pub fn read(
 ) -> Result<Option<(Format, Workload)>, TraceError> {
     let mut workload = Workload::default();
     let mut format = None;
-    let mut levels = Vec::new();
+    let coordinates = BurstCoordinates::of(&system.plan().device, system.mapping());
+    let mut values = Vec::new();
     let mut counter = LineCounter::default();
     while let Some(line) = counter.next(&mut input)? {
         let words: &[&str] = &Words::of(line);
@@ -95,7 +96,6 @@ pub fn read(
                 let Some(found) = Format::of(words) else {
                     return Err(counter.refuse("a line of a Ramulator 2, DRAMsim3 or DRAMSys trace"));
                 };
-                levels = location_levels(&system.plan().device);
                 *format.insert(found)
             }
         };
@@ -115,9 +115,9 @@ pub fn read(
                 Some(Meaning::Nothing) => Some(()),
                 None => None,
             },
-            None if format == Format::ReadWrite => {
-                read_write(words, system, &levels).map(|(write, place)| push(place, write))
-            }
+            None if format == Format::ReadWrite => parse_coordinates(words, &mut values)
+                .and_then(|write| Some((coordinates.location(&values)?, write)))
+                .map(|(location, write)| push(Place::Location(location), write)),
             None => instructions(words).map(|(load, store)| {
                 push(Place::Address(load), false);
                 if let Some(store) = store {
@@ -129,26 +129,13 @@ pub fn read(
             return Err(match format.form() {
                 Some(form) => counter.refuse(form.expected),
                 None if format == Format::ReadWrite => {
-                    counter.refuse(&format!("'R' or 'W' and {} within the device", levels.join(",")))
+                    counter.refuse(&expected_coordinates(coordinates.levels()))
                 }
                 None => counter.refuse("'BUBBLES LOAD-ADDRESS [STORE-ADDRESS]'"),
             });
         }
     }
     Ok(format.map(|format| (format, workload)))
-}
-
-fn read_write(words: &[&str], system: &DramSystem, levels: &[&str]) -> Option<(bool, Place)> {
-    let &[kind, fields] = words else { return None };
-    let write = match kind {
-        "R" => false,
-        "W" => true,
-        _ => return None,
-    };
-    let values: Option<Vec<u64>> = fields.split(',').map(number).collect();
-    let values = values.filter(|values| values.len() == levels.len())?;
-    let location = location(&system.plan().device, system.mapping(), levels, &values)?;
-    Some((write, Place::Location(location)))
 }
 
 fn instructions(words: &[&str]) -> Option<(u64, Option<u64>)> {

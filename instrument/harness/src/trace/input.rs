@@ -6,7 +6,7 @@ use std::path::Path;
 
 use memloupe_attribute::{ObjectId, OperatorId, PhaseId, Recorded, RecordedAccess};
 use memloupe_cachesim::AccessKind;
-use memloupe_trace::{Format, Kind as ReferenceKind, Reader, Reference};
+use memloupe_trace::{Format, Kind as ReferenceKind, Reader, Reference, Setting};
 
 use super::names::Described;
 use crate::args::Trace;
@@ -50,6 +50,7 @@ impl Input {
     pub(super) fn open(
         path: &Path,
         from: Option<&'static Format>,
+        setting: &Setting,
         arguments: &Trace,
     ) -> Result<Self, Failure> {
         let named = path.display().to_string();
@@ -58,7 +59,7 @@ impl Input {
         let source = match from {
             Some(format) => {
                 let input = memloupe_trace::open(path).map_err(|error| unreadable(&error))?;
-                let reader = format.reader(input, arguments.clock_ps);
+                let reader = format.reader(input, setting);
                 Source::Trace(reader.map_err(|error| unreadable(&error))?, Vec::new())
             }
             None if !is_recording(path) => {
