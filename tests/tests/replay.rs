@@ -151,9 +151,9 @@ fn a_reader_tells_what_the_profile_says() {
     let ffi = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ffi");
     let library = library_folder();
 
-    let text = read_by_c(&ffi, &library, &recording, Watch::Nothing);
-    assert_eq!(text, read_by_c(&ffi, &library, &recording, Watch::Sanitizers));
-    assert_eq!(text, read_by_c(&ffi, &library, &recording, Watch::Valgrind));
+    let text = read_by_c(&ffi, library, &recording, Watch::Nothing);
+    assert_eq!(text, read_by_c(&ffi, library, &recording, Watch::Sanitizers));
+    assert_eq!(text, read_by_c(&ffi, library, &recording, Watch::Valgrind));
     let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
     for line in text.lines() {
         let columns: Vec<&str> = line.split('\t').collect();
