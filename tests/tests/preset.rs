@@ -16,6 +16,7 @@ fn preset(folder: &Path, (from, to): (&str, &str)) -> PathBuf {
         .and_then(|rest| rest.split("```").next())
         .expect("a preset in the tutorial");
     assert!(text.lines().count() <= 22, "twenty lines");
+    assert!(text.contains(from), "the tutorial's preset has no {from}");
     let file = folder.join("engine.toml");
     std::fs::write(&file, text.replace(from, to)).expect("preset file");
     file
@@ -69,4 +70,29 @@ fn a_field_that_is_not_there_is_named_with_the_nearest() {
             && notes.contains("nearest: `shape`"),
         "{notes}"
     );
+}
+
+/// Which function, where it was looked for, and what was probably meant.
+#[test]
+fn a_function_that_no_module_has_is_named_with_the_nearest() {
+    let capture = capture(("\"engine_compute\"", "\"engine_compte\", \"engine::compute_*\""));
+    let notes = capture.summary().get("notes").to_string();
+    for part in [
+        "engine.toml",
+        "`engine_compte` or `engine::compute_*`",
+        "nearest: `engine_compute` in ",
+        "tutorial",
+    ] {
+        assert!(notes.contains(part), "{part}: {notes}");
+    }
+}
+
+#[test]
+fn a_class_that_no_module_has_is_named() {
+    let capture = capture((
+        "\"engine_compute\"",
+        "\"engine_compute\"]\n[[probe]]\nfunctions = [\"vtable(engine::Kernel)[2]\"",
+    ));
+    let notes = capture.summary().get("notes").to_string();
+    assert!(notes.contains("`vtable(engine::Kernel)[2]`"), "{notes}");
 }

@@ -16,6 +16,7 @@
 //! functions that were inlined away (a preset names alternatives).
 
 mod abi;
+mod absent;
 mod dwarf;
 mod expression;
 mod function;
@@ -40,6 +41,7 @@ pub use preset::{Ends, Lasts, Preset, PresetError, StackRule};
 
 use crate::class::Class;
 use crate::region::RegionName;
+use absent::Absences;
 use meaning::{Meaning, Number, Opened};
 
 /// Index of an operator identity.
@@ -135,6 +137,7 @@ pub struct Probes {
     placed: HashMap<(OperatorId, OperatorId), OperatorId>,
     phase_calls: HashMap<String, u32>,
     notes: Vec<String>,
+    absences: Absences,
     essence: Vec<u8>,
     remembered_bytes: usize,
 }
@@ -184,6 +187,7 @@ impl Probes {
     #[must_use]
     pub fn new(presets: Vec<Preset>) -> Self {
         Self {
+            absences: Absences::new(&presets),
             presets,
             ..Self::default()
         }
@@ -201,14 +205,15 @@ impl Probes {
     /// The probes of a module that has been mapped: its file, and its load bias (run-time address less ELF address).
     /// The first one returned has the id `first`.
     pub fn resolve(&mut self, path: &Path, bias: u64, first: u32) -> Vec<Probe> {
-        let found = search::search(&self.presets, self.region.as_ref(), path, bias, &mut self.notes)
-            .unwrap_or_else(|error| {
-                self.notes.push(format!(
-                    "{}: operators are not looked for: {error}",
-                    path.display()
-                ));
-                Vec::new()
-            });
+        let (presets, region, absences) = (&self.presets, self.region.as_ref(), &mut self.absences);
+        let found = search::search(presets, region, path, bias, absences, &mut self.notes);
+        let found = found.unwrap_or_else(|error| {
+            self.notes.push(format!(
+                "{}: operators are not looked for: {error}",
+                path.display()
+            ));
+            Vec::new()
+        });
         let first = first as usize;
         if self.resolved.len() < first + found.len() {
             self.resolved.resize_with(first + found.len(), || None);
@@ -363,6 +368,13 @@ impl Probes {
     #[must_use]
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Rules of presets from files that no module of the program has a function for, each a line for a person. Reads the symbols
+    /// of all modules if there is one.
+    #[must_use]
+    pub fn absences(&self) -> Vec<String> {
+        self.absences.notes(&self.presets)
     }
 
     /// How the presets name heap memory, in order.

@@ -42,6 +42,9 @@ pub struct Preset {
     /// Memory by the function that allocates or maps it.
     #[serde(default)]
     pub(crate) object: Vec<StackRule>,
+    /// The file that it was read from, unless it is built in.
+    #[serde(skip)]
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// Names memory by the innermost function of the call stack that allocates or maps it that matches.
@@ -507,7 +510,10 @@ impl Preset {
         }
         let path = FilePath::new(name_or_path);
         match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text, name_or_path),
+            Ok(text) => Ok(Self {
+                file: Some(path.to_owned()),
+                ..Self::parse(&text, name_or_path)?
+            }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(PresetError::Unknown(name_or_path.to_owned()))
             }

@@ -5,6 +5,7 @@ use std::path::Path;
 use memloupe_stream::Fetch;
 
 use super::abi;
+use super::absent::Absences;
 use super::dwarf::{self, Debug};
 use super::function::{Function, functions};
 use super::meaning::{Mark, Meaning};
@@ -39,6 +40,7 @@ pub(super) fn search(
     region: Option<&RegionName>,
     path: &Path,
     bias: u64,
+    absences: &mut Absences,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Found>, String> {
     let binary = match Binary::open(path) {
@@ -46,6 +48,7 @@ pub(super) fn search(
         Err(ImageError::NotElf(..)) => return Ok(Vec::new()),
         Err(ImageError::Io(_, error)) => return Err(error.to_string()),
     };
+    absences.searched(path);
     let names = presets
         .iter()
         .flat_map(|preset| &preset.probe)
@@ -75,15 +78,17 @@ pub(super) fn search(
         .ok_or_else(|| NO_DEBUG.to_owned())
         .and_then(Debug::new);
     let mut found = Vec::new();
-    for preset in presets {
+    for (place, preset) in presets.iter().enumerate() {
         let mut failures = Failures::default();
-        for rule in &preset.probe {
+        for (number, rule) in preset.probe.iter().enumerate() {
             let known = Known {
                 functions: &functions,
                 classes: &classes,
                 debug: &debug,
             };
-            try_alternatives(preset, rule, &known, &mut found, &mut failures);
+            if try_alternatives(preset, rule, &known, &mut found, &mut failures) {
+                absences.found(place, number);
+            }
         }
         notes.extend(failures.notes(preset, path));
     }
@@ -156,17 +161,20 @@ impl Known<'_, '_> {
     }
 }
 
-/// Binds a rule to the functions of its first name that has any which are not taken and can be probed.
+/// Binds a rule to the functions of its first name that has any which are not taken and can be probed. Whether any of the
+/// names has a function at all.
 fn try_alternatives(
     preset: &Preset,
     rule: &ProbeRule,
     known: &Known<'_, '_>,
     found: &mut Vec<Found>,
     failures: &mut Failures,
-) {
+) -> bool {
+    let mut is_known = false;
     for name in &rule.functions {
         let before = found.len();
         for (function, star) in &known.functions(name) {
+            is_known = true;
             if found.iter().any(|other| other.address == function.address) {
                 continue;
             }
@@ -176,9 +184,10 @@ fn try_alternatives(
             }
         }
         if found.len() > before {
-            return;
+            break;
         }
     }
+    is_known
 }
 
 /// Why functions could not be probed, with the first function's name and how many more there are of each kind.

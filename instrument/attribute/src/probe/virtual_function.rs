@@ -44,6 +44,15 @@ impl TryFrom<String> for FunctionName {
     }
 }
 
+impl std::fmt::Display for FunctionName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Symbol(pattern) => pattern.fmt(f),
+            Self::Virtual { class, place } => write!(f, "vtable({class})[{place}]"),
+        }
+    }
+}
+
 impl FunctionName {
     pub(super) fn symbol(&self) -> Option<&Pattern> {
         match self {
