@@ -67,7 +67,9 @@ const char *memloupe_last_error(void);
 
 /* ---- memloupe_memory: the memory of a machine in time ----
  *
- * The device, channels, ranks and mapping are those of the machine's [memory]; its cores and caches play no part. Time is
+ * The device, channels, ranks and mapping are those of the machine's [memory]; its cores and caches play no part. Further
+ * memories of a machine ([memory.tier.NAME]) follow one behind the other in the address space, each as large as its capacity, with
+ * the link before them; what a request finds beyond the way to [memory] is added. Which page goes where is the caller's. Time is
  * the caller's: it begins at 0 and never goes back from one call to the next. A request becomes bursts in the queues of its
  * channels' controllers; it is done when the data of its last burst is through. A larger request than a burst is
  * accepted if its first burst finds room. Writes complete like reads, at the end of their data; a host that goes on once
@@ -194,7 +196,8 @@ memloupe_status memloupe_memory_checkpoint(const memloupe_memory *memory, uint8_
                                            size_t *needed_bytes);
 memloupe_status memloupe_memory_restore(memloupe_memory *memory, const uint8_t *bytes, size_t count);
 
-/* {"machine": NAME, "device": NAME or null, "channels": N, "totals": {NAME: NUMBER or null, ...}, "tags": [{...}, ...]} */
+/* {"machine": NAME, "device": NAME or null, "channels": N, "memories": [{"name": NAME, "first_address": N, ...}, ...],
+ * "totals": {NAME: NUMBER or null, ...}, "tags": [{...}, ...]}; device and percentiles of latency are null for several memories. */
 memloupe_status memloupe_memory_statistics_json(const memloupe_memory *memory, char *buffer, size_t capacity_bytes,
                                                 size_t *needed_bytes);
 

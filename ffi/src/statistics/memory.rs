@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 
 use memloupe_hierarchy::dram::{Command, Energy, RowOutcome, Statistics};
-use memloupe_hierarchy::timed::{RequestKind, TagCounts, TimedMemory};
+use memloupe_hierarchy::timed::{MemoryPart, RequestKind, TagCounts, TimedMemory};
 use serde_json::{Map, Value, json};
 
 /// What the fields are taken from.
@@ -18,7 +18,10 @@ impl<'a> Snapshot<'a> {
     fn new(memory: &'a TimedMemory) -> Self {
         Self {
             totals: memory.totals(),
-            device: memory.statistics().unwrap_or_default(),
+            device: memory.parts().fold(Statistics::default(), |mut sum, part| {
+                sum.merge(&part.statistics());
+                sum
+            }),
             energy: memory.energy(),
             memory,
         }
@@ -28,6 +31,7 @@ impl<'a> Snapshot<'a> {
         self.device.commands.get(command as usize).copied().unwrap_or(0) as f64
     }
 
+    /// Of several memories there is none: they count in ticks of their own.
     fn latency_ns(&self, quantile: f64) -> f64 {
         let ticks = self.device.read_latency.quantile(quantile);
         ticks
@@ -146,10 +150,33 @@ pub(crate) fn to_json(machine: &str, memory: &TimedMemory) -> String {
         "machine": machine,
         "device": memory.device().map(|device| format!("{}/{}", device.name, device.organisation)),
         "channels": memory.channels(),
+        "memories": memory.parts().map(part).collect::<Vec<_>>(),
         "totals": totals,
         "tags": tags,
     })
     .to_string()
+}
+
+fn part(part: MemoryPart<'_>) -> Value {
+    let (device, counted) = (part.device(), part.statistics());
+    let latency_ns = |quantile| {
+        let ticks = counted.read_latency.quantile(quantile);
+        ticks.map(|ticks| device.picoseconds(ticks) / 1000.0)
+    };
+    json!({
+        "name": part.name(),
+        "first_address": part.base(),
+        "device": format!("{}/{}", device.name, device.organisation),
+        "channels": part.channels(),
+        "dram_reads": counted.requests[0],
+        "dram_writes": counted.requests[1],
+        "dram_read_latency_p50_ns": latency_ns(0.5),
+        "dram_read_latency_p99_ns": latency_ns(0.99),
+        "row_hits": counted.row_outcomes(RowOutcome::Hit),
+        "row_misses": counted.row_outcomes(RowOutcome::Miss),
+        "row_conflicts": counted.row_outcomes(RowOutcome::Conflict),
+        "energy_pj": part.energy().map(|energy| energy.total_pj()),
+    })
 }
 
 fn tag(counts: &TagCounts) -> Value {

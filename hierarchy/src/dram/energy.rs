@@ -35,6 +35,19 @@ pub struct Energy {
 }
 
 impl Energy {
+    /// This and another.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            activate_pj: self.activate_pj + other.activate_pj,
+            read_pj: self.read_pj + other.read_pj,
+            write_pj: self.write_pj + other.write_pj,
+            refresh_pj: self.refresh_pj + other.refresh_pj,
+            background_pj: self.background_pj + other.background_pj,
+            pump_pj: self.pump_pj + other.pump_pj,
+        }
+    }
+
     /// All of it.
     pub fn total_pj(&self) -> f64 {
         self.activate_pj + self.read_pj + self.write_pj + self.refresh_pj + self.background_pj + self.pump_pj

@@ -14,6 +14,13 @@ pub enum TimedError {
     Dram(DramError),
     /// The library can't be used.
     Library(PluginError),
+    /// Memories lie one behind the other, and it can't be told where one begins.
+    Capacity {
+        /// The machine.
+        machine: String,
+        /// The memory behind that without a capacity.
+        memory: String,
+    },
 }
 
 impl From<DramError> for TimedError {
@@ -33,6 +40,10 @@ impl fmt::Display for TimedError {
         match self {
             Self::Dram(error) => error.fmt(f),
             Self::Library(error) => error.fmt(f),
+            Self::Capacity { machine, memory } => write!(
+                f,
+                "machine {machine}: memory {memory} begins where that before it ends: give that one a capacity"
+            ),
         }
     }
 }

@@ -5,8 +5,11 @@
 //! last of its bursts is. A full queue refuses. A request larger than a burst is accepted if its first burst is; the
 //! others wait in order before their queues, and nothing else is accepted for those channels until they are in.
 //!
-//! Not modelled: data (a host that has none keeps it in a [`Store`](crate::timed::Store)), the way to the device but
-//! for a fixed latency, priorities of prefetches.
+//! The memories of a machine that has several lie one behind the other in the address space, each as large as its capacity: which page
+//! goes where is decided by the sender, or by the operating system that it simulates. A memory may have a link before it.
+//!
+//! Not modelled: data (a host that has none keeps it in a [`Store`](crate::timed::Store)), the way to the first memory but
+//! for a fixed latency, a machine's placement and migration of pages, priorities of prefetches.
 //!
 //! Time is the sender's: nothing happens between two calls that a later call cannot still find out, so a sender need not
 //! come back before [`TimedMemory::next_event_ps`].
@@ -19,20 +22,18 @@ mod error;
 #[allow(unsafe_code)]
 mod library;
 mod request;
+mod state;
 mod store;
+mod tier;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use serde::{Deserialize, Serialize};
-
-use self::clock::Clock;
 use self::library::Library;
-use crate::dram::{
-    AddressMapping, Channel, Completion, Device, DramError, Energy, EventEnergy, Plan, Request, Statistics,
-    Tick,
-};
-use crate::machine::{Machine, MemoryDevice};
+use self::state::{State, UnderWay};
+use self::tier::{LinkState, Tier};
+use crate::dram::{Channel, Completion, Device, Energy, Request, Statistics};
+use crate::machine::Machine;
 
 pub use checkpoint::CheckpointError;
 pub use clock::MAX_PS;
@@ -43,6 +44,7 @@ pub use request::{
     MAX_CORES, MAX_REQUEST_BYTES, MAX_TAGS, MemoryCompletion, MemoryRequest, RequestError, RequestKind,
 };
 pub use store::Store;
+pub use tier::MemoryPart;
 
 /// A memory that takes requests and gives completions.
 #[derive(Debug)]
@@ -59,48 +61,10 @@ pub struct TimedMemory {
 /// What does not change; but a library's state, which is its own.
 #[derive(Debug)]
 enum Timing {
-    Dram {
-        plan: Box<Plan>,
-        mapping: Box<AddressMapping>,
-        clock: Clock,
-    },
+    /// Memories by their first addresses.
+    Dram(Vec<Tier>),
     Fixed,
     Library(Library),
-}
-
-/// What does.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct State {
-    now_ps: u64,
-    /// How far a library's time has passed.
-    library_ps: u64,
-    channels: Vec<Channel>,
-    /// By channel, of which a library has one: bursts of accepted requests that its queue has no room for.
-    waiting: Vec<VecDeque<Request>>,
-    waiting_bursts: u64,
-    /// Requests of which bursts are under way, by the tag of their bursts.
-    under_way: Vec<UnderWay>,
-    free: Vec<u32>,
-    /// Requests whose end is known, by time; the number keeps those of one time in order.
-    ends: BinaryHeap<Reverse<(u64, u64, MemoryCompletion)>>,
-    ended: u64,
-    outstanding: u64,
-    /// A request was refused and none was accepted since.
-    refused: bool,
-    refusals: u64,
-    tags: Vec<TagCounts>,
-    store: Store,
-}
-
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct UnderWay {
-    id: u64,
-    accepted_ps: u64,
-    /// In ticks of the DRAM; of a library, in picoseconds.
-    finish: Tick,
-    bursts: u32,
-    tag: u32,
-    kind: RequestKind,
 }
 
 impl TimedMemory {
@@ -110,43 +74,25 @@ impl TimedMemory {
     /// # Errors
     /// If there can't be such a memory.
     pub fn new(machine: &Machine, config: TimedConfig) -> Result<Self, TimedError> {
-        if matches!(config.model, Model::Dram) && !machine.tiers.is_empty() {
-            let message = format!(
-                "machine {} has several memories, and requests by address can't say which: give a machine with one",
-                machine.name
-            );
-            return Err(DramError::Controller(message).into());
-        }
-        let MemoryDevice {
-            device,
-            channels,
-            ranks,
-            mapping,
-            ..
-        } = &machine.memory;
-        let description = format!("{:#?}\n{config:#?}", machine.memory);
-        let (timing, channels) = match config.model {
-            Model::Fixed => (Timing::Fixed, Vec::new()),
-            Model::Library => {
-                let library = Library::load(&config.library, &config.library_parameters)?;
-                (Timing::Library(library), Vec::new())
-            }
-            Model::Dram => {
-                let device = Device::find(device)?;
-                let plan = Plan::new(&device, *ranks, config.controller.clone())?;
-                let mapping = AddressMapping::new(mapping, &device, *channels, *ranks, device.burst_bytes)?;
-                let mapping = Box::new(mapping);
-                let clock = Clock::new(&device);
-                let channels = vec![Channel::new(&plan); mapping.channels()];
-                let plan = Box::new(plan);
-                (Timing::Dram { plan, mapping, clock }, channels)
-            }
+        let description = format!("{:#?}\n{:#?}\n{config:#?}", machine.memory, machine.tiers);
+        let timing = match config.model {
+            Model::Fixed => Timing::Fixed,
+            Model::Library => Timing::Library(Library::load(&config.library, &config.library_parameters)?),
+            Model::Dram => Timing::Dram(tiers(machine, &config)?),
         };
+        let (mut channels, mut links) = (Vec::new(), Vec::new());
+        if let Timing::Dram(tiers) = &timing {
+            for tier in tiers {
+                channels.extend(tier.channels.clone().map(|_| Channel::new(&tier.plan)));
+                links.push(LinkState::default());
+            }
+        }
         let state = State {
             now_ps: 0,
             library_ps: 0,
             waiting: vec![VecDeque::new(); channels.len().max(1)],
             channels,
+            links,
             waiting_bursts: 0,
             under_way: Vec::new(),
             free: Vec::new(),
@@ -180,15 +126,32 @@ impl TimedMemory {
             false
         } else {
             match &mut self.timing {
-                Timing::Dram { plan, mapping, clock } => {
-                    state.fill_queues(plan, mapping, clock.begun_at(now_ps));
-                    let tick = clock.next_at(now_ps);
-                    let channel_of = |address| mapping.locate(address).channel as usize;
-                    let send = |channels: &mut [Channel], burst: &Request| {
-                        let location = mapping.locate(burst.address);
-                        channels[location.channel as usize].try_send(plan, burst, location, tick)
+                Timing::Dram(tiers) => {
+                    state.fill_all_queues(tiers, now_ps);
+                    let place = tiers.partition_point(|tier| tier.base <= request.address) - 1;
+                    let last = request.address + u64::from(request.bytes - 1);
+                    if tiers.get(place + 1).is_some_and(|next| next.base <= last) {
+                        let MemoryRequest { address, bytes, .. } = *request;
+                        return Err(RequestError::Crosses { address, bytes });
+                    }
+                    let tier = &tiers[place];
+                    let request = &MemoryRequest {
+                        address: request.address - tier.base,
+                        ..*request
                     };
-                    state.offer(plan.device.burst_bytes, channel_of, send, request, now_ps)
+                    match &tier.link {
+                        Some(link) => state.offer_over(link, place, tier, request, now_ps),
+                        None => {
+                            let tick = tier.clock.next_at(now_ps);
+                            let channel_of = |address| tier.locate(address).0;
+                            let send = |channels: &mut [Channel], burst: &Request| {
+                                let (channel, location) = tier.locate(burst.address);
+                                channels[channel].try_send(&tier.plan, burst, location, tick)
+                            };
+                            let burst_bytes = tier.plan.device.burst_bytes;
+                            state.offer(burst_bytes, channel_of, send, request, now_ps)
+                        }
+                    }
                 }
                 Timing::Library(library) => {
                     state.pass_in_library(library, now_ps, self.config.latency_ps);
@@ -232,20 +195,25 @@ impl TimedMemory {
             ..
         } = &mut self.state;
         let mut next = ends.peek().map_or(u64::MAX, |Reverse((end, ..))| *end);
-        if let Timing::Dram { plan, clock, .. } = &self.timing
+        if let Timing::Dram(tiers) = &self.timing
             && *outstanding > ends.len() as u64
         {
-            for (channel, waiting) in channels.iter_mut().zip(waiting) {
-                let end = clock.start_ps(channel.earliest_end(plan));
-                next = next.min(end.saturating_add(self.config.latency_ps));
-                // A command may make room; what waits takes it with the next tick. One that starts the data clock was
-                // decided with the column command behind it: then room is there as soon as both are over.
-                if *refused || !waiting.is_empty() {
+            for tier in tiers {
+                let range = tier.channels.clone();
+                let begun = tier.clock.begun_at(*now_ps);
+                for (channel, waiting) in channels[range.clone()].iter_mut().zip(&waiting[range]) {
+                    let end = tier.clock.start_ps(channel.earliest_end(&tier.plan));
+                    next = next.min(end.saturating_add(self.config.latency_ps));
+                    let entering = waiting.front().map(|waiting| waiting.ready);
+                    // A command may make room; what waits takes it with the next tick. One that starts the data clock was
+                    // decided with the column command behind it: then room is there as soon as both are over.
                     let room = match channel.now() {
-                        decided if decided > clock.begun_at(*now_ps) => decided,
-                        _ => channel.earliest_command(plan).saturating_add(1),
+                        _ if !*refused && entering.is_none() => continue,
+                        _ if entering.is_some_and(|ready| ready > begun) => entering.unwrap_or(begun),
+                        decided if decided > begun => decided,
+                        _ => channel.earliest_command(&tier.plan).saturating_add(1),
                     };
-                    next = next.min(clock.start_ps(room));
+                    next = next.min(tier.clock.start_ps(room));
                 }
             }
         }
@@ -272,18 +240,25 @@ impl TimedMemory {
     ) -> Result<(), RequestError> {
         self.pass_to(until_ps)?;
         let state = &mut self.state;
-        if let Timing::Dram { plan, mapping, clock } = &self.timing {
-            let until = clock.begun_at(until_ps);
-            state.fill_queues(plan, mapping, until);
-            for channel in &mut state.channels {
-                channel.advance_to(plan, until, |done| self.done.push(done));
-            }
-            for done in self.done.drain(..) {
-                let slot = done.tag as u32;
-                let tag = state.under_way[slot as usize].tag;
-                state.tag(tag).found(done.outcome);
-                let end = |finish| clock.start_ps(finish);
-                state.burst_done(slot, done.finish, self.config.latency_ps, end);
+        if let Timing::Dram(tiers) = &self.timing {
+            state.fill_all_queues(tiers, until_ps);
+            for (place, tier) in tiers.iter().enumerate() {
+                let until = tier.clock.begun_at(until_ps);
+                for channel in &mut state.channels[tier.channels.clone()] {
+                    channel.advance_to(&tier.plan, until, |done| self.done.push(done));
+                }
+                if tier.link.is_some() {
+                    self.done.sort_by_key(|done| done.finish);
+                }
+                for done in self.done.drain(..) {
+                    let slot = done.tag as u32;
+                    let UnderWay { tag, kind, bytes, .. } = state.under_way[slot as usize];
+                    state.tag(tag).found(done.outcome);
+                    let mut link = state.links[place];
+                    let end = |finish| tier.end_ps(&mut link, kind, bytes, finish);
+                    state.burst_done(slot, done.finish, self.config.latency_ps, end);
+                    state.links[place] = link;
+                }
             }
         }
         if let Timing::Library(library) = &mut self.timing {
@@ -352,12 +327,28 @@ impl TimedMemory {
         &self.config
     }
 
-    /// The device of its channels, if it has any.
+    /// Its memories, by their first addresses; none without DRAM.
+    pub fn parts(&self) -> impl Iterator<Item = MemoryPart<'_>> {
+        let tiers: &[Tier] = match &self.timing {
+            Timing::Dram(tiers) => tiers,
+            Timing::Fixed | Timing::Library(_) => &[],
+        };
+        let channels = &self.state.channels;
+        tiers.iter().map(move |tier| MemoryPart { tier, channels })
+    }
+
+    /// Its one memory; `None` if it has several, or no DRAM.
+    fn part(&self) -> Option<MemoryPart<'_>> {
+        let mut parts = self.parts();
+        parts.next().filter(|_| parts.next().is_none())
+    }
+
+    /// The device of its channels; `None` if it has several memories, or no DRAM.
     #[must_use]
     pub fn device(&self) -> Option<&Device> {
         match &self.timing {
-            Timing::Dram { plan, .. } => Some(&plan.device),
-            Timing::Fixed | Timing::Library(_) => None,
+            Timing::Dram(tiers) if tiers.len() == 1 => Some(&tiers[0].plan.device),
+            _ => None,
         }
     }
 
@@ -381,171 +372,35 @@ impl TimedMemory {
         sum
     }
 
-    /// What all channels counted; `None` without DRAM.
+    /// What all channels counted; `None` if it has several memories, whose clocks differ, or no DRAM.
     #[must_use]
     pub fn statistics(&self) -> Option<Statistics> {
-        let Timing::Dram { plan, .. } = &self.timing else {
-            return None;
-        };
-        let mut sum = Statistics::default();
-        for channel in &self.state.channels {
-            sum.merge(&channel.statistics(plan));
-        }
-        Some(sum)
+        Some(self.part()?.statistics())
     }
 
-    /// What all channels cost; `None` without currents for the device.
+    /// What all channels cost; `None` without DRAM, or without currents for a device.
     #[must_use]
     pub fn energy(&self) -> Option<Energy> {
-        let device = self.device()?;
-        Some(EventEnergy::of(device)?.energy(device, &self.statistics()?))
+        let mut parts = self.parts();
+        let first = parts.next()?.energy()?;
+        parts.try_fold(first, |sum, part| Some(sum.plus(&part.energy()?)))
     }
 }
 
-impl State {
-    /// Takes a request as bursts, if its first burst finds room.
-    fn offer(
-        &mut self,
-        burst_bytes: u32,
-        channel_of: impl Fn(u64) -> usize,
-        mut send: impl FnMut(&mut [Channel], &Request) -> bool,
-        request: &MemoryRequest,
-        now_ps: u64,
-    ) -> bool {
-        let burst_bytes = u64::from(burst_bytes);
-        let first = request.address / burst_bytes;
-        let last = (request.address + u64::from(request.bytes - 1)) / burst_bytes;
-        let channel_of = |burst: u64| channel_of(burst * burst_bytes);
-        if self.waiting_bursts > 0 && (first..=last).any(|burst| !self.waiting[channel_of(burst)].is_empty())
-        {
-            return false;
-        }
-        let slot = self.free.last().copied().unwrap_or(self.under_way.len() as u32);
-        let burst_at = |burst: u64| Request {
-            tag: slot.into(),
-            address: burst * burst_bytes,
-            write: request.kind.writes(),
-            source: request.core as u16,
-        };
-        if !send(&mut self.channels, &burst_at(first)) {
-            return false;
-        }
-        for burst in first + 1..=last {
-            let channel = channel_of(burst);
-            let burst = burst_at(burst);
-            if !self.waiting[channel].is_empty() || !send(&mut self.channels, &burst) {
-                self.waiting[channel].push_back(burst);
-                self.waiting_bursts += 1;
-            }
-        }
-        let under_way = UnderWay {
-            id: request.id,
-            accepted_ps: now_ps,
-            finish: 0,
-            bursts: (last - first + 1) as u32,
-            tag: request.tag,
-            kind: request.kind,
-        };
-        if self.free.pop().is_some() {
-            self.under_way[slot as usize] = under_way;
-        } else {
-            self.under_way.push(under_way);
-        }
-        true
-    }
-
-    /// Sends the bursts that wait, as soon as there is room for each, up to a tick.
-    fn fill_queues(&mut self, plan: &Plan, mapping: &AddressMapping, until: Tick) {
-        if self.waiting_bursts == 0 {
-            return;
-        }
-        for (channel, waiting) in self.channels.iter_mut().zip(&mut self.waiting) {
-            while let Some(burst) = waiting.front() {
-                let now = channel.now();
-                if now > until {
-                    break;
-                }
-                if channel.try_send(plan, burst, mapping.locate(burst.address), now) {
-                    waiting.pop_front();
-                    self.waiting_bursts -= 1;
-                } else if now < until && channel.next_command(plan) < until {
-                    channel.step(plan);
-                } else {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Lets time pass in a library, which takes the bursts that wait as soon as it has room for them.
-    fn pass_in_library(&mut self, library: &mut Library, until_ps: u64, latency_ps: u64) {
-        let mut reached_ps = self.library_ps;
-        loop {
-            while let Some(burst) = self.waiting[0].front()
-                && library.send(reached_ps, burst)
-            {
-                self.waiting[0].pop_front();
-                self.waiting_bursts -= 1;
-            }
-            let event = library.next_event_ps().max(reached_ps.saturating_add(1));
-            reached_ps = if self.waiting_bursts > 0 {
-                event.min(until_ps)
-            } else {
-                until_ps
-            };
-            library.advance(reached_ps, |slot, finished_ps| {
-                let is_known = self
-                    .under_way
-                    .get(slot as usize)
-                    .is_some_and(|request| request.bursts > 0);
-                if is_known {
-                    self.burst_done(slot as u32, finished_ps, latency_ps, |finish| finish);
-                }
+/// The memories of a machine, one behind the other.
+fn tiers(machine: &Machine, config: &TimedConfig) -> Result<Vec<Tier>, TimedError> {
+    let (mut tiers, mut base, mut channels) = (Vec::new(), Some(0u64), 0);
+    for memory in machine.memories() {
+        let Some(first) = base else {
+            return Err(TimedError::Capacity {
+                machine: machine.name.clone(),
+                memory: memory.name.clone(),
             });
-            if reached_ps == until_ps {
-                break;
-            }
-        }
-        self.library_ps = until_ps;
+        };
+        let tier = Tier::new(memory, &machine.memory, first, channels, config)?;
+        base = memory.capacity_bytes.and_then(|bytes| first.checked_add(bytes));
+        channels = tier.channels.end;
+        tiers.push(tier);
     }
-
-    /// `end` turns the finish of a request into picoseconds.
-    fn burst_done(&mut self, slot: u32, finish: u64, latency_ps: u64, end: impl Fn(u64) -> u64) {
-        let request = &mut self.under_way[slot as usize];
-        request.bursts -= 1;
-        request.finish = request.finish.max(finish);
-        let UnderWay {
-            id,
-            accepted_ps,
-            finish,
-            bursts,
-            tag,
-            kind,
-        } = *request;
-        if bursts == 0 {
-            self.free.push(slot);
-            self.end(MemoryCompletion {
-                finished_ps: end(finish).saturating_add(latency_ps),
-                accepted_ps,
-                id,
-                tag,
-                kind: kind as u8,
-            });
-        }
-    }
-
-    fn end(&mut self, completion: MemoryCompletion) {
-        self.ended += 1;
-        self.ends
-            .push(Reverse((completion.finished_ps, self.ended, completion)));
-    }
-
-    #[inline]
-    fn tag(&mut self, tag: u32) -> &mut TagCounts {
-        let index = tag as usize;
-        if index >= self.tags.len() {
-            self.tags.resize(index + 1, TagCounts::default());
-        }
-        &mut self.tags[index]
-    }
+    Ok(tiers)
 }

@@ -90,6 +90,13 @@ pub enum RequestError {
         /// Length.
         bytes: u32,
     },
+    /// It reaches from one memory into the next.
+    Crosses {
+        /// First byte.
+        address: u64,
+        /// Length.
+        bytes: u32,
+    },
     /// A tag out of range.
     Tag(u32),
     /// A core out of range.
@@ -108,6 +115,9 @@ impl fmt::Display for RequestError {
             Self::Time { given_ps, .. } => write!(f, "time: {given_ps} ps lies after the last, {MAX_PS} ps"),
             Self::Bytes(bytes) => write!(f, "size_bytes: {bytes} is not from 1 to {MAX_REQUEST_BYTES}"),
             Self::Wraps { address, bytes } => write!(f, "address: {address:#x} + {bytes} B wraps around"),
+            Self::Crosses { address, bytes } => {
+                write!(f, "address: {address:#x} + {bytes} B reaches into another memory")
+            }
             Self::Tag(tag) => write!(f, "tag: {tag} is not below {MAX_TAGS}"),
             Self::Core(core) => write!(f, "core: {core} is not below {MAX_CORES}"),
         }

@@ -1,5 +1,7 @@
 //! A timed memory against the DRAM it drives, against itself restored, and against what its sender is promised.
 
+mod tiers;
+
 use std::num::NonZero;
 
 use memloupe_hierarchy::Machine;
