@@ -150,14 +150,14 @@ pub(crate) fn to_json(machine: &str, memory: &TimedMemory) -> String {
         "machine": machine,
         "device": memory.device().map(|device| format!("{}/{}", device.name, device.organisation)),
         "channels": memory.channels(),
-        "memories": memory.parts().map(part).collect::<Vec<_>>(),
+        "memories": memory.parts().map(|memory| part(&memory)).collect::<Vec<_>>(),
         "totals": totals,
         "tags": tags,
     })
     .to_string()
 }
 
-fn part(part: MemoryPart<'_>) -> Value {
+fn part(part: &MemoryPart<'_>) -> Value {
     let (device, counted) = (part.device(), part.statistics());
     let latency_ns = |quantile| {
         let ticks = counted.read_latency.quantile(quantile);
