@@ -74,6 +74,34 @@ fn a_program_names_what_it_does() {
     }
 }
 
+/// A call that is a phase, inside of a phase that the program begins: that one goes on behind the call.
+#[test]
+fn phases_nest() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let preset = folder.path().join("squash.toml");
+    let markers = include_str!("../../instrument/attribute/presets/markers.toml");
+    let call = "[[probe]]\nfunctions = [\"squash\"]\nphase.always = { name = \"squash\" }\n";
+    std::fs::write(&preset, [markers, call].concat()).expect("write");
+    let preset = preset.to_str().expect("UTF-8");
+    for engine in ["native", "valgrind"] {
+        let options = ["--ops", preset, "--region", "phase=step"];
+        let rows = capture(engine, &options, &["-DMARKED"], 1).report("phase,object,access");
+        for step in 0..STEPS {
+            for layer in 0..LAYERS {
+                let keys = [
+                    ("phase", &*format!("step[{step}]")),
+                    ("object", &*format!("blk.{layer}.weight")),
+                    ("access", "load"),
+                ];
+                let loads = rows.matching(&keys).sum("accesses");
+                assert_eq!(loads, WIDTH * WIDTH, "{engine}, {keys:?}");
+            }
+        }
+        let phases = rows.filtered("phase", |phase| !phase.starts_with("step"));
+        assert_eq!(phases.sum("accesses"), 0, "{engine}: {:?}", phases.keys("phase"));
+    }
+}
+
 /// What a worker does belongs to the operator that the thread which started it is in. Valgrind's order over threads is exact.
 #[test]
 fn workers_have_the_operator_of_who_started_them() {

@@ -1,9 +1,9 @@
 // llama-infer: one prefill and a number of greedy decode steps on a GGUF model, through libllama's public
-// interface.
+// interface, for one sequence or several at once.
 //
 // The prompt is synthetic (token ids from a fixed generator), so that any model runs, whatever its vocabulary
-// holds. Output: on stdout the token id chosen after the prefill and after each decode step; on stderr the
-// timings. Equal options on equal machines give equal ids.
+// holds. Output: on stdout, for each sequence a line, the token id chosen after the prefill and after each decode
+// step; on stderr the timings. Equal options on equal machines give equal ids.
 
 #include "ggml-cpu.h"
 #include "llama.h"
@@ -26,8 +26,9 @@ struct Options {
     std::string model;
     int  n_prompt = 16;
     int  n_decode = 8;
+    int  n_sequences = 1;
     int  n_threads = 1;
-    int  n_ctx = 0; // 0: as many as the run needs
+    int  n_ctx = 0; // of a sequence; 0: as many as the run needs
     int  poll = 50;
     bool mmap = true;
     bool repack = true;
@@ -37,10 +38,11 @@ struct Options {
 const char USAGE[] =
     "usage: llama-infer -m FILE.gguf [options]\n"
     "  -m FILE       the model\n"
-    "  -p N          prompt tokens, evaluated in one llama_decode call (default 16)\n"
-    "  -n N          tokens decoded one at a time, one llama_decode call each (default 8)\n"
+    "  -p N          prompt tokens of a sequence, evaluated in one llama_decode call for all (default 16)\n"
+    "  -n N          tokens decoded one at a time, one llama_decode call each for all sequences (default 8)\n"
+    "  -s N          sequences, each with a prompt of its own (default 1)\n"
     "  -t N          compute threads (default 1)\n"
-    "  --ctx N       context length in tokens (default: prompt + decoded tokens)\n"
+    "  --ctx N       context length of a sequence in tokens (default: prompt + decoded tokens)\n"
     "  --no-mmap     read the weights into memory instead of mapping the file\n"
     "  --no-repack   compute on the weights as stored; do not rearrange them for the CPU's SIMD width\n"
     "  --poll N      0..100: how long idle compute threads spin before they sleep (default 50)\n"
@@ -83,6 +85,8 @@ Options parse_options(int argc, char ** argv) {
             o.n_prompt = parse_count(option, value(), 1, INT_MAX / 4);
         } else if (option == "-n") {
             o.n_decode = parse_count(option, value(), 0, INT_MAX / 4);
+        } else if (option == "-s") {
+            o.n_sequences = parse_count(option, value(), 1, 64);
         } else if (option == "-t") {
             o.n_threads = parse_count(option, value(), 1, GGML_MAX_N_THREADS);
         } else if (option == "--ctx") {
@@ -126,7 +130,7 @@ void log_from(ggml_log_level level, const char * text, void * lowest) {
 }
 
 // Token ids spread over the vocabulary, the first three (unknown, begin, end in most vocabularies) left out.
-std::vector<llama_token> synthetic_prompt(int n, int n_vocab) {
+std::vector<llama_token> synthetic_tokens(int n, int n_vocab) {
     const uint32_t first = n_vocab > 3 ? 3 : 0;
     std::vector<llama_token> tokens(n);
     uint32_t state = 1;
@@ -137,15 +141,48 @@ std::vector<llama_token> synthetic_prompt(int n, int n_vocab) {
     return tokens;
 }
 
-// Evaluates the tokens and returns the likeliest next one; the lowest id among equals.
-llama_token step(llama_context * ctx, llama_token * tokens, int n, int n_vocab) {
-    const int status = llama_decode(ctx, llama_batch_get_one(tokens, n));
-    if (status != 0) {
-        fail("llama_decode failed with status " + std::to_string(status));
+// The sequences, which go on together: `n` tokens of each are evaluated in one batch.
+class Sequences {
+public:
+    Sequences(llama_context * ctx, int count, int n_max)
+        : ctx_(ctx), count_(count), batch_(llama_batch_init(count * n_max, 0, 1)),
+          n_vocab_(llama_vocab_n_tokens(llama_model_get_vocab(llama_get_model(ctx)))) {}
+    ~Sequences() { llama_batch_free(batch_); }
+    Sequences(const Sequences &) = delete;
+    Sequences & operator=(const Sequences &) = delete;
+
+    // Evaluates the tokens, those of the first sequence first, and returns the likeliest next one of each; the lowest
+    // id among equals.
+    std::vector<llama_token> step(const std::vector<llama_token> & tokens) {
+        const int n = static_cast<int>(tokens.size()) / count_;
+        batch_.n_tokens = static_cast<int>(tokens.size());
+        for (int i = 0; i < batch_.n_tokens; i++) {
+            batch_.token[i] = tokens[i];
+            batch_.pos[i] = position_ + i % n;
+            batch_.n_seq_id[i] = 1;
+            batch_.seq_id[i][0] = i / n;
+            batch_.logits[i] = i % n == n - 1; // of the last one of each
+        }
+        const int status = llama_decode(ctx_, batch_);
+        if (status != 0) {
+            fail("llama_decode failed with status " + std::to_string(status));
+        }
+        position_ += n;
+        std::vector<llama_token> next;
+        for (int i = n - 1; i < batch_.n_tokens; i += n) {
+            const float * logits = llama_get_logits_ith(ctx_, i);
+            next.push_back(static_cast<llama_token>(std::max_element(logits, logits + n_vocab_) - logits));
+        }
+        return next;
     }
-    const float * logits = llama_get_logits_ith(ctx, -1);
-    return static_cast<llama_token>(std::max_element(logits, logits + n_vocab) - logits);
-}
+
+private:
+    llama_context * ctx_;
+    int count_;
+    int position_ = 0; // of all: they are of one length
+    llama_batch batch_;
+    int n_vocab_;
+};
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -175,8 +212,9 @@ int main(int argc, char ** argv) {
     }
 
     llama_context_params context_params = llama_context_default_params();
-    context_params.n_ctx = o.n_ctx;
-    context_params.n_batch = o.n_prompt;
+    context_params.n_ctx = o.n_ctx * o.n_sequences;
+    context_params.n_seq_max = o.n_sequences;
+    context_params.n_batch = o.n_prompt * o.n_sequences;
     context_params.n_threads = o.n_threads;
     context_params.n_threads_batch = o.n_threads;
     // Declared before the context, which must go first: it holds a pointer to the pool.
@@ -193,20 +231,25 @@ int main(int argc, char ** argv) {
     const int n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(model.get()));
     fprintf(stderr, "load            %22.3f s\n", seconds_since(load_start));
 
+    Sequences sequences(ctx.get(), o.n_sequences, o.n_prompt);
     const auto prefill_start = clock::now();
-    std::vector<llama_token> prompt = synthetic_prompt(o.n_prompt, n_vocab);
-    llama_token token = step(ctx.get(), prompt.data(), o.n_prompt, n_vocab);
-    report("prefill", o.n_prompt, seconds_since(prefill_start));
-    printf("%d", token);
+    std::vector<llama_token> tokens = sequences.step(synthetic_tokens(o.n_prompt * o.n_sequences, n_vocab));
+    report("prefill", o.n_prompt * o.n_sequences, seconds_since(prefill_start));
+    std::vector<std::vector<llama_token>> chosen{tokens};
 
     const auto decode_start = clock::now();
     for (int i = 0; i < o.n_decode; i++) {
-        token = step(ctx.get(), &token, 1, n_vocab);
-        printf(" %d", token);
+        tokens = sequences.step(tokens);
+        chosen.push_back(tokens);
     }
-    printf("\n");
     if (o.n_decode > 0) {
-        report("decode", o.n_decode, seconds_since(decode_start));
+        report("decode", o.n_decode * o.n_sequences, seconds_since(decode_start));
+    }
+    for (int sequence = 0; sequence < o.n_sequences; sequence++) {
+        for (size_t i = 0; i < chosen.size(); i++) {
+            printf(i == 0 ? "%d" : " %d", chosen[i][sequence]);
+        }
+        printf("\n");
     }
     return fflush(stdout) == 0 ? 0 : 1;
 }

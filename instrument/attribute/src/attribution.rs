@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use memloupe_cachesim as cachesim;
 use memloupe_stream::{
-    self as stream, AccessKind, BlockId, Ending, Event, MapKind, Probe, Run, RunBatch, RunOperand, SiteId,
-    SiteTable,
+    self as stream, AccessKind, BlockId, Ending, Event, MapKind, Phases, Probe, Run, RunBatch, RunOperand,
+    SiteId, SiteTable,
 };
 
 use crate::batch::AttributedBatch;
@@ -83,8 +83,7 @@ pub struct Attribution {
     ledger: Ledger,
     threads: Vec<Thread>,
     phase: CurrentPhase,
-    /// Around the phase: those that go on until they are ended, and what was there before. Outermost first.
-    enclosing_phases: Vec<CurrentPhase>,
+    phases: Phases<CurrentPhase>,
     /// Whether only a part of the run is of interest.
     has_region: bool,
     /// Numbered phases that have begun.
@@ -131,7 +130,7 @@ impl Attribution {
                 is_region: false,
                 is_token: false,
             },
-            enclosing_phases: Vec::new(),
+            phases: Phases::new(),
             has_region: false,
             tokens: 0,
             sampler: None,
@@ -201,7 +200,6 @@ impl Attribution {
                 let operator = &self.probes.operators()[operator as usize];
                 sampler.number(series(thread, phase, operator, &entered.objects)) as u32
             });
-        let changes_phase = entered.phase.is_some() || entered.ends == Some(Ends::Phase);
         stream::Answer {
             operator: entered.operator,
             lasts: match entered.lasts {
@@ -211,8 +209,9 @@ impl Attribution {
             },
             ends_operator: entered.ends == Some(Ends::Operator),
             region: entered.is_region,
-            phase: changes_phase.then(|| self.phase_number()),
+            phase: entered.phase.is_some().then(|| self.phase_number()),
             phase_is_region: self.phase.is_region,
+            ends_phase: entered.ends == Some(Ends::Phase),
             mark_begin: entered.mark == Some(Mark::Begin),
             mark_end: entered.mark == Some(Mark::End),
             series: series.unwrap_or(0),
@@ -636,10 +635,14 @@ impl Attribution {
                 self.thread(*thread).parent = Some(*parent);
             }
             Event::Draw { series, ordinal } => self.drawn(thread, *series, *ordinal),
-            Event::ThreadEnd { thread: ended } => *self.thread(*ended) = Thread::default(),
+            Event::ThreadEnd { thread: ended } => {
+                *self.thread(*ended) = Thread::default();
+                self.phases.forget(*ended);
+                self.follow_phases();
+            }
             Event::Exec { .. } => {
                 self.threads.clear();
-                self.enclosing_phases.clear();
+                self.phases = Phases::new();
                 self.unresolved.clear();
                 self.set_phase(LOAD_PHASE);
                 self.answers.fill(Answer::NONE);
@@ -674,7 +677,10 @@ impl Attribution {
         }
         match entered.ends {
             Some(Ends::Operator) => drop(self.thread(thread).begun.pop()),
-            Some(Ends::Phase) => self.end_phase(),
+            Some(Ends::Phase) => {
+                self.phases.end();
+                self.follow_phases();
+            }
             None => {}
         }
         // An operator's kernel may be probed inside the operator's own probe: that is one call.
@@ -683,15 +689,18 @@ impl Attribution {
             .and_then(|operator| self.thread(thread).enclosing(operator));
         let nested = enclosing.is_some();
         if let Some(phase) = &entered.phase {
-            if entered.lasts == Lasts::UntilEnded {
-                self.enclosing_phases.push(self.phase);
-            }
-            self.phase = CurrentPhase {
+            let phase = CurrentPhase {
                 id: self.contexts.intern_phase(phase),
                 is_region: entered.is_region,
                 is_token: phase.index.is_some(),
             };
-            self.tokens += u64::from(self.phase.is_token);
+            if entered.lasts == Lasts::Call {
+                self.phases.enter(thread, phase);
+            } else {
+                self.phases.begin(phase);
+            }
+            self.phase = phase;
+            self.tokens += u64::from(phase.is_token);
         }
         let instance = entered.operator.map(|operator| {
             enclosing.unwrap_or_else(|| Instance {
@@ -710,7 +719,7 @@ impl Attribution {
             stack_pointer,
             operator: instance,
             lasting: None,
-            sets_phase: entered.phase.is_some() && entered.lasts == Lasts::Call,
+            is_phase: entered.phase.is_some() && entered.lasts == Lasts::Call,
             is_region: entered.is_region,
             lasting_region: false,
         };
@@ -766,18 +775,19 @@ impl Attribution {
     }
 
     fn leave(&mut self, thread: u32, stack_pointer: u64) {
-        if self.thread(thread).leave(stack_pointer) {
-            self.set_phase(OTHER_PHASE);
+        let phases = self.thread(thread).leave(stack_pointer);
+        if phases > 0 {
+            self.phases.leave(thread, phases);
+            self.follow_phases();
         }
     }
 
-    /// Back to the phase around the one that is ended.
-    fn end_phase(&mut self) {
-        self.set_phase(OTHER_PHASE);
-        if let Some(enclosing) = self.enclosing_phases.pop()
-            && self.contexts.phase(enclosing.id).name != LOAD_PHASE
-        {
-            self.phase = enclosing;
+    /// Back to the phase around one that is over.
+    fn follow_phases(&mut self) {
+        match self.phases.current() {
+            Some(phase) => self.phase = phase,
+            None if self.contexts.phase(self.phase.id).name == LOAD_PHASE => {}
+            None => self.set_phase(OTHER_PHASE),
         }
     }
 

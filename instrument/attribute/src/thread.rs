@@ -21,7 +21,7 @@ pub(crate) struct Frame {
     pub(crate) operator: Option<Instance>,
     /// An operator that goes on in this frame although the function that announced it has returned.
     pub(crate) lasting: Option<Instance>,
-    pub(crate) sets_phase: bool,
+    pub(crate) is_phase: bool,
     /// Part of the user's region.
     pub(crate) is_region: bool,
     /// The lasting operator is.
@@ -149,11 +149,11 @@ impl Thread {
         }
     }
 
-    /// Returns whether a frame that set the phase is among those left.
-    pub(crate) fn leave(&mut self, stack_pointer: u64) -> bool {
-        let mut ends_phase = false;
+    /// Returns how many of the frames left were phases.
+    pub(crate) fn leave(&mut self, stack_pointer: u64) -> usize {
+        let mut phases = 0;
         while let Some(frame) = self.frames.pop_if(|frame| frame.stack_pointer <= stack_pointer) {
-            ends_phase |= frame.sets_phase;
+            phases += usize::from(frame.is_phase);
         }
         // What was begun in a function may go on behind its end.
         let depth = self.frames.len();
@@ -165,7 +165,7 @@ impl Thread {
         {
             begun.depth = depth;
         }
-        ends_phase
+        phases
     }
 }
 

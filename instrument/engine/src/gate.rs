@@ -13,9 +13,9 @@ use std::hash::BuildHasherDefault;
 use std::sync::atomic::Ordering::Relaxed;
 
 use memloupe_layout::{
-    ALL_KEYS, ANSWER_ENDS_OPERATOR, ANSWER_MARK_BEGIN, ANSWER_MARK_END, ANSWER_OPERATOR, ANSWER_PHASE,
-    ANSWER_PHASE_REGION, ANSWER_REGION, ANSWER_UNTIL_ENDED, ANSWER_UNTIL_NEXT, GATE_REGION, GATE_SAMPLE,
-    GATE_WINDOW, KEY_KIND_SHIFT, KEY_PRESENCE, KEY_TEXT, draw,
+    ALL_KEYS, ANSWER_ENDS_OPERATOR, ANSWER_ENDS_PHASE, ANSWER_MARK_BEGIN, ANSWER_MARK_END, ANSWER_OPERATOR,
+    ANSWER_PHASE, ANSWER_PHASE_REGION, ANSWER_REGION, ANSWER_UNTIL_ENDED, ANSWER_UNTIL_NEXT, GATE_REGION,
+    GATE_SAMPLE, GATE_WINDOW, KEY_KIND_SHIFT, KEY_PRESENCE, KEY_TEXT, Phases, draw,
 };
 
 use crate::cache::{AddressMap, Mode};
@@ -61,7 +61,7 @@ struct Frame {
     operator: Option<Instance>,
     /// An operator that goes on in this frame although the function that announced it has returned.
     lasting: Option<Instance>,
-    sets_phase: bool,
+    is_phase: bool,
     is_region: bool,
     lasting_region: bool,
 }
@@ -147,17 +147,17 @@ impl Inside {
         self.frames.push(frame);
     }
 
-    /// Returns whether a frame that set the phase is among those left.
-    fn leave(&mut self, stack_pointer: u64) -> bool {
-        let mut ends_phase = false;
+    /// Returns how many of the frames left were phases.
+    fn leave(&mut self, stack_pointer: u64) -> usize {
+        let mut phases = 0;
         while let Some(frame) = self.frames.pop_if(|frame| frame.stack_pointer <= stack_pointer) {
-            ends_phase |= frame.sets_phase;
+            phases += usize::from(frame.is_phase);
         }
         // What was begun in a function may go on behind its end.
         for begun in &mut self.begun {
             begun.depth = begun.depth.min(self.frames.len());
         }
-        ends_phase
+        phases
     }
 }
 
@@ -169,13 +169,22 @@ pub(crate) struct Gate {
     counts: AddressMap<u64>,
     /// By thread.
     inside: AddressMap<Inside>,
-    phase: u32,
-    phase_is_region: bool,
+    phases: Phases<Phase>,
+    /// What is in no phase.
+    outside: Phase,
     /// The window of instances has been reached by some thread.
     is_open: bool,
 }
 
-/// The phase outside of those that calls are.
+/// A phase of the process, by its name's number.
+#[derive(Clone, Copy)]
+struct Phase {
+    number: u32,
+    is_region: bool,
+}
+
+/// The numbers of what comes before the first phase, and of what is in none after that.
+const BEFORE_PHASES: u32 = 0;
 const NO_PHASE: u32 = u32::MAX;
 
 impl Gate {
@@ -187,8 +196,11 @@ impl Gate {
             answers: map(),
             counts: map(),
             inside: map(),
-            phase: 0,
-            phase_is_region: false,
+            phases: Phases::new(),
+            outside: Phase {
+                number: BEFORE_PHASES,
+                is_region: false,
+            },
             is_open: false,
         }
     }
@@ -196,9 +208,21 @@ impl Gate {
     /// A thread enters a function. The number of the instance in its series, if one has begun that may be drawn.
     fn enter(&mut self, thread: u32, stack_pointer: u64, answer: &Answer) -> Option<u64> {
         let header = stream::header();
+        let is_call = !answer.is(ANSWER_UNTIL_ENDED | ANSWER_UNTIL_NEXT);
+        if answer.is(ANSWER_ENDS_PHASE) {
+            self.phases.end();
+        }
         if answer.is(ANSWER_PHASE) {
-            self.phase = answer.phase;
-            self.phase_is_region = answer.is(ANSWER_PHASE_REGION);
+            self.outside.number = NO_PHASE;
+            let phase = Phase {
+                number: answer.phase,
+                is_region: answer.is(ANSWER_PHASE_REGION),
+            };
+            if is_call {
+                self.phases.enter(thread, phase);
+            } else {
+                self.phases.begin(phase);
+            }
         }
         let inside = self.inside.entry(u64::from(thread)).or_default();
         if answer.is(ANSWER_ENDS_OPERATOR) {
@@ -232,7 +256,7 @@ impl Gate {
             stack_pointer,
             operator,
             lasting: None,
-            sets_phase: answer.is(ANSWER_PHASE) && !answer.is(ANSWER_UNTIL_ENDED | ANSWER_UNTIL_NEXT),
+            is_phase: answer.is(ANSWER_PHASE) && is_call,
             is_region: answer.is(ANSWER_REGION),
             lasting_region: false,
         };
@@ -241,11 +265,16 @@ impl Gate {
         ordinal
     }
 
-    /// Whether the process is in a phase that is the region, and what a thread is to do.
+    fn phase(&self) -> Phase {
+        self.phases.current().unwrap_or(self.outside)
+    }
+
+    /// What a thread is to do.
     fn mode(&mut self, thread: u32) -> Mode {
         let header = stream::header();
+        let phase_is_region = self.phase().is_region;
         let inside = self.inside.entry(u64::from(thread)).or_default();
-        let is_wanted = (header.gate & GATE_REGION == 0 || self.phase_is_region || inside.is_in_region())
+        let is_wanted = (header.gate & GATE_REGION == 0 || phase_is_region || inside.is_in_region())
             && (header.gate & GATE_SAMPLE == 0
                 || match inside.instance() {
                     Some(instance) => instance.is_drawn,
@@ -271,7 +300,7 @@ pub(crate) fn enter(thread: &Thread, probe: &Probe, payload: &[u64]) {
     };
     let engine = ENGINE.lock();
     let seed = [
-        u64::from(thread.index) << 32 | u64::from(engine.gate.phase),
+        u64::from(thread.index) << 32 | u64::from(engine.gate.phase().number),
         u64::from(probe.id),
         *present,
     ];
@@ -280,7 +309,7 @@ pub(crate) fn enter(thread: &Thread, probe: &Probe, payload: &[u64]) {
     drop(engine);
     let answer = known.unwrap_or_else(|| Answer::of(thread.ask()));
     let mut engine = ENGINE.lock();
-    if !answer.is(ANSWER_PHASE) {
+    if !answer.is(ANSWER_PHASE | ANSWER_ENDS_PHASE) {
         engine.gate.answers.insert(key, answer);
     }
     let ordinal = engine.gate.enter(thread.index, *stack_pointer, &answer);
@@ -288,7 +317,7 @@ pub(crate) fn enter(thread: &Thread, probe: &Probe, payload: &[u64]) {
     if let Some(ordinal) = ordinal {
         thread.event(Event::Draw, &[u64::from(answer.series), ordinal]);
     }
-    if answer.is(ANSWER_PHASE) {
+    if answer.is(ANSWER_PHASE | ANSWER_ENDS_PHASE) {
         thread.call_others();
     }
 }
@@ -301,9 +330,9 @@ pub(crate) fn leave(thread: &Thread, stack_pointer: u64) {
     let mut engine = ENGINE.lock();
     let gate = &mut engine.gate;
     let inside = gate.inside.entry(u64::from(thread.index)).or_default();
-    if inside.leave(stack_pointer) {
-        gate.phase = NO_PHASE;
-        gate.phase_is_region = false;
+    let phases = inside.leave(stack_pointer);
+    if phases > 0 {
+        gate.phases.leave(thread.index, phases);
         drop(engine);
         thread.call_others();
     }
@@ -312,6 +341,7 @@ pub(crate) fn leave(thread: &Thread, stack_pointer: u64) {
 /// A thread is over.
 pub(crate) fn forget(engine: &mut Engine, thread: &Thread) {
     engine.gate.inside.remove(&u64::from(thread.index));
+    engine.gate.phases.forget(thread.index);
 }
 
 /// Lets a thread that is in the dispatcher go on as the gate wants it to.

@@ -4,7 +4,7 @@ optimizer state, and what is kept for backward. The operators themselves are pro
 Nothing is computed differently: modules, `backward` and optimizers are called as they would be, between two markers; hooks on
 parameters and saved tensors hand back what they got. What they cost is in the profile, as part of the module that they are called in.
 
-Not observed: modules that `torch.compile` has made one function of, threads other than the one that imported torch (saved tensors),
+Not observed: modules that `torch.compile` has made one function of (memloupe_torch_compile.py has its kernels), threads other than the one that imported torch (saved tensors),
 sparse gradients.
 """
 
@@ -34,14 +34,14 @@ def observe(torch):
     torch.autograd.graph.saved_tensors_hooks(_pack, _unpack).__enter__()
 
 
-def _begin_phase(name):
+def begin_phase(name):
     number = _counts.get(name, 0)
     _counts[name] = number + 1
     _phases.append(name)
     memloupe.phase_begin(name, number)
 
 
-def _end_phase():
+def end_phase():
     _phases.pop()
     memloupe.phase_end()
 
@@ -49,7 +49,7 @@ def _end_phase():
 def _end_forward():
     """A forward pass that is trained on goes on, with the loss, until something else begins."""
     if _phases and _phases[-1] == "forward":
-        _end_phase()
+        end_phase()
 
 
 def _span_bytes(tensor):
@@ -110,7 +110,7 @@ def _observe_modules(torch):
                 _names.setdefault(part, path or kind)
             if "backward" not in _phases:
                 _end_forward()
-                _begin_phase("forward")
+                begin_phase("forward")
             memloupe.operator_begin("host.hooks", "parameters")
             _name_parameters(module)
             for index, tensor in enumerate(_tensors((arguments, options), torch)):
@@ -145,16 +145,18 @@ def _observe_backward(torch):
         @functools.wraps(function)
         def observed(*arguments, **options):
             global _backward_layer
+            if "compile" in _phases:
+                return function(*arguments, **options)  # traced, not computed
             _end_forward()
             _saved.clear()
-            _begin_phase("backward")
+            begin_phase("backward")
             try:
                 return function(*arguments, **options)
             finally:
                 if _backward_layer is not None:
                     _backward_layer = None
                     memloupe.operator_end()
-                _end_phase()
+                end_phase()
 
         return observed
 
@@ -166,6 +168,8 @@ def _pack(tensor):
     """A tensor is kept for backward."""
     layers = _thread.__dict__.get("layers")
     layer = layers[-1] if layers else "loss"
+    if "compile" in _phases:
+        return tensor, layer  # a stand-in without memory
     address = tensor.data_ptr()
     if address not in _fixed:
         _saved.add(address)
@@ -192,7 +196,7 @@ def _observe_optimizers(torch):
         @functools.wraps(step)
         def observed(optimizer, *arguments, **options):
             _end_forward()
-            _begin_phase("optimizer")
+            begin_phase("optimizer")
             memloupe.operator_begin("optimizer." + type(optimizer).__name__)
             try:
                 result = step(optimizer, *arguments, **options)
@@ -206,7 +210,7 @@ def _observe_optimizers(torch):
                 return result
             finally:
                 memloupe.operator_end()
-                _end_phase()
+                end_phase()
 
         observed.is_observed = True
         return observed

@@ -7,7 +7,13 @@ import sys
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
 # Framework and the module here that observes it.
-_OBSERVERS = {"torch": "memloupe_torch", "onnxruntime": "memloupe_onnxruntime", "openvino": "memloupe_openvino"}
+_OBSERVERS = {
+    "torch": "memloupe_torch",
+    "torch._dynamo.callback": "memloupe_torch_compile",
+    "torch._inductor.codecache": "memloupe_torch_compile",
+    "onnxruntime": "memloupe_onnxruntime",
+    "openvino": "memloupe_openvino",
+}
 
 
 class _Loader:

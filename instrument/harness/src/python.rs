@@ -9,9 +9,13 @@ use std::{fs, io};
 pub const PATH_VARIABLE: &str = "PYTHONPATH";
 
 /// Every file of the folder.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("sitecustomize.py", include_str!("../python/sitecustomize.py")),
     ("memloupe_torch.py", include_str!("../python/memloupe_torch.py")),
+    (
+        "memloupe_torch_compile.py",
+        include_str!("../python/memloupe_torch_compile.py"),
+    ),
     (
         "memloupe_onnxruntime.py",
         include_str!("../python/memloupe_onnxruntime.py"),

@@ -8,11 +8,13 @@
 #![allow(missing_docs)] // named and explained in the C header
 
 mod draw;
+mod phases;
 
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 pub use draw::{draw, mix};
+pub use phases::Phases;
 
 pub const MAGIC: u64 = u64::from_le_bytes(*b"STREAM01");
 /// Version of the protocol; see `PROTOCOL.md`, "Changes".
@@ -70,6 +72,7 @@ pub const ANSWER_MARK_END: u64 = 32;
 pub const ANSWER_UNTIL_ENDED: u64 = 64;
 pub const ANSWER_ENDS_OPERATOR: u64 = 128;
 pub const ANSWER_PHASE_REGION: u64 = 256;
+pub const ANSWER_ENDS_PHASE: u64 = 512;
 
 pub const RING_FREE: u32 = 0;
 pub const RING_LIVE: u32 = 1;

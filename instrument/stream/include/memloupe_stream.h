@@ -273,12 +273,13 @@ enum ml_key_kind { ML_KEY_BYTES = 0, ML_KEY_TEXT = 1 /* up to a zero */, ML_KEY_
 #define ML_ANSWER_OPERATOR 1u   /* an operator begins, or a part of one that has */
 #define ML_ANSWER_UNTIL_NEXT 2u /* which goes on in the enclosing call until the next begins */
 #define ML_ANSWER_REGION 4u     /* it is part of the region */
-#define ML_ANSWER_PHASE 8u      /* the process is in another phase from now on: not to be remembered, ask again each time */
+#define ML_ANSWER_PHASE 8u      /* a phase of the process begins: not to be remembered, ask again each time */
 #define ML_ANSWER_MARK_BEGIN 16u
 #define ML_ANSWER_MARK_END 32u
 #define ML_ANSWER_UNTIL_ENDED 64u    /* the operator goes on until it is ended; so does the phase, which else ends with the call */
 #define ML_ANSWER_ENDS_OPERATOR 128u /* the innermost operator of those is over */
-#define ML_ANSWER_PHASE_REGION 256u  /* the phase that the process is in is the region */
+#define ML_ANSWER_PHASE_REGION 256u  /* the phase that begins is the region */
+#define ML_ANSWER_ENDS_PHASE 512u    /* the innermost phase of those that go on until they are ended is over */
 
 /* Executed when a thread reaches `address`, before the instruction there; an entry of 2048 bytes. */
 struct ml_probe {

@@ -48,8 +48,10 @@ pub struct Answer {
     pub region: bool,
     /// The process is in another phase from now on: its name's number.
     pub phase: Option<u32>,
-    /// The process's phase is the region.
+    /// That phase is the region.
     pub phase_is_region: bool,
+    /// The innermost of the phases that last until they are ended is over.
+    pub ends_phase: bool,
     /// It begins the marked region.
     pub mark_begin: bool,
     /// It ends the marked region.
@@ -68,6 +70,7 @@ impl Answer {
             (self.region, layout::ANSWER_REGION),
             (self.phase.is_some(), layout::ANSWER_PHASE),
             (self.phase_is_region, layout::ANSWER_PHASE_REGION),
+            (self.ends_phase, layout::ANSWER_ENDS_PHASE),
             (self.mark_begin, layout::ANSWER_MARK_BEGIN),
             (self.mark_end, layout::ANSWER_MARK_END),
         ];

@@ -32,8 +32,12 @@ pub(super) struct Meaning {
 
 enum PhaseFields {
     Always(PhaseName),
-    ByValue(Reading, Vec<PhaseName>),
-    Told { name: Reading, number: Reading },
+    /// Each with what it goes by.
+    ByValue(Vec<(Reading, PhaseName)>),
+    Told {
+        name: Reading,
+        number: Reading,
+    },
 }
 
 /// A phase that a call opens, before its calls are counted.
@@ -203,7 +207,12 @@ impl Meaning {
         let phase = match &rule.phase {
             Some(PhaseRule::Always(phase)) => Some(PhaseFields::Always(phase.clone())),
             Some(PhaseRule::ByValue(value, rules)) => {
-                Some(PhaseFields::ByValue(integer(&mut plan, value)?, rules.clone()))
+                let bind = |rule: &PhaseName| {
+                    let value = rule.value.as_ref().unwrap_or(value);
+                    Ok((integer(&mut plan, value)?, rule.clone()))
+                };
+                let rules: Result<_, String> = rules.iter().map(bind).collect();
+                Some(PhaseFields::ByValue(rules?))
             }
             Some(PhaseRule::Told { name, number }) => Some(PhaseFields::Told {
                 name: single(&mut plan, name)?,
@@ -311,12 +320,13 @@ impl Meaning {
         let event = self.event(present, values);
         match self.phase.as_ref()? {
             PhaseFields::Always(phase) => Some(Opened::by(phase)),
-            PhaseFields::ByValue(reading, rules) => {
-                let value = event.integer(reading)?;
-                let fits = |rule: &&PhaseName| {
-                    rule.min.is_none_or(|min| value >= min) && rule.max.is_none_or(|max| value <= max)
+            PhaseFields::ByValue(rules) => {
+                let fits = |(reading, rule): &&(Reading, PhaseName)| {
+                    event.integer(reading).is_some_and(|value| {
+                        rule.min.is_none_or(|min| value >= min) && rule.max.is_none_or(|max| value <= max)
+                    })
                 };
-                rules.iter().find(fits).map(Opened::by)
+                rules.iter().find(fits).map(|(_, rule)| Opened::by(rule))
             }
             PhaseFields::Told { name, number } => Some(Opened {
                 name: event.text(name)?,

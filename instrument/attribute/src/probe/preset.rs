@@ -307,7 +307,7 @@ pub(crate) struct Named {
 pub(crate) enum PhaseRule {
     /// Each call is one.
     Always(PhaseName),
-    /// An integer decides: the first that fits is taken; if none does, the phase stays.
+    /// Integers decide: the first that fits is taken; if none does, the phase stays.
     ByValue(Expression, Vec<PhaseName>),
     /// The arguments say: a name, and a number that is negative if phases of the name are not numbered.
     Told { name: Expression, number: Expression },
@@ -344,6 +344,9 @@ impl TryFrom<PhaseTable> for PhaseRule {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PhaseName {
     pub(crate) name: String,
+    /// A value of its own in place of the one of all rules; if it can't be read, the rule does not fit.
+    #[serde(default)]
+    pub(crate) value: Option<Expression>,
     #[serde(default)]
     pub(crate) min: Option<i64>,
     #[serde(default)]

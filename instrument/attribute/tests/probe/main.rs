@@ -252,6 +252,26 @@ fn phases_by_value() {
     assert_eq!(phase(probes.enter(0, 0, &one)), None, "an unreadable value");
 }
 
+/// A rule may go by a value of its own; where that can't be read, the next one decides.
+#[test]
+fn phases_by_values_of_their_own() {
+    let fixture = build("c", C, &[]);
+    let text = r#"
+        [[probe]]
+        functions = ["batch"]
+        [probe.phase]
+        value = "b.n"
+        rules = [{ name = "wanted", value = "b.tokens[2]", max = -1 }, { name = "long", min = 2 }]
+    "#;
+    let mut probes = Probes::new(vec![preset(text)]);
+    let found = probes.resolve(&fixture.path, 0, 0);
+    let (present, values) = Target::start(&fixture).execute(&found[0], 1);
+    let mut name = |present| probes.enter(0, present, &values).phase.map(|phase| phase.name);
+    assert_eq!(name(present).as_deref(), Some("wanted"));
+    assert_eq!(name(1).as_deref(), Some("long"), "behind a null pointer");
+    assert_eq!(name(0), None);
+}
+
 /// Of a stripped library's functions a preset can say what they take, and what is of no name is named after the function.
 #[test]
 fn parameters_are_stated_where_no_debug_information_is() {
