@@ -1,13 +1,14 @@
 //! ONNX Runtime as PyPI has it, without symbols: nodes by run-time type information, weights by who packs them. The
-//! graph that was run, as ONNX Runtime itself writes it, is the oracle.
+//! graph that was run, and the profile of a native run, as ONNX Runtime itself writes them, are the oracles.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
 use memloupe_tests::Capture;
+use serde_json::Value;
 
 const FLOAT_BYTES: u64 = 4;
 const RUNS: u64 = 3;
@@ -15,10 +16,15 @@ const RUNS: u64 = 3;
 const WIDTH: u64 = 128;
 const LAYERS: u64 = 2;
 
-/// A model run three times, and its nodes as (op type, name).
+/// Op type and name.
+type Node = (String, String);
+
+/// A model run three times, and its nodes.
 struct Inference {
     capture: Capture,
-    nodes: BTreeSet<(String, String)>,
+    nodes: BTreeSet<Node>,
+    /// How often each was executed, by ONNX Runtime's own profile.
+    executions: BTreeMap<Node, u64>,
 }
 
 impl Inference {
@@ -28,7 +34,7 @@ impl Inference {
         ));
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../workloads/onnxruntime/run.py");
         let folder = tempfile::tempdir().expect("temporary folder");
-        let optimized = folder.path().join("optimized.onnx");
+        let [optimized, profile] = ["optimized.onnx", "profile.json"].map(|name| folder.path().join(name));
         let arguments = [
             Path::new(script),
             Path::new(model),
@@ -36,6 +42,8 @@ impl Inference {
             "3".as_ref(),
             "--optimized".as_ref(),
             &optimized,
+            "--profile".as_ref(),
+            &profile,
         ];
         let options = [
             "--engine",
@@ -69,6 +77,7 @@ impl Inference {
         Self {
             capture,
             nodes: nodes.lines().filter_map(split).collect(),
+            executions: executions(&profile),
         }
     }
 
@@ -85,6 +94,16 @@ impl Inference {
             let seen: BTreeSet<_> = rows.keys("kind").into_iter().zip(rows.keys("operator")).collect();
             assert_eq!(seen, self.nodes, "run {run}");
         }
+        let executed = rows
+            .keys("kind")
+            .into_iter()
+            .zip(rows.keys("operator"))
+            .zip(rows.column("calls"));
+        let mut calls = BTreeMap::new();
+        for (node, times) in executed.filter(|(node, _)| self.nodes.contains(node)) {
+            *calls.entry(node).or_default() += times;
+        }
+        assert_eq!(calls, self.executions, "ONNX Runtime's own profile");
     }
 
     fn check_named(&self) {
@@ -97,6 +116,24 @@ impl Inference {
             assert!(named * 100 >= all * 95, "{named} of {all}");
         }
     }
+}
+
+/// How often a profile of ONNX Runtime says that each node was executed.
+fn executions(profile: &Path) -> BTreeMap<Node, u64> {
+    let text = std::fs::read(profile).expect("ONNX Runtime's profile");
+    let events: Vec<Value> = serde_json::from_slice(&text).expect("JSON");
+    let mut executions = BTreeMap::new();
+    for event in events.iter().filter(|event| event["cat"] == "Node") {
+        let name = event["name"]
+            .as_str()
+            .and_then(|name| name.strip_suffix("_kernel_time"));
+        let kind = event["args"]["op_name"].as_str();
+        let (Some(name), Some(kind)) = (name, kind) else {
+            continue;
+        };
+        *executions.entry((kind.to_owned(), name.to_owned())).or_default() += 1;
+    }
+    executions
 }
 
 static ENCODER: LazyLock<Inference> = LazyLock::new(|| Inference::run("encoder"));

@@ -1,12 +1,16 @@
 //! PyTorch as it is installed, on scripts that know nothing of memloupe: operators by their functions, modules, phases and
-//! data by hooks that `memloupe run` gives to Python. What training moves has closed forms.
+//! data by hooks that `memloupe run` gives to Python. What training moves has closed forms. `MEMLOUPE_TORCH` may name a Python with
+//! another PyTorch than the system's (`scripts/bench names` makes one with PyPI's).
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{Command, Output};
 use std::sync::LazyLock;
 
 use memloupe_tests::{Capture, Rows};
+use serde_json::Value;
 
 const FLOAT_BYTES: u64 = 4;
 /// The smoke size of `workloads/pytorch/models.py`.
@@ -22,8 +26,20 @@ static TRAINING: LazyLock<Capture> = LazyLock::new(|| train(&["gpt", "--steps", 
 static CONVOLUTIONS: LazyLock<Capture> =
     LazyLock::new(|| train(&["cnn", "--steps", "2", "--optimizer", "sgd", "--accumulate", "2"]));
 
+fn python() -> PathBuf {
+    std::env::var_os("MEMLOUPE_TORCH")
+        .unwrap_or_else(|| OsString::from("/usr/bin/python3"))
+        .into()
+}
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../workloads/pytorch/run.py");
+
+fn native(arguments: &[&str]) -> Output {
+    let output = Command::new(python()).arg(SCRIPT).args(arguments).output();
+    output.expect("scripts/setup --programs installs python3-torch")
+}
+
 fn train(how: &[&str]) -> Capture {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../workloads/pytorch/run.py");
     let machine = concat!(env!("CARGO_MANIFEST_DIR"), "/machines/training.toml");
     let options = [
         "--engine",
@@ -35,13 +51,9 @@ fn train(how: &[&str]) -> Capture {
         "--analyses",
         "none",
     ];
-    let arguments = [&[script, "train"], how].concat();
-    let capture = Capture::success(&options, Path::new("/usr/bin/python3"), &arguments);
-    let alone = std::process::Command::new("/usr/bin/python3")
-        .args(&arguments)
-        .output()
-        .expect("scripts/setup --programs installs python3-torch");
-    assert_eq!(capture.output.stdout, alone.stdout);
+    let arguments = [&["train"], how].concat();
+    let capture = Capture::success(&options, &python(), &[&[SCRIPT], &*arguments].concat());
+    assert_eq!(capture.output.stdout, native(&arguments).stdout);
     capture
 }
 
@@ -164,8 +176,69 @@ fn accesses_have_operators_and_traffic_has_objects() {
     assert!(named * 100 >= all * 95, "{named} of {all} bytes");
     // The interpreter's objects and OpenBLAS's buffers are memory that they map themselves.
     let objects = report("object").keys("object");
-    for mapped in ["Python objects", "OpenBLAS: packed panels"] {
-        assert!(objects.iter().any(|object| object == mapped), "{mapped}");
+    // PyPI's has MKL instead.
+    let is_debian = std::env::var_os("MEMLOUPE_TORCH").is_none();
+    let mapped = ["Python objects", "OpenBLAS: packed panels"];
+    for mapped in &mapped[..1 + usize::from(is_debian)] {
+        assert!(objects.iter().any(|object| object == *mapped), "{mapped}");
+    }
+}
+
+/// Operators that no other one of the same name calls, and that forward, backward and the optimizer have.
+const COUNTED: [&str; 15] = [
+    "aten::addmm",
+    "aten::mm",
+    "aten::bmm",
+    "aten::embedding",
+    "aten::embedding_dense_backward",
+    "aten::native_layer_norm",
+    "aten::native_layer_norm_backward",
+    "aten::gelu",
+    "aten::gelu_backward",
+    "aten::_softmax",
+    "aten::_log_softmax",
+    "aten::nll_loss_forward",
+    "aten::addcmul_",
+    "aten::addcdiv_",
+    "aten::sqrt",
+];
+
+/// PyTorch's own profiler, on a native run, counts as many calls of each operator as the probes.
+#[test]
+fn pytorchs_own_profile_agrees() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let trace = folder.path().join("trace.json");
+    let output = native(&[
+        "train",
+        "gpt",
+        "--steps",
+        "3",
+        "--profile",
+        trace.to_str().expect("UTF-8"),
+    ]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let trace: Value = serde_json::from_slice(&std::fs::read(trace).expect("a trace")).expect("JSON");
+    // PyTorch 1 writes the list alone.
+    let events = trace
+        .as_array()
+        .or_else(|| trace["traceEvents"].as_array())
+        .expect("events");
+    let rows = report("kind");
+    for kind in COUNTED {
+        let profiled = events
+            .iter()
+            .filter(|event| event["name"] == kind && event["ph"] == "X")
+            .count();
+        assert!(profiled > 0, "{kind}");
+        assert_eq!(
+            rows.matching(&[("kind", kind)]).sum("calls"),
+            profiled as u64,
+            "{kind}"
+        );
     }
 }
 

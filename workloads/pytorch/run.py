@@ -10,6 +10,8 @@ parser.add_argument("--size", default="smoke", help="smoke, or the published sha
 parser.add_argument("--steps", type=int, default=3)
 parser.add_argument("--optimizer", choices=["adamw", "sgd"], default="adamw")
 parser.add_argument("--accumulate", type=int, default=1, help="batches for each step of the optimizer")
+parser.add_argument("--compile", action="store_true", help="by torch.compile")
+parser.add_argument("--profile", help="write PyTorch's own profile, a Chrome trace, to this file")
 parser.add_argument("--threads", type=int, default=1)
 options = parser.parse_args()
 
@@ -21,6 +23,7 @@ import models  # noqa: E402
 
 torch.set_num_threads(options.threads)
 model, draw = models.make(options.model, options.size, seed=1)
+compute = torch.compile(model) if options.compile else model
 
 
 def train():
@@ -33,7 +36,7 @@ def train():
         optimizer.zero_grad(set_to_none=False)
         for _ in range(options.accumulate):
             given, wanted = draw()
-            result = model(given)
+            result = compute(given)
             loss = torch.nn.functional.cross_entropy(result.flatten(0, -2), wanted) / options.accumulate
             loss.backward()
         optimizer.step()
@@ -44,7 +47,13 @@ def infer():
     model.eval()
     with torch.no_grad():
         for step in range(options.steps):
-            print(step, f"{model(draw()[0]).abs().mean().item():.5f}", flush=True)
+            print(step, f"{compute(draw()[0]).abs().mean().item():.5f}", flush=True)
 
 
-{"train": train, "infer": infer}[options.task]()
+task = {"train": train, "infer": infer}[options.task]
+if options.profile:
+    with torch.profiler.profile() as profiler:
+        task()
+    profiler.export_chrome_trace(options.profile)
+else:
+    task()

@@ -607,6 +607,9 @@ impl Attribution {
                         .push((path.clone(), self.modules.get(module).bias));
                 }
             }
+            Event::Unmap { address, bytes } => {
+                self.probes.unmapped(*address, address.saturating_add(*bytes));
+            }
             Event::ProbeEnter {
                 probe,
                 stack_pointer,

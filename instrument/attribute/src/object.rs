@@ -233,8 +233,13 @@ impl Objects {
 
     /// What a person should know about how memory could be named.
     #[must_use]
-    pub fn notes(&self) -> &[String] {
-        self.files.notes()
+    pub fn notes(&self) -> Vec<String> {
+        self.files
+            .notes()
+            .iter()
+            .cloned()
+            .chain(self.table.note())
+            .collect()
     }
 
     /// The answer, and whether it lasts until the generation changes.

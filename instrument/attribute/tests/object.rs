@@ -751,3 +751,70 @@ fn mapped_memory_is_named_by_who_mapped_it() {
         assert_eq!(name_of(&objects, rest), "heap arena (not handed out)");
     }
 }
+
+/// Two models that use the same names, as a draft beside its target: each tensor is its file's.
+#[test]
+fn tensors_of_two_files_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let modules = Modules::default();
+    let mut objects = Objects::new(Vec::new());
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/models/layers.safetensors");
+    let mut names = Vec::new();
+    for (place, name) in ["target.safetensors", "draft.safetensors"]
+        .into_iter()
+        .enumerate()
+    {
+        let path = folder.path().join(name);
+        std::fs::copy(model, &path).unwrap();
+        let address = BASE + 0x10_0000 * place as u64;
+        objects.event(
+            &Event::Map {
+                address,
+                bytes: std::fs::metadata(&path).unwrap().len(),
+                protection: 1,
+                kind: MapKind::File,
+                file_offset: 0,
+                stack: 0,
+                path: path.to_str().unwrap().to_owned(),
+            },
+            &modules,
+        );
+        let tensors = memloupe_attribute::model::Model::open(&path)
+            .unwrap()
+            .unwrap()
+            .own;
+        let tensor = &tensors.tensors()[0];
+        let extent = objects.lookup(address + tensor.file_offset, &modules);
+        names.push((tensor.name.clone(), name_of(&objects, extent).to_owned()));
+    }
+    assert_eq!(names[0].0, names[0].1);
+    assert_eq!(format!("{} (draft.safetensors)", names[1].0), names[1].1);
+    let notes = objects.notes();
+    assert!(
+        notes.len() == 1 && notes[0].contains("draft.safetensors"),
+        "{notes:?}"
+    );
+}
+
+/// A program may give each of millions of objects a name of its own: what that takes is bounded, and told.
+#[test]
+fn names_beyond_a_number_are_one() {
+    const NAMES: u64 = 150_000;
+    let modules = Modules::default();
+    let mut objects = Objects::new(Vec::new());
+    for number in 0..NAMES {
+        objects.register(&SeenObject {
+            name: format!("node {number}"),
+            class: Class::Workspace,
+            address: BASE + 16 * number,
+            bytes: 16,
+        });
+    }
+    assert!(objects.table().len() < 100_010);
+    for (number, name) in [(7, "node 7"), (NAMES - 1, "(further objects)")] {
+        let extent = objects.lookup(BASE + 16 * number, &modules);
+        assert_eq!(name_of(&objects, extent), name);
+        assert_eq!(objects.table()[extent.object as usize].class, Class::Workspace);
+    }
+    assert!(objects.notes()[0].contains("100000"), "{:?}", objects.notes());
+}

@@ -5,6 +5,7 @@
 //! A frame that is left by `longjmp` or an exception is left where the jump lands: what begins such a jump is watched too.
 //! By other ways (`swapcontext`), it is noticed at the next watched entry or return, or system call, above it.
 
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -20,7 +21,7 @@ const FETCH_REGISTER: u8 = 0xff;
 
 /// Places in the target's code where a thread has to come to the dispatcher.
 pub(crate) struct Entries {
-    probes: AddressMap<Vec<u32>>,
+    probes: BTreeMap<u64, Vec<u32>>,
     taken_in: u32,
     allocator: AddressMap<heap::Function>,
     jumps: Vec<u64>,
@@ -38,7 +39,7 @@ const JUMPS: [&CStr; 5] = [
 impl Entries {
     pub(crate) const fn new() -> Self {
         Self {
-            probes: address_map(),
+            probes: BTreeMap::new(),
             taken_in: 0,
             allocator: address_map(),
             jumps: Vec::new(),
@@ -47,6 +48,14 @@ impl Entries {
 
     pub(crate) fn contains(&self, pc: u64) -> bool {
         self.probes.contains_key(&pc) || self.allocator.contains_key(&pc) || self.jumps.contains(&pc)
+    }
+
+    /// What lay there is unmapped: other code may come to where functions were probed.
+    pub(crate) fn unmapped(&mut self, start: u64, bytes: u64) {
+        let range = start..start.saturating_add(bytes);
+        while let Some((&address, _)) = self.probes.range(range.clone()).next() {
+            self.probes.remove(&address);
+        }
     }
 
     /// Watches a function of the target's allocator.

@@ -245,6 +245,7 @@ pub(crate) fn after(thread: &mut Thread) {
         }
         number::MUNMAP => {
             forget(first, second);
+            ENGINE.lock().entries.unmapped(first, page_up(second));
             thread.event(Event::Unmap, &[first, page_up(second)]);
         }
         number::MREMAP => {

@@ -137,7 +137,7 @@ pub fn profiles(capture: Capture<'_>) -> Vec<Profile> {
     summary.notes.extend(probes.notes().iter().cloned());
     summary.notes.extend(probes.absences());
     summary.notes.extend(modules.notes().map(str::to_owned));
-    summary.notes.extend(objects.notes().iter().cloned());
+    summary.notes.extend(objects.notes());
     summary.notes.extend(symbolizer.notes().iter().cloned());
     summary.sampling = sample.as_ref().map(|sample| Sampling {
         rule: sample.rule.to_string(),

@@ -1,6 +1,7 @@
-//! The files that are mapped or read, and the tensors of those that are models.
+//! The files that are mapped or read, and the tensors of those that are models. A tensor whose name a file before has used has
+//! its file's beside it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::table::{ObjectId, ObjectTable};
@@ -18,22 +19,14 @@ struct Weights {
     objects: Vec<ObjectId>,
 }
 
-impl Weights {
-    fn new(file: ModelFile, table: &mut ObjectTable) -> Self {
-        let weight = |tensor: &Tensor| table.intern(Class::Weight, &tensor.name);
-        Self {
-            objects: file.tensors().iter().map(weight).collect(),
-            file,
-        }
-    }
-}
-
 /// Files by path; each is looked into once.
 #[derive(Debug, Default)]
 pub(super) struct ModelFiles {
     index: HashMap<String, FileId>,
     /// None: not a model, or a damaged one.
     weights: Vec<Option<Weights>>,
+    /// Tensors of all of them.
+    objects: HashSet<ObjectId>,
     notes: Vec<String>,
 }
 
@@ -64,7 +57,7 @@ impl ModelFiles {
     }
 
     fn add(&mut self, path: String, tensors: ModelFile, table: &mut ObjectTable) -> FileId {
-        let weights = (!tensors.tensors().is_empty()).then(|| Weights::new(tensors, table));
+        let weights = (!tensors.tensors().is_empty()).then(|| self.name(&path, tensors, table));
         // A file may have been opened before the model that refers to it.
         match self.index.get(&path) {
             Some(id) => {
@@ -79,6 +72,28 @@ impl ModelFiles {
                 id
             }
         }
+    }
+
+    fn name(&mut self, path: &str, file: ModelFile, table: &mut ObjectTable) -> Weights {
+        let base = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
+        let mut taken = 0;
+        let weight = |tensor: &Tensor| {
+            let object = table.intern(Class::Weight, &tensor.name);
+            if !self.objects.contains(&object) {
+                return object;
+            }
+            taken += 1;
+            table.intern(Class::Weight, &format!("{} ({base})", tensor.name))
+        };
+        let objects: Vec<_> = file.tensors().iter().map(weight).collect();
+        self.objects.extend(&objects);
+        if taken > 0 {
+            self.notes.push(format!(
+                "{path}: {taken} tensors have names that those of another file have: `name ({base})` where the file is \
+                 mapped or read; what the program copies or rearranges goes by the name alone"
+            ));
+        }
+        Weights { file, objects }
     }
 
     pub(super) fn is_model(&self, id: FileId) -> bool {

@@ -1,8 +1,14 @@
-//! The table of objects: one entry for each (class, name), however often its memory comes and goes.
+//! The table of objects: one entry for each (class, name), however often its memory comes and goes, up to a number that bounds
+//! what a program with millions of names costs: later ones are one object in each class.
 
 use std::collections::HashMap;
 
 use crate::class::Class;
+
+/// Names that are kept apart. An object with its rows takes about a kilobyte.
+const OBJECTS_MAX: usize = 100_000;
+/// What the others go by.
+const FURTHER: &str = "(further objects)";
 
 /// Index of an object.
 pub type ObjectId = u32;
@@ -29,6 +35,7 @@ pub(super) struct ObjectTable {
     live_bytes: Vec<u64>,
     /// By class, so that a name can be looked up without making a key.
     index: [HashMap<Box<str>, ObjectId>; Class::ALL.len()],
+    is_full: bool,
 }
 
 impl ObjectTable {
@@ -38,10 +45,14 @@ impl ObjectTable {
 
     /// The id of an object, made if it is new.
     pub(super) fn intern(&mut self, class: Class, name: &str) -> ObjectId {
-        let index = &mut self.index[class as usize];
-        if let Some(id) = index.get(name) {
+        if let Some(id) = self.index[class as usize].get(name) {
             return *id;
         }
+        if self.objects.len() >= OBJECTS_MAX && name != FURTHER {
+            self.is_full = true;
+            return self.intern(class, FURTHER);
+        }
+        let index = &mut self.index[class as usize];
         let id = self.objects.len() as ObjectId;
         index.insert(name.into(), id);
         self.objects.push(Object {
@@ -53,6 +64,13 @@ impl ObjectTable {
         });
         self.live_bytes.push(0);
         id
+    }
+
+    /// What a person should know about it.
+    pub(super) fn note(&self) -> Option<String> {
+        self.is_full.then(|| {
+            format!("more than {OBJECTS_MAX} names of objects: the others are one `{FURTHER}` in each class")
+        })
     }
 
     /// The id of an object whose memory is not tracked, as it is there as long as its module.

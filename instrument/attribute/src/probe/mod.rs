@@ -29,7 +29,7 @@ mod search;
 mod types;
 mod virtual_function;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -140,6 +140,8 @@ pub struct Probes {
     absences: Absences,
     essence: Vec<u8>,
     remembered_bytes: usize,
+    /// By run-time address.
+    addresses: BTreeMap<u64, Vec<u32>>,
 }
 
 /// What an event meant.
@@ -218,19 +220,22 @@ impl Probes {
         if self.resolved.len() < first + found.len() {
             self.resolved.resize_with(first + found.len(), || None);
         }
-        let places = self.resolved[first..].iter_mut();
+        let places = self.resolved[first..].iter_mut().zip(first as u32..);
+        let addresses = &mut self.addresses;
         found
             .into_iter()
             .zip(places)
-            .map(|(found, place)| {
+            .map(|(found, (place, id))| {
                 let keys = found.meaning.keys();
+                let address = found.address.wrapping_add(bias);
+                addresses.entry(address).or_default().push(id);
                 *place = Some(Resolved {
                     meaning: found.meaning,
                     remembered: HashMap::new(),
                     is_region: found.is_region,
                 });
                 Probe {
-                    address: found.address.wrapping_add(bias),
+                    address,
                     fetches: found.fetches,
                     keys,
                 }
@@ -330,6 +335,15 @@ impl Probes {
             resolved.remembered.insert(key, value.clone());
         }
         entered(value)
+    }
+
+    /// What lay in [start, end) is unmapped: other code may come there, which is entered in vain by engines that don't know.
+    pub fn unmapped(&mut self, start: u64, end: u64) {
+        while let Some((&address, _)) = self.addresses.range(start..end).next() {
+            for id in self.addresses.remove(&address).unwrap_or_default() {
+                self.resolved[id as usize] = None;
+            }
+        }
     }
 
     /// The operator as one of the layer of another, around it, if it tells none itself.
