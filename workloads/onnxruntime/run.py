@@ -3,6 +3,7 @@
 import argparse
 import os
 import pathlib
+import sys
 import tempfile
 
 import numpy as np
@@ -16,7 +17,7 @@ parser.add_argument("--size", default="smoke", help="smoke, or the published sha
 parser.add_argument("--runs", type=int, default=3)
 parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--optimized", help="write the graph that is really run to this file")
-parser.add_argument("--profile", help="write ONNX Runtime's own profile to this file")
+parser.add_argument("--profile", help="write ONNX Runtime's own profile to this file; when it began, on stderr")
 arguments = parser.parse_args()
 
 options = onnxruntime.SessionOptions()
@@ -34,4 +35,5 @@ with tempfile.TemporaryDirectory() as folder:
         (result,) = session.run(None, {"input": random.standard_normal(shape).astype(np.float32)})
         print(result.shape, f"{float(np.abs(result).sum()):.5e}", f"{float(result.flat[7]):.5e}", flush=True)
     if arguments.profile:
+        print("profile:", session.get_profiling_start_time_ns(), file=sys.stderr)
         os.replace(session.end_profiling(), arguments.profile)

@@ -22,6 +22,7 @@ use crate::probe::{Ends, Entered, Lasts, Mark, Operator, OperatorId, Phase, Pres
 use crate::region::RegionName;
 use crate::sample::{Fate, Sample, SampleRule, Sampler, Series, WARM_UP};
 use crate::thread::{Frame, Instance, Thread, thread_of};
+use crate::timetable::{Span, Timetable};
 use crate::warming::Stretch;
 
 /// Threads that start threads that start threads: no deeper.
@@ -94,6 +95,7 @@ pub struct Attribution {
     paths: Option<CallPaths>,
     /// If only bursts of the run are simulated.
     bursts: Option<Bursts>,
+    timetable: Option<Timetable>,
     /// The engine knows what is wanted: it asks what functions mean, and draws.
     is_gated: bool,
     /// Names of phases, as the engine knows them by number.
@@ -136,6 +138,7 @@ impl Attribution {
             sampler: None,
             paths: None,
             bursts: None,
+            timetable: None,
             is_gated: false,
             phase_names: vec![LOAD_PHASE.to_owned()],
             answers: Vec::new(),
@@ -175,6 +178,27 @@ impl Attribution {
         Self {
             paths: Some(CallPaths::default()),
             ..self
+        }
+    }
+
+    /// What is in no operator, or in host code around them, is in that which ran at the time.
+    #[must_use]
+    pub fn timed(mut self, spans: Vec<Span>) -> Self {
+        let probes = &mut self.probes;
+        self.timetable = Some(Timetable::new(spans, |operator| probes.intern(operator)));
+        self
+    }
+
+    /// Whether [`Self::clock`] is to be called.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        self.timetable.is_some()
+    }
+
+    /// A thread's time.
+    pub fn clock(&mut self, thread: u32, clock: u64) {
+        if let Some(timetable) = &self.timetable {
+            thread_of(&mut self.threads, thread).timed = timetable.at(clock);
         }
     }
 
@@ -566,7 +590,14 @@ impl Attribution {
     }
 
     fn context(&mut self, thread: u32) -> ContextId {
-        let instance = self.instance(thread);
+        let told = self.instance(thread).map(|instance| instance.operator);
+        let is_host = |operator: OperatorId| {
+            self.probes.operators()[operator as usize]
+                .kind
+                .starts_with("host.")
+        };
+        let timed = self.threads.get(thread as usize).and_then(|thread| thread.timed);
+        let operator = timed.filter(|_| told.is_none_or(is_host)).or(told);
         let sample = match self.fate(thread) {
             Fate::Sampled(id) => Some(id),
             Fate::Whole | Fate::Skipped => None,
@@ -574,7 +605,7 @@ impl Attribution {
         self.contexts.intern(Context {
             thread,
             phase: self.phase.id,
-            operator: instance.map(|instance| instance.operator),
+            operator,
             sample,
             path: self.paths.as_ref().map(|_| self.path(thread)),
         })

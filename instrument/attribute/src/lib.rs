@@ -29,6 +29,7 @@ mod region;
 mod sample;
 mod symbol;
 mod thread;
+mod timetable;
 mod warming;
 
 pub use attribution::{Attribution, Parts};
@@ -50,4 +51,5 @@ pub use recorded::{About, Recorded, RecordedAccess, RecordedError};
 pub use region::{Aspect, RegionName};
 pub use sample::{FEWEST_OBSERVATIONS, Fate, Observation, Sample, SampleId, SampleRule, Series, Stratum};
 pub use symbol::{Frame, Location, Symbolizer};
+pub use timetable::Span;
 pub use warming::Stretch;

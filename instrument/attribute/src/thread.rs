@@ -57,6 +57,8 @@ pub(crate) struct Thread {
     pub(crate) calls: CallStack,
     /// Instances of operators so far.
     pub(crate) instances_begun: u64,
+    /// What runs by the timetable.
+    pub(crate) timed: Option<OperatorId>,
     /// What was entered last, if the engine may ask what it means.
     pub(crate) entered: Option<Entered>,
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use memloupe_attribute::{RegionName, SampleRule};
 
+use crate::join::Join;
 use crate::moved::Move;
 use crate::window::Extent;
 
@@ -96,6 +97,10 @@ pub struct Replay {
     /// Files of the program that were below FROM are below TO; may be repeated
     #[arg(long, value_name = "FROM=TO")]
     pub moved: Vec<Move>,
+    /// Take operators, where nothing better tells them, from the profile that the framework itself has written of this run, by
+    /// time: a Chrome trace of ONNX Runtime or PyTorch. @NS: its zero in Unix time, if it does not tell it
+    #[arg(long, value_name = "FILE[@NS]")]
+    pub join: Option<Join>,
     /// The memory hierarchy to simulate: a preset (see `memloupe machine list`), a TOML file, or `none` to count only; may
     /// be repeated
     #[arg(long, value_name = "NAME|FILE", default_value = "host")]

@@ -12,6 +12,7 @@ mod cycles;
 pub mod doctor;
 pub mod dram;
 pub mod failure;
+pub mod join;
 pub mod launch;
 pub mod machine;
 pub mod moved;

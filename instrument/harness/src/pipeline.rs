@@ -163,6 +163,14 @@ pub struct Parts {
 }
 
 impl Sink for Pipeline {
+    fn wants_clock(&self) -> bool {
+        self.attribution.is_timed()
+    }
+
+    fn clock(&mut self, thread: u32, clock: u64) {
+        self.attribution.clock(thread, clock);
+    }
+
     fn runs(&mut self, thread: u32, sites: &SiteTable, batch: &RunBatch) {
         self.last_thread = thread;
         if !self.attribution.is_inside(thread) {

@@ -1,7 +1,7 @@
 //! What `run` and `replay` put together from their options before anything starts: presets, machines, analyses, and the
 //! part of the program's run that is observed.
 
-use memloupe_attribute::{Attribution, Preset, SampleRule};
+use memloupe_attribute::{Attribution, Preset, SampleRule, Span};
 use memloupe_cachesim::locality::{Analysis, Options};
 use memloupe_hierarchy::{Machine, System};
 use memloupe_stream::Gate;
@@ -23,6 +23,7 @@ pub struct Plan<'a> {
     systems: Vec<System>,
     analyses: Options,
     scope: &'a Scope,
+    spans: Option<Vec<Span>>,
 }
 
 impl<'a> Plan<'a> {
@@ -50,7 +51,17 @@ impl<'a> Plan<'a> {
                 &machines,
             ),
             scope,
+            spans: None,
         })
+    }
+
+    /// Takes what a framework says was running when for operators.
+    #[must_use]
+    pub fn joined(self, spans: Vec<Span>) -> Self {
+        Self {
+            spans: Some(spans),
+            ..self
+        }
     }
 
     /// Lets the systems simulate access by access as well.
@@ -92,6 +103,9 @@ impl<'a> Plan<'a> {
         }
         if is_gated {
             attribution = attribution.gated();
+        }
+        if let Some(spans) = self.spans {
+            attribution = attribution.timed(spans);
         }
         Pipeline::new(attribution, self.systems, Analyses::new(self.analyses)).within(window)
     }

@@ -1,16 +1,18 @@
 //! `memloupe replay`: a recorded stream instead of a running program; the rest is as in a run.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use memloupe_attribute::{About, RecordedError};
-use memloupe_stream::StreamError;
+use memloupe_stream::{Engine, StreamError};
 use serde::{Deserialize, Serialize};
 
 use crate::analyses::{self, Choice};
 use crate::args::Replay;
 use crate::collect::{self, Capture};
 use crate::failure::{Failure, Kind};
+use crate::join::{MARK, Moment};
 use crate::launch::Ending;
 use crate::moved::Move;
 use crate::plan::Plan;
@@ -29,12 +31,14 @@ pub struct Closing {
     pub signal: Option<i32>,
     /// Whether the user stopped it.
     pub interrupted: bool,
+    /// Its beginning and its end by the clocks of stream and system.
+    pub moments: Option<[Moment; 2]>,
 }
 
 impl Closing {
     /// Of a run that ended so.
     #[must_use]
-    pub fn of(ending: Ending, interrupted: bool) -> Self {
+    pub fn of(ending: Ending, interrupted: bool, began: Moment) -> Self {
         let (exit_code, signal) = match ending {
             Ending::Exited(code) => (Some(code), None),
             Ending::Killed(signal) => (None, Some(signal)),
@@ -43,6 +47,7 @@ impl Closing {
             exit_code,
             signal,
             interrupted,
+            moments: Some([began, Moment::now()]),
         }
     }
 
@@ -79,13 +84,20 @@ pub fn replay(arguments: &Replay) -> Result<ExitCode, Failure> {
         return Err(unreadable(&what));
     }
     let about = About::of(&replay).map_err(|error| unreadable(&error))?;
-    let plan = Plan::new(
+    let mut plan = Plan::new(
         &about.ops,
         &arguments.machine,
         wanted,
         &arguments.locality,
         &arguments.scope,
     )?;
+    if let Some(join) = &arguments.join {
+        let moments = moments(&arguments.recording).map_err(|error| unreadable(&error))?;
+        plan = plan.joined(
+            join.spans(moments)
+                .map_err(|what| Failure::new(Kind::Stream, what))?,
+        );
+    }
     let destination = Destination::prepare(&arguments.output).map_err(Failure::of(Kind::Output))?;
     let mut pipeline = plan.pipeline(false);
     for Move { from, to } in &arguments.moved {
@@ -121,7 +133,17 @@ pub fn replay(arguments: &Replay) -> Result<ExitCode, Failure> {
         discarded: false,
         region: arguments.scope.observed(),
     };
-    let profiles = collect::profiles(capture);
+    let mut profiles = collect::profiles(capture);
+    if let Some(join) = &arguments.join {
+        let note = format!(
+            "operators{MARK} are what {} says was running: approximate, as a thread's time is known only behind its system \
+             calls, allocations and atomic instructions",
+            join.file.display()
+        );
+        profiles
+            .iter_mut()
+            .for_each(|profile| profile.summary.notes.push(note.clone()));
+    }
     let folder = save(destination, &profiles)?;
     if arguments.quiet {
         eprintln!("memloupe: profile in {}", folder.display());
@@ -132,6 +154,19 @@ pub fn replay(arguments: &Replay) -> Result<ExitCode, Failure> {
         Some(error) => Err(unreadable(&cut_short(&error))),
         None => Ok(ExitCode::from(ending.status() as u8)),
     }
+}
+
+/// The beginning and the end of the recorded run, by the stream's clock and the system's.
+fn moments(recording: &Path) -> Result<[Moment; 2], String> {
+    let (captured, closing) =
+        memloupe_stream::Replay::ending(recording).map_err(|error| error.to_string())?;
+    if captured.engine != Engine::Native {
+        return Err("--join needs a recording of the native engine: this one has no clock".to_owned());
+    }
+    let closing: Option<Closing> = serde_json::from_str(&closing).ok();
+    closing
+        .and_then(|closing| closing.moments)
+        .ok_or_else(|| "--join: it does not say when it was made: record it again".to_owned())
 }
 
 fn cut_short(error: &StreamError) -> String {

@@ -11,6 +11,7 @@ use crate::analyses::{self, Choice};
 use crate::args::{EngineChoice, ProgressChoice, Run};
 use crate::collect::{self, Capture};
 use crate::failure::{Failure, Kind};
+use crate::join::Moment;
 use crate::launch::{Announced, Ending, Launched};
 use crate::pipeline::Pipeline;
 use crate::plan::{NO_MACHINE, Plan};
@@ -65,6 +66,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
 
     let mut consumer = Consumer::create(&Geometry::default()).map_err(Failure::of(Kind::Stream))?;
     let started = SystemTime::now();
+    let began = Moment::now();
     let recorder = match &arguments.record {
         Some(path) => {
             let recorder = Recorder::create(path, &about(arguments, &target.executable, started));
@@ -151,7 +153,7 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
         return Err(Failure::new(Kind::Engine, what.trim_end_matches([':', ' '])));
     }
     let interrupted = session.interrupted_at.is_some();
-    let closing = serde_json::to_string(&Closing::of(ending, interrupted)).expect("plain data");
+    let closing = serde_json::to_string(&Closing::of(ending, interrupted, began)).expect("plain data");
     if let Err(error) = consumer.finish_recording(&closing) {
         session.stream_error.get_or_insert(error);
     }

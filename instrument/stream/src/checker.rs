@@ -189,6 +189,14 @@ impl<S: Sink> Checker<S> {
 }
 
 impl<S: Sink> Sink for Checker<S> {
+    fn wants_clock(&self) -> bool {
+        self.inner.wants_clock()
+    }
+
+    fn clock(&mut self, thread: u32, clock: u64) {
+        self.inner.clock(thread, clock);
+    }
+
     fn runs(&mut self, thread: u32, sites: &SiteTable, batch: &RunBatch) {
         if !self.running.contains(&thread) {
             self.report(thread, "accesses of a thread that is not running".to_owned());

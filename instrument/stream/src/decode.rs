@@ -26,6 +26,14 @@ pub trait Sink {
         let _ = thread;
         Answer::default()
     }
+    /// Whether it wants to know when segments begin. Runs are then handed on in shorter batches.
+    fn wants_clock(&self) -> bool {
+        false
+    }
+    /// `thread` begins a segment at `clock`.
+    fn clock(&mut self, thread: u32, clock: u64) {
+        let _ = (thread, clock);
+    }
     /// Whether something of what the target does may be wanted.
     fn wants(&self) -> bool {
         true
@@ -116,6 +124,10 @@ impl Decoder {
                     at += rounds * (at - segment);
                     done.order = Some(last);
                     cycle.push(&mut self.batch, rounds as u64, sites, fs_base);
+                }
+                if sink.wants_clock() {
+                    self.flush(thread, sites, sink);
+                    sink.clock(thread, done.order.unwrap_or_default());
                 }
                 segment = at;
                 continue;

@@ -13,6 +13,7 @@
 use memloupe_layout as layout;
 
 mod checker;
+mod clock;
 mod consumer;
 mod decode;
 mod engine;
@@ -30,6 +31,7 @@ mod shared;
 mod site;
 
 pub use checker::{Checker, Violation};
+pub use clock::clock;
 pub use consumer::{Captured, Consumer, Progress};
 pub use decode::Sink;
 pub use engine::Engine;

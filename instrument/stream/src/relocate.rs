@@ -69,6 +69,14 @@ impl<S: Sink> Sink for Relocated<'_, S> {
         self.sink.probes(first)
     }
 
+    fn wants_clock(&self) -> bool {
+        self.sink.wants_clock()
+    }
+
+    fn clock(&mut self, thread: u32, clock: u64) {
+        self.sink.clock(thread, clock);
+    }
+
     fn answer(&mut self, thread: u32) -> Answer {
         self.sink.answer(thread)
     }

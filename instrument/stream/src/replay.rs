@@ -103,6 +103,17 @@ impl Replay {
         Ok(replay)
     }
 
+    /// What is known of a recording at its end: of its stream, and the text that the recorder was given then. Reads it all.
+    ///
+    /// # Errors
+    /// As [`Replay::open`] and [`Replay::next`], but for the records themselves.
+    pub fn ending(path: &Path) -> Result<(Captured, String), StreamError> {
+        let mut replay = Self::open(path)?;
+        while replay.read_item()?.0 != item::END {}
+        replay.end()?;
+        Ok((replay.captured, replay.closing.unwrap_or_default()))
+    }
+
     /// The text that the recorder was given at the beginning.
     #[must_use]
     pub fn about(&self) -> &str {

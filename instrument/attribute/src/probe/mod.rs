@@ -51,7 +51,7 @@ pub type OperatorId = u32;
 const MEMORY_BYTES_MAX: usize = 64 << 20;
 
 /// A computation node's identity: all of its executions share it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Operator {
     /// What it computes: `MUL_MAT`.
     pub kind: String,
@@ -370,6 +370,11 @@ impl Probes {
     #[must_use]
     pub fn allocated(&self, operator: OperatorId) -> Option<&(Class, String)> {
         self.allocated.get(&operator)
+    }
+
+    /// The id of an operator that no probe has told.
+    pub fn intern(&mut self, operator: Operator) -> OperatorId {
+        intern(&mut self.operators, &mut self.operator_index, operator)
     }
 
     /// Operator identities so far, by id.
