@@ -183,7 +183,11 @@ fn meters(criterion: &mut Criterion) {
                     let runs = stream.runs.iter().map(move |&(count, iterations)| {
                         let (operands, behind) = rest.split_at(count);
                         rest = behind;
-                        Run { operands, iterations }
+                        Run {
+                            operands,
+                            iterations,
+                            scattered: &[],
+                        }
                     });
                     locality.runs(0, runs);
                     black_box(locality.owner_count())

@@ -70,7 +70,11 @@ impl Stream {
         self.runs.iter().map(move |&(count, iterations)| {
             let (operands, behind) = rest.split_at(count);
             rest = behind;
-            Run { operands, iterations }
+            Run {
+                operands,
+                iterations,
+                scattered: &[],
+            }
         })
     }
 

@@ -199,9 +199,9 @@ impl Caches {
         memory: &mut M,
     ) {
         if let Some(translation) = &mut self.translation {
-            runs.clone()
-                .into_iter()
-                .for_each(|run| translation.run(core, run));
+            for run in runs.clone() {
+                run.gathered(|run| translation.run(core, run));
+            }
         }
         match &mut self.path {
             Path::Plain(plain) => plain.runs(core, runs, memory),

@@ -40,7 +40,7 @@
 //! caches.reserve_owners(1);
 //! let mut memory = Traffic::default();
 //! let load = Operand { address: 0x1000, stride: 8, bytes: 8, kind: AccessKind::Load, owner: 0 };
-//! caches.run(0, Run { operands: &[load], iterations: 1024 }, &mut memory);
+//! caches.run(0, Run { operands: &[load], iterations: 1024, scattered: &[] }, &mut memory);
 //! assert_eq!((memory.reads, memory.writes), (128, 0)); // 1024 × 8 bytes are 128 lines
 //! # Ok::<(), memloupe_cachesim::ConfigError>(())
 //! ```
@@ -79,5 +79,5 @@ pub use ledger::{Cause, Ledger, LevelCounters, OwnerCounters};
 pub use memory::Memory;
 pub use owner::OwnerTraits;
 pub use plugin::PluginError;
-pub use run::{AccessKind, Operand, Run};
+pub use run::{AccessKind, Operand, Run, SCATTERED};
 pub use translation::TranslationCounters;

@@ -117,11 +117,11 @@ impl Plain {
                 return;
             };
             self.leave_fast_path();
-            self.core(core, memory).run(run);
+            run.gathered(|run| self.core(core, memory).run(run));
         }
         let mut core = self.core(core, memory);
         for run in runs {
-            core.run(run);
+            run.gathered(|run| core.run(run));
         }
     }
 

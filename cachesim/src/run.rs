@@ -72,12 +72,15 @@ impl TryFrom<u8> for AccessKind {
     }
 }
 
+/// The stride of an operand whose addresses are no progression: its run has them.
+pub const SCATTERED: i64 = i64::MIN;
+
 /// One memory operand of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operand {
-    /// Address in the first iteration.
+    /// Address in the first iteration, also if it is scattered.
     pub address: u64,
-    /// Bytes added to the address from one iteration to the next.
+    /// Bytes added to the address from one iteration to the next, or [`SCATTERED`].
     pub stride: i64,
     /// Size of the access; 0, as prefetch hints have it, counts as 1.
     pub bytes: u32,
@@ -129,4 +132,43 @@ pub struct Run<'a> {
     pub operands: &'a [Operand],
     /// How often they are repeated.
     pub iterations: u64,
+    /// The addresses of operands that are [`SCATTERED`]: those of the first iteration in the order of the operands, then those
+    /// of the next.
+    pub scattered: &'a [u64],
+}
+
+impl<'a> Run<'a> {
+    /// Calls `each` with the run or, if operands are scattered, with each of its iterations, which have none.
+    #[inline]
+    pub fn gathered(self, mut each: impl FnMut(Run<'_>)) {
+        if self.scattered.is_empty() {
+            return each(self);
+        }
+        self.blocks(|operands| {
+            each(Run {
+                operands,
+                iterations: 1,
+                scattered: &[],
+            });
+        });
+    }
+
+    /// Calls `each` with the operands of each iteration, none of which is scattered.
+    pub(crate) fn blocks(self, mut each: impl FnMut(&[Operand])) {
+        let mut operands = self.operands.to_vec();
+        let mut scattered = self.scattered.iter();
+        for i in 0..self.iterations {
+            for (operand, of_run) in operands.iter_mut().zip(self.operands) {
+                if of_run.stride == SCATTERED {
+                    operand.stride = 0;
+                    operand.address = scattered.next().copied().unwrap_or(of_run.address);
+                } else {
+                    operand.address = of_run
+                        .address
+                        .wrapping_add((of_run.stride as u64).wrapping_mul(i));
+                }
+            }
+            each(&operands);
+        }
+    }
 }

@@ -286,7 +286,7 @@ proptest! {
             let bytes = word * 8..word * 8 + 8;
             naive.access(core, line, bytes.clone(), kind != AccessKind::Load);
             let operand = operand(line, &bytes, kind, owner);
-            caches.run(core, Run { operands: &[operand], iterations: 1 }, &mut memory);
+            caches.run(core, Run { operands: &[operand], iterations: 1, scattered: &[] }, &mut memory);
         }
         prop_assert_eq!(counted(&caches), naive.counts);
         prop_assert_eq!(memory.0, naive.memory);
@@ -318,6 +318,7 @@ fn counters_in_one_line_are_false_sharing_and_one_counter_is_true() {
                         Run {
                             operands: &[add],
                             iterations: 10,
+                            scattered: &[],
                         },
                         &mut Recorder::default(),
                     );

@@ -115,6 +115,7 @@ fn a_last_level_of_491520_sets_holds_exactly_its_size() {
             Run {
                 operands: &sweep,
                 iterations: lines,
+                scattered: &[],
             },
             &mut Ignored,
         );
@@ -132,6 +133,7 @@ fn a_last_level_of_491520_sets_holds_exactly_its_size() {
         Run {
             operands: &one_more,
             iterations: 1,
+            scattered: &[],
         },
         &mut Ignored,
     );
@@ -140,6 +142,7 @@ fn a_last_level_of_491520_sets_holds_exactly_its_size() {
         Run {
             operands: &sweep,
             iterations: lines,
+            scattered: &[],
         },
         &mut Ignored,
     );

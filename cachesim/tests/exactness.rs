@@ -142,7 +142,7 @@ proptest! {
         let mut reference = Reference::new(&config, cores);
         let mut memory = Recorder(Vec::new());
         for (core, operands, iterations) in &runs {
-            let run = Run { operands, iterations: *iterations };
+            let run = Run { operands, iterations: *iterations, scattered: &[] };
             caches.run(core % cores, run, &mut memory);
             reference.run(core % cores, run);
         }
@@ -163,7 +163,7 @@ proptest! {
         let mut reference = Reference::new(&config, cores);
         let mut memory = Recorder(Vec::new());
         for (core, operands, iterations) in &runs {
-            let run = Run { operands, iterations: *iterations };
+            let run = Run { operands, iterations: *iterations, scattered: &[] };
             caches.run(core % cores, run, &mut memory);
             reference.run(core % cores, run);
         }
@@ -207,7 +207,7 @@ proptest! {
             // A load must not be charged with the write: it has another owner.
             let owner = if store { owner } else { (owner + 1) % OWNERS };
             let operands = [Operand { address, stride: 0, bytes: 8, kind, owner }];
-            caches.run(line as usize % cores, Run { operands: &operands, iterations: 1 }, &mut memory);
+            caches.run(line as usize % cores, Run { operands: &operands, iterations: 1, scattered: &[] }, &mut memory);
         }
         caches.flush(&mut memory);
         let mut writes: Vec<(u64, u32)> =

@@ -232,6 +232,7 @@ fn access(caches: &mut Caches, memory: &mut Recorder, (core, line, kind, owner):
         Run {
             operands: &[operand],
             iterations: 1,
+            scattered: &[],
         },
         memory,
     );
@@ -417,6 +418,7 @@ fn any_run_is_simulated(config: &Config, cores: usize, loops: &[Loop]) -> TestCa
         let run = Run {
             operands,
             iterations: *iterations,
+            scattered: &[],
         };
         caches.run(core % cores, run, &mut memory);
     }

@@ -73,6 +73,7 @@ fn bytes_per_line(
     let run = Run {
         operands: &[operand],
         iterations: 1 << 20,
+        scattered: &[],
     };
     caches.run(0, run, &mut Unheard);
     let bytes = LIVE.load(Relaxed) - before;

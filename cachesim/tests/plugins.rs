@@ -111,6 +111,7 @@ fn simulate(config: &Config, lines: &[(u64, bool)]) -> (Vec<(bool, u64)>, Vec<St
         let run = Run {
             operands: &[operand],
             iterations: 3,
+            scattered: &[],
         };
         caches.run(0, run, &mut memory);
     }
@@ -180,6 +181,7 @@ fn parameters_reach_the_library() {
                 Run {
                     operands: &[operand],
                     iterations: 1,
+                    scattered: &[],
                 },
                 &mut Recorder::default(),
             );

@@ -58,6 +58,7 @@ fn load(caches: &mut Caches, line: u64, owner: u32) -> bool {
         Run {
             operands: &[operand],
             iterations: 1,
+            scattered: &[],
         },
         &mut Nowhere,
     );
@@ -339,9 +340,9 @@ proptest! {
                     owner,
                 })
                 .collect();
-            whole.run(0, Run { operands: &operands, iterations: *iterations }, &mut Nowhere);
+            whole.run(0, Run { operands: &operands, iterations: *iterations, scattered: &[] }, &mut Nowhere);
             for _ in 0..*iterations {
-                single.run(0, Run { operands: &operands, iterations: 1 }, &mut Nowhere);
+                single.run(0, Run { operands: &operands, iterations: 1, scattered: &[] }, &mut Nowhere);
                 for operand in &mut operands {
                     operand.address = operand.address.wrapping_add_signed(operand.stride);
                 }

@@ -2,7 +2,7 @@
 //! memory was asked for.
 
 use memloupe_cachesim::{
-    AccessKind, CacheConfig, Caches, Config, Contents, LevelOptions, Memory, Operand, Run, Scope,
+    AccessKind, CacheConfig, Caches, Config, Contents, LevelOptions, Memory, Operand, Run, SCATTERED, Scope,
 };
 use proptest::prelude::*;
 
@@ -96,6 +96,61 @@ struct OwnedRun {
     fetch: Option<u64>,
     operands: Vec<Operand>,
     iterations: u64,
+    scatter: Option<Scatter>,
+}
+
+/// Which operands are scattered, and how far.
+#[derive(Clone, Copy, Debug)]
+struct Scatter {
+    mask: u64,
+    bytes: u64,
+    seed: u64,
+}
+
+impl Scatter {
+    /// Scatters the operands of a run; returns their addresses.
+    fn addresses(self, operands: &mut [Operand], iterations: u64) -> Vec<u64> {
+        let mut addresses = Vec::new();
+        let mut random = self.seed | 1;
+        for _ in 0..iterations {
+            for operand in operands
+                .iter()
+                .zip(0..64)
+                .filter(|(_, at)| self.mask >> at & 1 != 0)
+                .map(|(it, _)| it)
+            {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                addresses.push(operand.address.wrapping_add(random % self.bytes));
+            }
+        }
+        let scattered = operands
+            .iter_mut()
+            .zip(0..64)
+            .filter(|(_, at)| self.mask >> at & 1 != 0);
+        for ((operand, _), first) in scattered.zip(&addresses) {
+            (operand.stride, operand.address) = (SCATTERED, *first);
+        }
+        addresses
+    }
+}
+
+/// Runs of which some have scattered operands.
+fn scattered(runs: impl Strategy<Value = Vec<OwnedRun>>) -> impl Strategy<Value = Vec<OwnedRun>> {
+    let mask = prop_oneof![4 => (0u32..9).prop_map(|bit| 1 << bit), 1 => 0u64..512];
+    let bytes = prop_oneof![Just(64u64), Just(600), Just(4096), Just(70_000)];
+    let scatter = (mask, bytes, any::<u64>()).prop_map(|(mask, bytes, seed)| Scatter { mask, bytes, seed });
+    (
+        runs,
+        prop::collection::vec(prop::option::weighted(0.7, scatter), 1..8),
+    )
+        .prop_map(|(mut runs, scatter)| {
+            for (run, scatter) in runs.iter_mut().zip(scatter.iter().cycle()) {
+                run.scatter = *scatter;
+            }
+            runs
+        })
 }
 
 fn kinds() -> impl Strategy<Value = AccessKind> {
@@ -163,6 +218,7 @@ fn runs() -> impl Strategy<Value = Vec<OwnedRun>> {
             fetch,
             operands,
             iterations,
+            scatter: None,
         },
     );
     prop::collection::vec(run, 1..40)
@@ -185,6 +241,7 @@ fn nests() -> impl Strategy<Value = Vec<OwnedRun>> {
                     fetch: Some(64),
                     operands,
                     iterations,
+                    scatter: None,
                 });
                 if let Some(other) = others.get(time / 7).filter(|_| time % 7 == 6) {
                     runs.push(other.clone());
@@ -252,6 +309,7 @@ fn passings() -> impl Strategy<Value = Vec<OwnedRun>> {
                     fetch: None,
                     operands,
                     iterations,
+                    scatter: None,
                 }
             },
         );
@@ -261,6 +319,10 @@ fn passings() -> impl Strategy<Value = Vec<OwnedRun>> {
 fn simulate(caches: &mut Caches, cores: usize, runs: &[OwnedRun]) -> Requests {
     let mut requests = Requests::default();
     for run in runs {
+        let mut of_run = run.operands.clone();
+        let scattered = run
+            .scatter
+            .map_or_else(Vec::new, |scatter| scatter.addresses(&mut of_run, run.iterations));
         let mut operands = Vec::new();
         operands.extend(run.fetch.map(|address| Operand {
             address,
@@ -269,10 +331,11 @@ fn simulate(caches: &mut Caches, cores: usize, runs: &[OwnedRun]) -> Requests {
             kind: AccessKind::Fetch,
             owner: 0,
         }));
-        operands.extend(&run.operands);
+        operands.extend(of_run);
         let run_ = Run {
             operands: &operands,
             iterations: run.iterations,
+            scattered: &scattered,
         };
         caches.run(run.core % cores, run_, &mut requests);
     }
@@ -367,10 +430,12 @@ fn repeated_fetches_are_their_accesses() {
         let block = |operands| Run {
             operands,
             iterations: 1,
+            scattered: &[],
         };
         let again = |operands| Run {
             operands,
             iterations: 2,
+            scattered: &[],
         };
         let batch = [
             block(&operands[..150]),
@@ -421,6 +486,7 @@ fn a_batch_that_leaves_the_fast_path_is_its_accesses() {
             let block = |operands| Run {
                 operands,
                 iterations: 1,
+                scattered: &[],
             };
             blocks.iter().map(move |operands| block(operands.as_slice()))
         };
@@ -448,6 +514,23 @@ proptest! {
 
     #[test]
     fn what_passes_by_is_its_accesses((config, cores) in machines(), runs in passings()) {
+        check(&config, cores, &runs)?;
+    }
+
+    #[test]
+    fn scattered_operands_are_their_accesses((config, cores) in machines(), runs in scattered(runs())) {
+        check(&config, cores, &runs)?;
+    }
+
+    #[test]
+    fn scattered_operands_in_nested_loops_are_their_accesses((config, cores) in machines(), runs in scattered(nests())) {
+        check(&config, cores, &runs)?;
+    }
+
+    #[test]
+    fn scattered_operands_among_what_passes_by_are_their_accesses(
+        (config, cores) in machines(), runs in scattered(passings()),
+    ) {
         check(&config, cores, &runs)?;
     }
 }

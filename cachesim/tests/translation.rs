@@ -234,6 +234,7 @@ fn feed(caches: &mut Caches, memory: &mut Recorder, loops: &[Loop]) {
         let run = Run {
             operands,
             iterations: *iterations,
+            scattered: &[],
         };
         caches.run(0, run, memory);
     }
@@ -285,7 +286,7 @@ proptest! {
                     let mut body: Vec<Operand> = walks.into_iter().map(load).collect();
                     body.push(Operand { address, ..*operand });
                     for operand in body {
-                        plain.run(0, Run { operands: &[operand], iterations: 1 }, &mut expected);
+                        plain.run(0, Run { operands: &[operand], iterations: 1, scattered: &[] }, &mut expected);
                     }
                 }
             }
@@ -341,6 +342,7 @@ fn a_sweep_walks_once_per_page() {
         let sweep = Run {
             operands: &[load],
             iterations: (16 << 20) / 8,
+            scattered: &[],
         };
         caches.run(0, sweep, &mut Recorder::default());
         let counters = caches.translation(0).unwrap();

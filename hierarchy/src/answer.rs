@@ -74,6 +74,7 @@ impl System {
         let run = Run {
             operands: &operands,
             iterations: 1,
+            scattered: &[],
         };
         caches.run(core, run, &mut heard);
         let slowest_ps = heard.slowest_ps;

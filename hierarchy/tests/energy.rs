@@ -21,6 +21,7 @@ fn stream(system: &mut System, lines: u64, kind: AccessKind, owner: u32) {
         Run {
             operands: &[operand],
             iterations: lines,
+            scattered: &[],
         },
     );
 }
@@ -144,6 +145,7 @@ fn translation_costs_its_look_ups_and_walks() {
             Run {
                 operands: &operands,
                 iterations,
+                scattered: &[],
             },
         );
         (

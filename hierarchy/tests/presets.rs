@@ -70,6 +70,7 @@ fn a_stream_is_read_once_and_then_found_in_the_last_level() {
                 Run {
                     operands: &[load],
                     iterations: bytes / 8,
+                    scattered: &[],
                 },
             );
         }

@@ -102,6 +102,7 @@ fn classes_go_where_the_machine_says() {
         let run = Run {
             operands: &[load],
             iterations: 1000,
+            scattered: &[],
         };
         system.run(0, run);
     }

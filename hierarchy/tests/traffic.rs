@@ -26,7 +26,14 @@ fn system() -> System {
 }
 
 fn run(system: &mut System, core: usize, operands: &[Operand], iterations: u64) {
-    system.run(core, Run { operands, iterations });
+    system.run(
+        core,
+        Run {
+            operands,
+            iterations,
+            scattered: &[],
+        },
+    );
 }
 
 fn operand(address: u64, kind: AccessKind, owner: u32) -> Operand {

@@ -207,7 +207,7 @@ impl General {
             core,
         };
         for run in runs {
-            hierarchy.run(run);
+            run.gathered(|run| hierarchy.run(run));
         }
     }
 

@@ -169,6 +169,7 @@ mod tests {
         let run = Run {
             operands: &operands,
             iterations,
+            scattered: &[],
         };
         meter.run(0, 0, run, iterations * operands.len() as u64);
         meter.finish()[0]
@@ -205,6 +206,7 @@ mod tests {
             let run = Run {
                 operands: &[operand],
                 iterations,
+                scattered: &[],
             };
             meter.run(0, 0, run, iterations);
         }

@@ -259,7 +259,7 @@ mod tests {
                 }
             }
             let mut found = Vec::new();
-            let run = Run { operands: &operands, iterations };
+            let run = Run { operands: &operands, iterations, scattered: &[] };
             Sweep::default().run(run, sample, 6, |touches, first, count| {
                 for iteration in first..first + count {
                     found.extend(touches.iter().map(|touch| (iteration, touch.turn, touch.operand, touch.line)));

@@ -252,11 +252,15 @@ impl Sweep {
     }
 }
 
-/// Puts operands together to clusters of at most `longest` bytes.
+/// Puts operands that are not scattered together to clusters of at most `longest` bytes.
 #[inline(always)]
 pub(crate) fn gather(sweeps: &[Sweep], line_bytes: i64, longest: i64, clusters: &mut Vec<Cluster>) {
     clusters.clear();
-    for (index, sweep) in sweeps.iter().enumerate() {
+    for (index, sweep) in sweeps
+        .iter()
+        .enumerate()
+        .filter(|(_, sweep)| !sweep.is_scattered())
+    {
         let one = Cluster::of(index, sweep);
         if !clusters
             .iter_mut()

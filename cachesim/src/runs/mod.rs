@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::ledger::{Cause, Ledger};
 use crate::levels::{Paths, Step};
 use crate::memory::Memory;
-use crate::run::{AccessKind, Operand, Run};
+use crate::run::{AccessKind, Operand, Run, SCATTERED};
 
 use cluster::{Cluster, MOST_OPERANDS};
 use hits::{Fetches, Hits};
@@ -34,7 +34,7 @@ use lanes::{Best, LANES};
 use level::{Level, MOST_WAYS};
 use regions::{REGION_SHIFT, Regions};
 use schedule::{Limits, Looped};
-use sweep::Sweep;
+use sweep::{Scattered, Sweep};
 use walk::{Access, Walk};
 
 /// What stands against the fast path on a machine.
@@ -68,6 +68,7 @@ const AHEAD: usize = 16;
 struct Scratch {
     sweeps: Vec<Sweep>,
     clusters: Vec<Cluster>,
+    scattered: Vec<i64>,
 }
 
 /// The addresses of a run lie in one region too many.
@@ -350,15 +351,30 @@ impl<'a, M: Memory> Walk<'a, M> {
             }
             _ => None,
         };
+        let mut scattered_members = 0u64;
+        if !self.scattered(&run, &mut scratch.scattered)? {
+            return self.one_by_one(run);
+        }
         for operand in operands {
             if operand.kind.is_non_temporal() || operand.kind == AccessKind::Fetch && separate_fetch {
                 return self.one_by_one(run);
             }
             match self.sweep(operand, run.iterations)? {
-                Some(sweep) => scratch.sweeps.push(sweep),
+                Some(mut sweep) => {
+                    if sweep.is_scattered() {
+                        sweep.base = scattered_members.count_ones().into();
+                        scattered_members |= 1 << scratch.sweeps.len();
+                    }
+                    scratch.sweeps.push(sweep);
+                }
                 None => return self.one_by_one(run),
             }
         }
+        let scattered = Scattered {
+            addresses: &scratch.scattered,
+            operands: scattered_members.count_ones() as usize,
+            members: scattered_members,
+        };
         if let Some((fetch, line, first, last)) = fetched {
             self.fetched = None;
             self.operand(fetch, line, first, last);
@@ -373,7 +389,11 @@ impl<'a, M: Memory> Walk<'a, M> {
             return Ok(());
         }
         for sweep in &scratch.sweeps {
-            let (lines, straddles) = sweep.line_accesses(run.iterations, limits.line_shift);
+            let (lines, straddles) = if sweep.is_scattered() {
+                sweep.scattered_accesses(scattered, limits.line_shift)
+            } else {
+                sweep.line_accesses(run.iterations, limits.line_shift)
+            };
             self.ledger.level_mut(sweep.owner, paths.data[0].level).accesses[sweep.cause as usize] += lines;
             if straddles != 0 {
                 self.ledger.owner_mut(sweep.owner).straddles += straddles;
@@ -389,15 +409,55 @@ impl<'a, M: Memory> Walk<'a, M> {
             limits,
             sweeps: &scratch.sweeps,
             clusters: &scratch.clusters,
+            scattered,
             iterations: run.iterations as i64,
         });
         Ok(())
+    }
+
+    /// The addresses of scattered operands, made short. False if one leaves its region.
+    #[inline(always)]
+    fn scattered(&mut self, run: &Run<'_>, short: &mut Vec<i64>) -> Result<bool, TooManyRegions> {
+        short.clear();
+        if run.scattered.is_empty() {
+            return Ok(true);
+        }
+        let longest = run
+            .operands
+            .iter()
+            .map(|operand| operand.bytes)
+            .max()
+            .unwrap_or(0);
+        let offset = (1 << self.line_shift) - 1;
+        let region_shift = self.line_shift + REGION_SHIFT;
+        for &address in run.scattered {
+            let last = address.saturating_add(longest.into());
+            if address >> region_shift != last >> region_shift {
+                return Ok(false);
+            }
+            let line = self
+                .regions
+                .shorten(address >> self.line_shift)
+                .ok_or(TooManyRegions { operands_done: 0 })?;
+            short.push((line << self.line_shift | address & offset).cast_signed());
+        }
+        Ok(true)
     }
 
     /// The operand in short addresses; none if it leaves its region or wraps around.
     #[inline(always)]
     fn sweep(&mut self, operand: &Operand, iterations: u64) -> Result<Option<Sweep>, TooManyRegions> {
         let bytes = u64::from(operand.bytes.max(1));
+        if operand.stride == SCATTERED {
+            return Ok(Some(Sweep {
+                base: 0,
+                stride: SCATTERED,
+                bytes: bytes.cast_signed(),
+                owner: operand.owner,
+                cause: operand.kind.cause(),
+                write: operand.kind.writes(),
+            }));
+        }
         let ends = i64::try_from(iterations - 1)
             .ok()
             .and_then(|steps| operand.stride.checked_mul(steps))
@@ -429,24 +489,21 @@ impl<'a, M: Memory> Walk<'a, M> {
     #[cold]
     #[inline(never)]
     fn one_by_one(&mut self, run: Run<'_>) -> Result<(), TooManyRegions> {
-        for i in 0..run.iterations {
-            for operand in run.operands {
-                let (first, last) = operand.lines(i, self.line_shift);
-                self.regions
-                    .shorten(first)
-                    .ok_or(TooManyRegions { operands_done: 0 })?;
-                self.regions
-                    .shorten(last)
-                    .ok_or(TooManyRegions { operands_done: 0 })?;
+        let mut known = Ok(());
+        run.blocks(|operands| {
+            for operand in operands {
+                let (first, last) = operand.lines(0, self.line_shift);
+                if self.regions.shorten(first).is_none() || self.regions.shorten(last).is_none() {
+                    known = Err(TooManyRegions { operands_done: 0 });
+                }
             }
-        }
-        let mut operands = run.operands.to_vec();
-        for _ in 0..run.iterations {
-            self.block(&operands)?;
-            for operand in &mut operands {
-                operand.address = operand.address.wrapping_add(operand.stride.cast_unsigned());
-            }
-        }
+        });
+        known?;
+        let mut simulated = Ok(());
+        run.blocks(|operands| {
+            simulated = std::mem::replace(&mut simulated, Ok(())).and_then(|()| self.block(operands))
+        });
+        simulated?;
         Ok(())
     }
 }

@@ -11,12 +11,17 @@
 //! - **Passing**: one cluster moves past others that stand. Its first and its last iteration are simulated access by access,
 //!   between them it sweeps alone: if no set sees more lines in all of this than it has ways, what stands is
 //!   resident after the first iteration, and its last touches are those of the last one.
+//! - **Scattered** operands among others: clusters that stand are touched in the first and the last iteration of a stretch, which are
+//!   simulated access by access. Between them what moves is swept, no further at a time than to the iteration before one in which
+//!   something else touches a class that it has touched; an iteration in which two touch the same class is simulated access
+//!   by access. If no set of what stands sees more lines in a stretch than it has ways, what stands is resident all the time, and
+//!   neither what is pushed out nor the final order depends on its touches between.
 //! - **Dwelling**: one iteration access by access, then on to the next in which an operand enters another line.
 
 use super::cluster::{Charge, Cluster, operands};
 use super::lanes::LANES;
 use super::set::{Mask, Operation, Writers};
-use super::sweep::{Sweep, Window, quotient};
+use super::sweep::{Scattered, Sweep, Window, quotient};
 use super::walk::{Access, Walk};
 use crate::levels::Step;
 use crate::memory::Memory;
@@ -31,6 +36,10 @@ const SHORT_WINDOW: i64 = 8;
 const SHORTEST_PASSING: i64 = 4;
 /// Most classes that [`Limits::classes`] may tell apart.
 const MOST_CLASSES: usize = 64;
+/// Most clusters beside scattered operands.
+const MOST_MIXED: usize = 16;
+/// Most iterations for which lines of scattered operands are counted at once.
+const LONGEST_STRETCH: i64 = 64;
 /// Most iterations of a window with a cluster that leaves out lines: what the others do in it should stay in few lines.
 const LONGEST_SPARSE_WINDOW: i64 = 32;
 
@@ -79,6 +88,7 @@ pub(super) struct Looped<'s> {
     pub(super) limits: Limits,
     pub(super) sweeps: &'s [Sweep],
     pub(super) clusters: &'s [Cluster],
+    pub(super) scattered: Scattered<'s>,
     pub(super) iterations: i64,
 }
 
@@ -86,6 +96,23 @@ impl<'s> Looped<'s> {
     #[inline(always)]
     fn line(&self, address: i64) -> i64 {
         address >> self.limits.line_shift
+    }
+
+    /// Address of an operand in iteration `i`.
+    #[inline(always)]
+    fn at(&self, sweep: &Sweep, i: i64) -> i64 {
+        if sweep.is_scattered() {
+            self.scattered.at(sweep, i)
+        } else {
+            sweep.at(i)
+        }
+    }
+
+    /// The operands that are scattered.
+    #[inline(always)]
+    fn scattered_sweeps(&self) -> impl Iterator<Item = &'s Sweep> {
+        let sweeps = self.sweeps;
+        operands(self.scattered.members).map(move |at| &sweeps[at])
     }
 
     /// First and last line of a cluster in iteration `i`.
@@ -158,6 +185,8 @@ impl<'a, M: Memory> Walk<'a, M> {
         };
         if !run.clusters.iter().all(fits) {
             self.dwell(run, all);
+        } else if run.scattered.operands > 0 {
+            self.mixed(run);
         } else if let [cluster] = run.clusters {
             self.cluster(run, cluster, all);
         } else if run.iterations < FEW_ITERATIONS {
@@ -196,7 +225,8 @@ impl<'a, M: Memory> Walk<'a, M> {
     /// The lines of an operand in iteration `i`.
     #[inline(always)]
     fn sweep_once(&mut self, run: &Looped<'_>, sweep: &Sweep, i: i64) {
-        let (low, high) = (sweep.at(i), sweep.at(i) + sweep.bytes - 1);
+        let low = run.at(sweep, i);
+        let high = low + sweep.bytes - 1;
         for line in run.line(low)..=run.line(high) {
             let access = Access {
                 line: line.cast_unsigned(),
@@ -407,6 +437,102 @@ impl<'a, M: Memory> Walk<'a, M> {
         }
     }
 
+    /// With scattered operands: stretches in which what stands stays resident.
+    #[inline(never)]
+    fn mixed(&mut self, run: &Looped<'_>) {
+        let (mut standing, mut moving) = (0, 0);
+        for (at, cluster) in run.clusters.iter().enumerate().take(MOST_MIXED) {
+            if cluster.stride == 0 {
+                standing |= 1 << at;
+            } else {
+                moving |= 1 << at;
+            }
+        }
+        let mut from = 0;
+        while from < run.iterations {
+            let found = if run.clusters.len() > MOST_MIXED {
+                1
+            } else {
+                uncrowded(run, standing, moving, from)
+            };
+            let to = from + found;
+            if standing == 0 && found > 1 {
+                self.moving(run, moving, from, to);
+            } else {
+                self.dwell(run, Window { from, iterations: 1 });
+                if found > 1 {
+                    self.moving(run, moving, from + 1, to - 1);
+                    self.dwell(
+                        run,
+                        Window {
+                            from: to - 1,
+                            iterations: 1,
+                        },
+                    );
+                }
+            }
+            from = to;
+        }
+    }
+
+    /// Iterations of the clusters `moving` and the scattered operands, as if there were no others.
+    #[inline(always)]
+    fn moving(&mut self, run: &Looped<'_>, moving: u64, from: i64, to: i64) {
+        // By cluster: the first iteration that it has not swept, and the classes that it touches from that one on.
+        let mut swept = [(from, 0); MOST_MIXED];
+        let mut now = [0; MOST_MIXED];
+        for i in from..to {
+            let (mut all, mut shared) = (0, 0);
+            for sweep in run.scattered_sweeps() {
+                let low = run.at(sweep, i);
+                all |= run
+                    .limits
+                    .classes_of(run.line(low), run.line(low + sweep.bytes - 1));
+            }
+            let scattered = all;
+            for at in operands(moving) {
+                now[at] = run.classes(&run.clusters[at], i);
+                shared |= all & now[at];
+                all |= now[at];
+            }
+            for at in operands(moving) {
+                let others = if shared == 0 { all & !now[at] } else { all };
+                if swept[at].0 < i && (shared != 0 || swept[at].1 & others != 0) {
+                    let window = Window {
+                        from: swept[at].0,
+                        iterations: i - swept[at].0,
+                    };
+                    self.cluster(run, &run.clusters[at], window);
+                    swept[at] = (i, 0);
+                }
+                swept[at].1 |= now[at];
+            }
+            if shared != 0 {
+                self.dwell(
+                    run,
+                    Window {
+                        from: i,
+                        iterations: 1,
+                    },
+                );
+                swept = [(i + 1, 0); MOST_MIXED];
+            } else if scattered != 0 {
+                for sweep in run.scattered_sweeps() {
+                    self.sweep_once(run, sweep, i);
+                }
+            }
+        }
+        for at in operands(moving) {
+            if swept[at].0 < to {
+                let window = Window {
+                    from: swept[at].0,
+                    iterations: to - swept[at].0,
+                };
+                self.cluster(run, &run.clusters[at], window);
+            }
+        }
+    }
+
     /// One cluster moves past the others, which stand.
     #[inline(always)]
     fn pass(&mut self, run: &Looped<'_>, mover: usize, window: Window) {
@@ -517,12 +643,68 @@ impl<'a, M: Memory> Walk<'a, M> {
             for sweep in run.sweeps {
                 self.sweep_once(run, sweep, i);
                 if stay > 1 {
-                    stay = stay.min(sweep.dwell(i, run.limits.line_bytes()));
+                    stay = match sweep.is_scattered() {
+                        true => 1,
+                        false => stay.min(sweep.dwell(i, run.limits.line_bytes())),
+                    };
                 }
             }
             i += stay;
         }
     }
+}
+
+/// For how many iterations from `from` on no set of what the clusters `standing` touch sees more lines than it has ways.
+#[inline(always)]
+fn uncrowded(run: &Looped<'_>, standing: u64, moving: u64, from: i64) -> i64 {
+    let rest = run.iterations - from;
+    // Lines of each class that stand.
+    let mut lines = [0u8; MOST_CLASSES];
+    let mut classes = 0;
+    for at in operands(standing) {
+        let (first, last) = run.lines(&run.clusters[at], from);
+        for line in first..=last {
+            let class = line & (run.limits.classes - 1);
+            lines[class as usize] += 1;
+            classes |= 1u64 << class;
+        }
+    }
+    if classes == 0 {
+        return rest;
+    }
+    let most = i64::from(lines.iter().copied().max().unwrap_or(0));
+    let ways = run.limits.ways as i64;
+    let mut iterations = rest.min(LONGEST_STRETCH);
+    let passing = loop {
+        let window = Window { from, iterations };
+        let of = |at: usize| {
+            let (low, high) = run.clusters[at].extent(window);
+            (run.line(high - 1) - run.line(low)) / run.limits.classes + 1
+        };
+        let passing: i64 = operands(moving).map(of).sum();
+        if most + passing <= ways {
+            break passing;
+        }
+        if iterations == 1 {
+            return 1;
+        }
+        iterations /= 2;
+    };
+    for i in from..from + iterations {
+        for sweep in run.scattered_sweeps() {
+            let low = run.at(sweep, i);
+            for line in run.line(low)..=run.line(low + sweep.bytes - 1) {
+                let class = line & (run.limits.classes - 1);
+                if classes >> class & 1 != 0 {
+                    lines[class as usize] += 1;
+                    if i64::from(lines[class as usize]) + passing > ways {
+                        return (i - from).max(1);
+                    }
+                }
+            }
+        }
+    }
+    iterations
 }
 
 /// The one cluster that moves while all others stay in their lines, and for how many iterations from `from` on, of `rest`, it

@@ -1,17 +1,36 @@
 //! Operands and what they touch, in closed form.
 
 use crate::ledger::Cause;
+use crate::run::SCATTERED;
 
 /// An operand of a run in short addresses (short line number × line size + offset), which do not wrap around.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sweep {
-    /// Address in the first iteration.
+    /// Address in the first iteration; of one that is scattered, its number among those.
     pub(crate) base: i64,
     pub(crate) stride: i64,
     pub(crate) bytes: i64,
     pub(crate) owner: u32,
     pub(crate) cause: Cause,
     pub(crate) write: bool,
+}
+
+/// The addresses of operands that are scattered, in short addresses, iteration after iteration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scattered<'s> {
+    pub(crate) addresses: &'s [i64],
+    /// How many operands they belong to.
+    pub(crate) operands: usize,
+    /// Bits of these.
+    pub(crate) members: u64,
+}
+
+impl Scattered<'_> {
+    /// That of an operand in iteration `i`.
+    #[inline(always)]
+    pub(crate) fn at(&self, sweep: &Sweep, i: i64) -> i64 {
+        self.addresses[i as usize * self.operands + sweep.base as usize]
+    }
 }
 
 /// Consecutive iterations of a run.
@@ -22,6 +41,27 @@ pub(crate) struct Window {
 }
 
 impl Sweep {
+    /// Whether its addresses are no progression.
+    #[inline(always)]
+    pub(crate) fn is_scattered(&self) -> bool {
+        self.stride == SCATTERED
+    }
+
+    /// Line accesses, if it is scattered, and how many straddle lines.
+    #[inline(always)]
+    pub(crate) fn scattered_accesses(&self, scattered: Scattered<'_>, line_shift: u32) -> (u64, u64) {
+        let (mut lines, mut straddles) = (0, 0);
+        for &low in scattered.addresses[self.base as usize..]
+            .iter()
+            .step_by(scattered.operands)
+        {
+            let more = ((low + self.bytes - 1) >> line_shift) - (low >> line_shift);
+            lines += 1 + more.cast_unsigned();
+            straddles += u64::from(more > 0);
+        }
+        (lines, straddles)
+    }
+
     /// Address in iteration `i`.
     #[inline(always)]
     pub(crate) fn at(&self, i: i64) -> i64 {

@@ -64,6 +64,7 @@ fn measure_within(stream: &[OwnedRun], one_in: u64, most_lines: usize) -> Findin
         let runs = of_thread.iter().map(|(_, operands, iterations)| Run {
             operands,
             iterations: *iterations,
+            scattered: &[],
         });
         locality.runs(of_thread[0].0, runs);
     }
@@ -131,6 +132,7 @@ fn fully_associative_misses(all: &[Access], lines: u32) -> u64 {
         let run = Run {
             operands: &[load],
             iterations: 1,
+            scattered: &[],
         };
         caches.run(0, run, &mut reads);
     }

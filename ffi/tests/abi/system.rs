@@ -30,6 +30,7 @@ fn in_process(accesses: u32) -> System {
             Run {
                 operands: &[operand],
                 iterations: 1,
+                scattered: &[],
             },
         );
     }

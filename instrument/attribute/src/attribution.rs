@@ -444,6 +444,8 @@ impl Attribution {
         for run in batch.runs() {
             if run.iterations == 1 {
                 self.execution(context, &run, sites, out);
+            } else if !run.scattered.is_empty() {
+                self.scattered_run(context, &run, sites, out);
             } else {
                 self.long_run(context, &run, sites, out);
             }
@@ -533,6 +535,62 @@ impl Attribution {
                     u64::from(operand.bytes),
                 );
             }
+            out.end_run(piece);
+            done += piece;
+        }
+    }
+
+    /// The same with scattered operands.
+    fn scattered_run(
+        &mut self,
+        context: ContextId,
+        run: &Run<'_>,
+        sites: &SiteTable,
+        out: &mut AttributedBatch,
+    ) {
+        let scattered = |operand: &&RunOperand| operand.stride == stream::SCATTERED;
+        let step = run.operands.iter().filter(scattered).count();
+        let mut done = 0;
+        while done < run.iterations {
+            let mut piece = run.iterations - done;
+            let addresses = &run.scattered[done as usize * step..];
+            let mut number = 0;
+            for operand in run.operands {
+                let is_scattered = scattered(&operand);
+                let address = if is_scattered {
+                    addresses[number]
+                } else {
+                    operand.address_in(done)
+                };
+                let answer = self.answer(context, operand.site, address, sites);
+                let within = if is_scattered {
+                    // An empty extent holds for the one access it was asked for.
+                    let own = addresses.iter().skip(number).step_by(step).skip(1);
+                    number += 1;
+                    1 + own
+                        .take_while(|own| (answer.start..answer.end).contains(own))
+                        .count() as u64
+                } else {
+                    answer.iterations_within(address, operand.stride)
+                };
+                piece = piece.min(within);
+                out.push_operand(model_operand(operand, address, answer.row));
+            }
+            let addresses = &addresses[..piece as usize * step];
+            let mut number = 0;
+            for operand in out.open_operands() {
+                let bytes = u64::from(operand.bytes);
+                if operand.stride == cachesim::SCATTERED {
+                    for address in addresses.iter().skip(number).step_by(step) {
+                        self.ledger.touch(operand.owner, 1, *address, bytes);
+                    }
+                    number += 1;
+                } else {
+                    self.ledger
+                        .sweep(operand.owner, piece, operand.address, operand.stride, bytes);
+                }
+            }
+            out.push_scattered(addresses);
             out.end_run(piece);
             done += piece;
         }

@@ -5,14 +5,24 @@ use memloupe_cachesim as cachesim;
 /// Consecutive runs of one thread whose operands' owners are ledger rows. Its memory is reused from batch to batch.
 #[derive(Debug, Default)]
 pub struct AttributedBatch {
-    heads: Vec<(u32, u64)>,
+    heads: Vec<Head>,
     operands: Vec<cachesim::Operand>,
+    scattered: Vec<u64>,
+}
+
+/// Where a run's operands and scattered addresses end.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    end: u32,
+    scattered_end: u32,
+    iterations: u64,
 }
 
 impl AttributedBatch {
     pub(crate) fn clear(&mut self) {
         self.heads.clear();
         self.operands.clear();
+        self.scattered.clear();
     }
 
     #[inline]
@@ -27,51 +37,60 @@ impl AttributedBatch {
 
     /// Operands pushed since the last run ended.
     pub(crate) fn open_operands(&self) -> &[cachesim::Operand] {
-        let start = self.heads.last().map_or(0, |(end, _)| *end as usize);
+        let start = self.heads.last().map_or(0, |head| head.end as usize);
         &self.operands[start..]
     }
 
     #[inline]
     pub(crate) fn end_run(&mut self, iterations: u64) {
-        self.heads.push((self.operands.len() as u32, iterations));
+        self.heads.push(Head {
+            end: self.operands.len() as u32,
+            scattered_end: self.scattered.len() as u32,
+            iterations,
+        });
+    }
+
+    /// Adds addresses of the scattered operands of the run that ends next.
+    pub(crate) fn push_scattered(&mut self, addresses: &[u64]) {
+        self.scattered.extend_from_slice(addresses);
+    }
+
+    /// The run between two heads.
+    #[inline]
+    fn between(&self, before: Head, head: Head) -> cachesim::Run<'_> {
+        cachesim::Run {
+            operands: &self.operands[before.end as usize..head.end as usize],
+            iterations: head.iterations,
+            scattered: &self.scattered[before.scattered_end as usize..head.scattered_end as usize],
+        }
     }
 
     /// A run by its place.
     pub(crate) fn run(&self, index: usize) -> Option<cachesim::Run<'_>> {
-        let (end, iterations) = *self.heads.get(index)?;
-        let start = index.checked_sub(1).map_or(0, |before| self.heads[before].0);
-        Some(cachesim::Run {
-            operands: &self.operands[start as usize..end as usize],
-            iterations,
-        })
+        let head = *self.heads.get(index)?;
+        let before = index.checked_sub(1).map(|before| self.heads[before]);
+        Some(self.between(before.unwrap_or_default(), head))
     }
 
     /// The runs, in order.
     pub fn runs(&self) -> impl Iterator<Item = cachesim::Run<'_>> + Clone {
-        let mut start = 0;
-        self.heads.iter().map(move |(end, iterations)| {
-            let operands = &self.operands[start..*end as usize];
-            start = *end as usize;
-            cachesim::Run {
-                operands,
-                iterations: *iterations,
-            }
-        })
+        let mut before = Head::default();
+        self.heads
+            .iter()
+            .map(move |head| self.between(std::mem::replace(&mut before, *head), *head))
     }
 
     /// The runs for whom it makes no difference where a block ends: blocks in a row are one.
     pub fn joined_runs(&self) -> impl Iterator<Item = cachesim::Run<'_>> + Clone {
-        let (mut start, mut heads) = (0, self.heads.iter().peekable());
+        let (mut before, mut heads) = (Head::default(), self.heads.iter().peekable());
         std::iter::from_fn(move || {
-            let (mut end, iterations) = *heads.next()?;
-            if iterations == 1 {
-                while let Some((later, _)) = heads.next_if(|(_, iterations)| *iterations == 1) {
-                    end = *later;
+            let mut head = *heads.next()?;
+            if head.iterations == 1 {
+                while let Some(later) = heads.next_if(|later| later.iterations == 1) {
+                    head = *later;
                 }
             }
-            let operands = &self.operands[start..end as usize];
-            start = end as usize;
-            Some(cachesim::Run { operands, iterations })
+            Some(self.between(std::mem::replace(&mut before, head), head))
         })
     }
 }

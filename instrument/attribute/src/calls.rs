@@ -171,6 +171,7 @@ mod tests {
             block,
             iterations: 1,
             operands: &operands,
+            scattered: &[],
         };
         assert!(stack.after(&run, blocks().block(block).expect("a block"), paths));
         let mut sites = Vec::new();

@@ -47,6 +47,10 @@ struct Keeper {
 }
 
 impl Sink for Keeper {
+    fn takes_scattered(&self) -> bool {
+        true
+    }
+
     fn runs(&mut self, thread: u32, sites: &SiteTable, batch: &RunBatch) {
         if !self.attribution.is_inside(thread) || self.operands > MOST_OPERANDS {
             return self.attribution.pass_over(thread, sites, batch);

@@ -216,6 +216,11 @@ impl Sink for Pipeline {
         self.attribution.advance(instructions);
     }
 
+    fn takes_scattered(&self) -> bool {
+        // Analyses take runs whose operands all have strides.
+        self.analyses.is_none()
+    }
+
     fn event(&mut self, thread: u32, event: Event) {
         match &event {
             Event::Exec { path } => {

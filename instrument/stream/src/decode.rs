@@ -34,6 +34,10 @@ pub trait Sink {
     fn clock(&mut self, thread: u32, clock: u64) {
         let _ = (thread, clock);
     }
+    /// Whether runs may have scattered operands.
+    fn takes_scattered(&self) -> bool {
+        false
+    }
     /// Whether something of what the target does may be wanted.
     fn wants(&self) -> bool {
         true
@@ -104,6 +108,7 @@ impl Decoder {
     ) -> Result<Decoded, (usize, String)> {
         self.batch.clear();
         let mut done = Decoded::default();
+        let takes_scattered = sink.takes_scattered();
         let mut fs_base = self.fs_bases.get(thread as usize).copied().unwrap_or(0);
         // Behind the last ORDER event.
         let mut segment = 0;
@@ -137,7 +142,9 @@ impl Decoder {
                 batch.clear();
             };
             let step = match record[0] >> layout::RECORD_SHIFT {
-                layout::RECORD_BLOCK => self.block(record, extent.is_open, sites, fs_base, flush),
+                layout::RECORD_BLOCK => {
+                    self.block(record, extent.is_open, takes_scattered, sites, fs_base, flush)
+                }
                 layout::RECORD_EVENT => {
                     self.flush(thread, sites, sink);
                     Self::event(record[0] as u32, &record[1..]).map(|(event, length)| {
@@ -182,6 +189,7 @@ impl Decoder {
         &mut self,
         record: &[u64],
         is_open: bool,
+        takes_scattered: bool,
         sites: &SiteTable,
         fs_base: u64,
         flush: impl FnMut(&mut RunBatch),
@@ -206,7 +214,15 @@ impl Decoder {
                 if is_left(length) {
                     return Ok(None);
                 }
-                repeat::expand(&mut self.batch, &mut self.slots, &parsed, sites, fs_base, flush);
+                repeat::expand(
+                    &mut self.batch,
+                    &mut self.slots,
+                    &parsed,
+                    takes_scattered,
+                    sites,
+                    fs_base,
+                    flush,
+                );
                 Ok(Some(length))
             }
             Role::PartOfLoop(whole) => {

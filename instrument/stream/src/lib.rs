@@ -41,7 +41,7 @@ pub use layout::{FD_VARIABLE, MAX_RECORD_BYTES, Phases, VERSION, draw, mix};
 pub use probe::{FETCH_BYTES_MAX, Fetch, Key, KeyKind, Probe, ProbeError, Source};
 pub use record::{MAGIC as RECORDING_MAGIC, Recorder};
 pub use replay::Replay;
-pub use run::{Run, RunBatch, RunOperand};
+pub use run::{Run, RunBatch, RunOperand, SCATTERED};
 pub use shared::{Counters, Geometry};
 pub use site::{AccessKind, Block, BlockId, Ending, Site, SiteId, SiteTable};
 

@@ -81,6 +81,10 @@ impl<S: Sink> Sink for Relocated<'_, S> {
         self.sink.answer(thread)
     }
 
+    fn takes_scattered(&self) -> bool {
+        self.sink.takes_scattered()
+    }
+
     fn wants(&self) -> bool {
         self.sink.wants()
     }

@@ -3,11 +3,16 @@
 use crate::decode::short;
 use crate::form;
 use crate::layout;
-use crate::run::{RunBatch, RunOperand};
-use crate::site::{Block, BlockId, Role, SiteTable};
+use crate::run::{RunBatch, RunOperand, SCATTERED};
+use crate::site::{Block, BlockId, Operand, Role, SiteTable};
 
 /// Iterations whose words grow evenly are handed on as one run if they are as many; fewer are cheaper one by one.
 const RUN_ITERATIONS: usize = 4;
+
+/// Of so many operands of an iteration, one may be scattered for a run to pay.
+const OPERANDS_PER_SCATTERED: u32 = 2;
+/// Addresses of scattered operands in a run at most.
+const MOST_SCATTERED: usize = 1 << 12;
 
 /// The words of a loop record.
 pub(crate) struct LoopRecord<'a> {
@@ -88,6 +93,7 @@ pub(crate) fn expand(
     batch: &mut RunBatch,
     slots: &mut Vec<u64>,
     record: &LoopRecord<'_>,
+    takes_scattered: bool,
     sites: &SiteTable,
     fs_base: u64,
     mut flush: impl FnMut(&mut RunBatch),
@@ -111,6 +117,8 @@ pub(crate) fn expand(
         let of = |iteration: usize| &words[iteration * step..(iteration + 1) * step];
         let iterations = iterations as usize;
         let mut iteration = 0;
+        // Not known before the first iterations that do not grow evenly.
+        let mut uneven = (!takes_scattered || !block.is_plain).then_some(None);
         while iteration < iterations {
             slots.truncate(header.len());
             slots.extend_from_slice(of(iteration));
@@ -133,6 +141,30 @@ pub(crate) fn expand(
                     even as u64,
                 );
                 iteration += even;
+            } else if iterations - iteration >= RUN_ITERATIONS
+                && let Some(uneven) = *uneven.get_or_insert_with(|| {
+                    Uneven::of(
+                        &words[iteration * step..iterations * step],
+                        header.len(),
+                        block,
+                        sites,
+                    )
+                })
+            {
+                let stretch = (iterations - iteration).min(MOST_SCATTERED / uneven.operands as usize);
+                let from = iteration..iteration + stretch;
+                push_scattered_run(
+                    batch,
+                    id,
+                    block,
+                    sites,
+                    slots,
+                    &words[from.start * step..from.end * step],
+                    fs_base,
+                    iteration as u64,
+                    uneven,
+                );
+                iteration += stretch;
             } else {
                 execution(batch, id, block, sites, slots, fs_base, iteration as u64);
                 iteration += 1;
@@ -195,6 +227,133 @@ fn evenly(words: &[u64], step: usize) -> usize {
         .unwrap_or(grown)
 }
 
+/// The words of an iteration that do not grow evenly.
+#[derive(Clone, Copy, Debug)]
+struct Uneven {
+    /// The first one's number among a record's words.
+    first: usize,
+    /// Bits of them.
+    words: u64,
+    /// Operands that are at a sum with one of them.
+    operands: u32,
+}
+
+impl Uneven {
+    /// Of these iterations; none if it does not pay to tell the operands at such words from others.
+    fn of(words: &[u64], header: usize, block: &Block, sites: &SiteTable) -> Option<Self> {
+        let step = block.iteration_slots as usize;
+        if step > 64 {
+            return None;
+        }
+        let mut uneven = Self {
+            first: header,
+            words: 0,
+            operands: 0,
+        };
+        let growth = |iteration: usize, word: usize| {
+            words[(iteration + 1) * step + word].wrapping_sub(words[iteration * step + word])
+        };
+        for word in 0..step {
+            let is_even =
+                (1..words.len() / step - 1).all(|iteration| growth(iteration, word) == growth(0, word));
+            uneven.words |= u64::from(!is_even) << word;
+        }
+        let operands = sites.operands_of(block).iter();
+        uneven.operands = operands.filter(|site| uneven.is_scattered(&site.operand)).count() as u32;
+        let pays = uneven.operands > 0 && uneven.operands * OPERANDS_PER_SCATTERED <= block.operands + 1;
+        pays.then_some(uneven)
+    }
+
+    #[inline]
+    fn is_scattered(&self, operand: &Operand) -> bool {
+        let is_uneven = |slot: u16| {
+            let word = usize::from(slot).wrapping_sub(self.first);
+            word < 64 && self.words >> word & 1 != 0
+        };
+        is_uneven(operand.slot) || operand.scale != 0 && is_uneven(operand.index_slot)
+    }
+}
+
+/// Pushes iterations of a loop of plain operands, of which some are scattered, from number `first` on as one run. `slots` holds
+/// the first one's words, `words` those that each has of its own.
+#[expect(clippy::too_many_arguments)]
+fn push_scattered_run(
+    batch: &mut RunBatch,
+    id: BlockId,
+    block: &Block,
+    sites: &SiteTable,
+    slots: &mut [u64],
+    words: &[u64],
+    fs_base: u64,
+    first: u64,
+    uneven: Uneven,
+) {
+    let step = block.iteration_slots as usize;
+    let growth = Growth {
+        header: slots.len() - step,
+        first: &words[..step],
+        next: &words[step..2 * step],
+    };
+    let operands = || (block.first_operand..).zip(sites.operands_of(block));
+    batch.push_fetch(block);
+    for (site_id, site) in operands() {
+        let operand = &site.operand;
+        batch.push_operand(RunOperand {
+            address: form::address(&operand.in_iteration(first), slots, fs_base),
+            stride: match uneven.is_scattered(operand) {
+                true => SCATTERED,
+                false => growth.stride(operand),
+            },
+            site: site_id,
+            bytes: site.bytes,
+            kind: site.kind,
+        });
+    }
+    let own = slots.len() - step;
+    for (iteration, words) in (first..).zip(words.chunks_exact(step)) {
+        slots[own..].copy_from_slice(words);
+        for (_, site) in operands().filter(|(_, site)| uneven.is_scattered(&site.operand)) {
+            batch.push_scattered(form::address(
+                &site.operand.in_iteration(iteration),
+                slots,
+                fs_base,
+            ));
+        }
+    }
+    batch.end_run(id, words.len() as u64 / step as u64);
+}
+
+/// How words grow from one iteration to the next.
+struct Growth<'a> {
+    /// Words before those that an iteration has of its own.
+    header: usize,
+    first: &'a [u64],
+    next: &'a [u64],
+}
+
+impl Growth<'_> {
+    fn of(&self, slot: u16) -> i64 {
+        match usize::from(slot).checked_sub(self.header) {
+            Some(word) if word < self.next.len() => {
+                self.next[word].wrapping_sub(self.first[word]).cast_signed()
+            }
+            _ => 0,
+        }
+    }
+
+    /// How an operand's address does.
+    fn stride(&self, operand: &Operand) -> i64 {
+        let index = if operand.scale == 0 {
+            0
+        } else {
+            self.of(operand.index_slot).wrapping_mul(i64::from(operand.scale))
+        };
+        i64::from(operand.stride)
+            .wrapping_add(self.of(operand.slot))
+            .wrapping_add(index)
+    }
+}
+
 /// Pushes iterations of a loop of plain operands from number `first` on as one run. `slots` holds the first one's words,
 /// `next` what iteration words the second one has.
 #[expect(clippy::too_many_arguments)]
@@ -210,23 +369,17 @@ fn push_run(
     iterations: u64,
 ) {
     let header = slots.len() - next.len();
-    let growth = |slot: u16| match usize::from(slot).checked_sub(header) {
-        Some(word) if word < next.len() => next[word].wrapping_sub(slots[header + word]).cast_signed(),
-        _ => 0,
+    let growth = Growth {
+        header,
+        first: &slots[header..],
+        next,
     };
     batch.push_fetch(block);
     for (site_id, site) in (block.first_operand..).zip(sites.operands_of(block)) {
         let operand = &site.operand;
-        let index = if operand.scale == 0 {
-            0
-        } else {
-            growth(operand.index_slot).wrapping_mul(i64::from(operand.scale))
-        };
         batch.push_operand(RunOperand {
             address: form::address(&operand.in_iteration(first), slots, fs_base),
-            stride: i64::from(operand.stride)
-                .wrapping_add(growth(operand.slot))
-                .wrapping_add(index),
+            stride: growth.stride(operand),
             site: site_id,
             bytes: site.bytes,
             kind: site.kind,

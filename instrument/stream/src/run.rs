@@ -3,16 +3,22 @@
 //! A run is k operands (address, stride, bytes, kind, site) × n iterations, in iteration order: iteration i accesses
 //! operand 0 at `address + i·stride`, then operand 1, and so on. An ordinary block execution is a run with n = 1. A
 //! block's first operand is its instruction fetch (stride 0).
+//!
+//! For a sink that takes them, a run may have *scattered* operands among others, whose addresses are no progression: a table that
+//! a loop looks something up in. The run has their addresses.
 
 use crate::site::Block;
 use crate::{AccessKind, BlockId, SiteId};
+
+/// The stride of a scattered operand.
+pub const SCATTERED: i64 = i64::MIN;
 
 /// One operand of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunOperand {
     /// Address in the first iteration.
     pub address: u64,
-    /// Change of the address from one iteration to the next.
+    /// Change of the address from one iteration to the next, or [`SCATTERED`].
     pub stride: i64,
     /// Its static operand.
     pub site: SiteId,
@@ -23,7 +29,7 @@ pub struct RunOperand {
 }
 
 impl RunOperand {
-    /// Its address in iteration `iteration`.
+    /// Its address in iteration `iteration`, if it is not scattered.
     #[must_use]
     pub fn address_in(&self, iteration: u64) -> u64 {
         self.address
@@ -41,6 +47,8 @@ pub struct Run<'a> {
     /// The block's fetch, then its accesses in program order; an access that did not happen is left out. A run without
     /// a fetch goes on with the execution that the run before it began: it counts no instructions.
     pub operands: &'a [RunOperand],
+    /// The addresses of the scattered operands: those of the first iteration in the order of the operands, then those of the next.
+    pub scattered: &'a [u64],
 }
 
 impl Run<'_> {
@@ -58,6 +66,7 @@ impl Run<'_> {
 struct Head {
     block: BlockId,
     end: u32,
+    scattered_end: u32,
     iterations: u64,
 }
 
@@ -70,6 +79,7 @@ const BATCH_OPERANDS: usize = 8192;
 pub struct RunBatch {
     heads: Vec<Head>,
     operands: Vec<RunOperand>,
+    scattered: Vec<u64>,
 }
 
 impl RunBatch {
@@ -77,6 +87,7 @@ impl RunBatch {
     pub fn clear(&mut self) {
         self.heads.clear();
         self.operands.clear();
+        self.scattered.clear();
     }
 
     /// Whether it holds no run.
@@ -88,7 +99,7 @@ impl RunBatch {
     /// Whether it is time to hand it on.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.operands.len() >= BATCH_OPERANDS
+        self.operands.len() + self.scattered.len() / 4 >= BATCH_OPERANDS
     }
 
     /// Number of runs.
@@ -109,6 +120,12 @@ impl RunBatch {
         self.operands.extend(operands);
     }
 
+    /// Adds an address of a scattered operand to that run.
+    #[inline]
+    pub(crate) fn push_scattered(&mut self, address: u64) {
+        self.scattered.push(address);
+    }
+
     /// Adds a block's instruction fetch.
     #[inline]
     pub(crate) fn push_fetch(&mut self, block: &Block) {
@@ -127,6 +144,7 @@ impl RunBatch {
         self.heads.push(Head {
             block,
             end: self.operands.len() as u32,
+            scattered_end: self.scattered.len() as u32,
             iterations,
         });
     }
@@ -141,12 +159,14 @@ impl RunBatch {
 
     /// The runs, in order.
     pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
-        let mut start = 0;
+        let (mut start, mut scattered_start) = (0, 0);
         self.heads.iter().map(move |head| {
-            let end = head.end as usize;
+            let (end, scattered_end) = (head.end as usize, head.scattered_end as usize);
             let operands = &self.operands[start..end];
-            start = end;
+            let scattered = &self.scattered[scattered_start..scattered_end];
+            (start, scattered_start) = (end, scattered_end);
             Run {
+                scattered,
                 block: head.block,
                 iterations: head.iterations,
                 operands,

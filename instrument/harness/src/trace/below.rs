@@ -110,6 +110,7 @@ impl Below {
             let run = Run {
                 operands: &[operand],
                 iterations: 1,
+                scattered: &[],
             };
             let core = reference.thread as usize % self.caches.cores();
             self.caches.run(core, run, &mut self.outgoing);
