@@ -501,7 +501,9 @@ impl<'a, M: Memory> Walk<'a, M> {
         known?;
         let mut simulated = Ok(());
         run.blocks(|operands| {
-            simulated = std::mem::replace(&mut simulated, Ok(())).and_then(|()| self.block(operands))
+            if simulated.is_ok() {
+                simulated = self.block(operands);
+            }
         });
         simulated?;
         Ok(())
