@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
+use memloupe_layout::{ALLOCATOR_DELETE, ALLOCATOR_NEW};
+
 use crate::cache::{self, AddressMap, Cause, Exit, Mode, address_map};
 use crate::dispatch::Engine;
 use crate::maps::Maps;
@@ -56,6 +58,7 @@ impl Entries {
         while let Some((&address, _)) = self.probes.range(range.clone()).next() {
             self.probes.remove(&address);
         }
+        self.allocator.retain(|address, _| !range.contains(address));
     }
 
     /// Watches a function of the target's allocator.
@@ -77,8 +80,13 @@ pub(crate) fn find_jumps(engine: &mut Engine) {
 pub(crate) fn take_in(engine: &mut Engine) {
     let published = stream::header().probe_count.load(Acquire);
     for id in engine.entries.taken_in..published {
-        let address = stream::probe(id).address;
-        engine.entries.probes.entry(address).or_default().push(id);
+        let probe = stream::probe(id);
+        let address = probe.address;
+        match probe.allocator {
+            ALLOCATOR_NEW => engine.entries.watch_allocator(address, heap::Function::Bytes(0)),
+            ALLOCATOR_DELETE => engine.entries.watch_allocator(address, heap::Function::Free),
+            _ => engine.entries.probes.entry(address).or_default().push(id),
+        }
         engine.cache.remove_range(address, 1);
     }
     engine.entries.taken_in = published;

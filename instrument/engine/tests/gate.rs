@@ -16,6 +16,7 @@ fn probe() -> Probe {
         address: 0,
         fetches: Vec::new(),
         keys: Vec::new(),
+        allocator: None,
     }
 }
 

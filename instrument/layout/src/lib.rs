@@ -53,6 +53,9 @@ pub const BLOCK_RETURN: u16 = 8;
 pub const PART_SHIFT: u32 = 32;
 pub const PART_BITS: u32 = 24;
 pub const FETCH_REGISTER: u8 = 0xff;
+/// Values of [`Probe::allocator`].
+pub const ALLOCATOR_NEW: u64 = 1;
+pub const ALLOCATOR_DELETE: u64 = 2;
 /// Bits of [`Header::gate`].
 pub const GATE_REGION: u32 = 1;
 pub const GATE_SAMPLE: u32 = 2;
@@ -174,7 +177,8 @@ pub struct Probe {
     pub keys: u16,
     pub fetch: [Fetch; PROBE_FETCHES],
     pub key: [Key; PROBE_KEYS],
-    reserved0: [u64; 2],
+    pub allocator: u64,
+    reserved0: u64,
 }
 
 /// `struct ml_key`.

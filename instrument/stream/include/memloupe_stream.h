@@ -282,6 +282,9 @@ enum ml_key_kind { ML_KEY_BYTES = 0, ML_KEY_TEXT = 1 /* up to a zero */, ML_KEY_
 #define ML_ANSWER_ENDS_PHASE 512u    /* the innermost phase of those that go on until they are ended is over */
 
 /* Executed when a thread reaches `address`, before the instruction there; an entry of 2048 bytes. */
+#define ML_ALLOCATOR_NEW 1u
+#define ML_ALLOCATOR_DELETE 2u
+
 struct ml_probe {
     uint64_t address; /* run-time address of the function's entry, where rsp points to the return address */
     uint32_t id;      /* index in the table */
@@ -289,7 +292,8 @@ struct ml_probe {
     uint16_t keys; /* ML_ALL_KEYS: all that is fetched is one */
     struct ml_fetch fetch[ML_PROBE_FETCHES];
     struct ml_key key[ML_PROBE_KEYS];
-    uint64_t reserved0[2];
+    uint64_t allocator; /* not 0: C++'s operator new (ML_ALLOCATOR_NEW) or delete, to be told as an allocation, not as this probe */
+    uint64_t reserved0;
 };
 
 #define ML_ASSERT(name, condition) typedef char ml_assert_##name[(condition) ? 1 : -1]

@@ -38,7 +38,7 @@ pub use engine::Engine;
 pub use event::{Event, MapKind, PROTECTION_EXECUTE};
 pub use gate::{Answer, Gate, Lasts};
 pub use layout::{FD_VARIABLE, MAX_RECORD_BYTES, Phases, VERSION, draw, mix};
-pub use probe::{FETCH_BYTES_MAX, Fetch, Key, KeyKind, Probe, ProbeError, Source};
+pub use probe::{Allocator, FETCH_BYTES_MAX, Fetch, Key, KeyKind, Probe, ProbeError, Source};
 pub use record::{MAGIC as RECORDING_MAGIC, Recorder};
 pub use replay::Replay;
 pub use run::{Run, RunBatch, RunOperand, SCATTERED};

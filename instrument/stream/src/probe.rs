@@ -67,6 +67,15 @@ pub struct Key {
     pub kind: KeyKind,
 }
 
+/// A function of an allocator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allocator {
+    /// Allocates as many bytes as its first argument says.
+    New,
+    /// Frees its first argument.
+    Delete,
+}
+
 /// A function entry to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
@@ -76,6 +85,8 @@ pub struct Probe {
     pub fetches: Vec<Fetch>,
     /// What of it the meaning depends on: all, if these are too many for the entry.
     pub keys: Vec<Key>,
+    /// An engine that watches allocators tells its calls as allocations; it is no other probe.
+    pub allocator: Option<Allocator>,
 }
 
 /// Why a probe does not fit the table's entry.
@@ -138,6 +149,13 @@ impl Probe {
             place[..2].copy_from_slice(&key.start.to_le_bytes());
             place[2..].copy_from_slice(&(key.bytes | kind << layout::KEY_KIND_SHIFT).to_le_bytes());
         }
+        let allocator = match self.allocator {
+            None => 0,
+            Some(Allocator::New) => layout::ALLOCATOR_NEW,
+            Some(Allocator::Delete) => layout::ALLOCATOR_DELETE,
+        };
+        let place = mem::offset_of!(layout::Probe, allocator);
+        entry[place..place + 8].copy_from_slice(&allocator.to_le_bytes());
         let fetch_bytes = 4 + 4 * (layout::PROBE_STEPS + 1);
         for (fetch, slot) in self.fetches.iter().zip(entry[16..].chunks_exact_mut(fetch_bytes)) {
             match fetch {

@@ -51,6 +51,7 @@ fn probe(address: u64) -> Probe {
         address,
         fetches: Vec::new(),
         keys: Vec::new(),
+        allocator: None,
     }
 }
 

@@ -362,6 +362,7 @@ fn events_keep_their_place_and_a_sync_is_answered_with_probes() {
                 offsets: vec![152, 256],
                 bytes: 64,
             }],
+            allocator: None,
         }],
         ..Collect::default()
     };

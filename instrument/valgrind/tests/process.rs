@@ -282,11 +282,13 @@ fn probes_read_arguments_and_see_every_way_out() {
             memory(&[8, 0], 8),
             memory(&[8, 8, 0], 8),
         ],
+        allocator: None,
     };
     let jumps = Probe {
         address: 0,
         keys: Vec::new(),
         fetches: vec![Fetch::Register(rdi)],
+        allocator: None,
     };
     let wanted = vec![
         (program.symbol("probed"), probed),

@@ -17,6 +17,7 @@
 
 mod abi;
 mod absent;
+mod allocator;
 mod dwarf;
 mod expression;
 mod function;
@@ -217,8 +218,10 @@ impl Probes {
             Vec::new()
         });
         let first = first as usize;
-        if self.resolved.len() < first + found.len() {
-            self.resolved.resize_with(first + found.len(), || None);
+        let allocators = allocator::allocators(path);
+        let end = first + found.len() + allocators.len();
+        if self.resolved.len() < end {
+            self.resolved.resize_with(end, || None);
         }
         let places = self.resolved[first..].iter_mut().zip(first as u32..);
         let addresses = &mut self.addresses;
@@ -238,8 +241,15 @@ impl Probes {
                     address,
                     fetches: found.fetches,
                     keys,
+                    allocator: None,
                 }
             })
+            .chain(allocators.into_iter().map(|(address, allocator)| Probe {
+                address: address.wrapping_add(bias),
+                fetches: Vec::new(),
+                keys: Vec::new(),
+                allocator: Some(allocator),
+            }))
             .collect()
     }
 

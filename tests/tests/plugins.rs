@@ -1,4 +1,5 @@
-//! A program that unloads libraries whose functions are probed: what comes to their place later has its own names.
+//! Libraries that a program loads as it runs: what they allocate is theirs, and what comes to their place when they are unloaded has
+//! its own names.
 #![forbid(unsafe_code)]
 
 use memloupe_tests::{Capture, Program};
@@ -77,5 +78,23 @@ fn what_takes_an_unloaded_librarys_place_has_its_own_names() {
         }
         let notes = capture.summary().get("notes").to_string();
         assert!(!notes.contains("stream check"), "{engine}: {notes}");
+    }
+}
+
+/// `operator new` of a C++ library that came with a plugin: its caller allocates, not the library.
+#[test]
+fn a_plugins_cpp_library_allocates_for_its_callers() {
+    let program = Program::compile("plugin", &["-ldl"]);
+    let plugin = Program::compile("plugin", &["-DPLUGIN", "-shared", "-fPIC", "-lstdc++"]);
+    let arguments = [N.to_string(), plugin.path().to_str().expect("UTF-8").to_owned()];
+    for engine in ["native", "valgrind"] {
+        let options = ["--engine", engine, "--machine", "none", "--check"];
+        let capture = Capture::success(&options, program.path(), &arguments);
+        let rows = capture
+            .report("function,class,object")
+            .matching(&[("function", "sum"), ("class", "heap")]);
+        assert_eq!(rows.sum("loads"), N, "{engine}");
+        let named = rows.filtered("object", |object| object.starts_with("heap: sum"));
+        assert_eq!(named.sum("loads"), N, "{engine}: {:?}", rows.keys("object"));
     }
 }
