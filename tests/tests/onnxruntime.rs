@@ -158,7 +158,32 @@ fn nodes_of_a_residual_network_have_their_names() {
     let network = Inference::run("resnet");
     network.check_nodes();
     network.check_named();
+    // Reordered for the kernels when the session is made, the weights are weights still.
+    let rows = network
+        .capture
+        .report("phase,kind,class")
+        .matching(&[("kind", "Conv"), ("class", "weight")]);
+    let bytes = CONVOLUTIONS.map(|(before, after, kernel)| before * after * kernel * kernel * FLOAT_BYTES);
+    for run in 0..RUNS {
+        let read = rows
+            .matching(&[("phase", &format!("run[{run}]"))])
+            .sum("footprint_bytes");
+        assert!(read >= bytes.iter().sum(), "run {run}: {read} bytes of {bytes:?}");
+    }
 }
+
+/// Channels in and out, and extent of the kernel, of the smoke size's convolutions.
+const CONVOLUTIONS: [(u64, u64, u64); 9] = [
+    (3, 16, 7),
+    (16, 16, 1),
+    (16, 16, 3),
+    (16, 64, 1),
+    (16, 64, 1),
+    (64, 32, 1),
+    (32, 32, 3),
+    (32, 128, 1),
+    (64, 128, 1),
+];
 
 /// The weights of an encoder are more than the last level holds: each run reads every packed matrix from DRAM once, by the
 /// node that it was packed for.

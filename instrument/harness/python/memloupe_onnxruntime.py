@@ -17,6 +17,21 @@ def observe(onnxruntime):
         return
     session = onnxruntime.InferenceSession
     session.run = _observe_run(session.run)
+    session.__init__ = _observe_making(session.__init__)
+
+
+def _observe_making(make):
+    """A session's weights are allocated as it is made (`allocates` in presets/onnxruntime.toml)."""
+
+    @functools.wraps(make)
+    def observed(session, *arguments, **options):
+        memloupe.operator_begin("host.session")
+        try:
+            return make(session, *arguments, **options)
+        finally:
+            memloupe.operator_end()
+
+    return observed
 
 
 def _name(kind, name, value):

@@ -185,6 +185,13 @@ fn intern(
     })
 }
 
+/// Class and name of what operators of a kind allocate.
+fn allocated_by_kind(presets: &[Preset], operator: &Operator) -> Option<(Class, String)> {
+    let mut rules = presets.iter().flat_map(|preset| &preset.allocates);
+    let rule = rules.find(|rule| rule.operator.matches(&operator.kind))?;
+    Some((rule.class, rule.name.replace('*', &operator.name)))
+}
+
 impl Probes {
     /// Watches for the functions of these presets. Of several rules for one function, the first counts.
     #[must_use]
@@ -320,7 +327,10 @@ impl Probes {
             .operator(present, values)
             .map(|operator| intern(&mut self.operators, &mut self.operator_index, operator));
         if let Some(operator) = operator
-            && let Some(allocated) = meaning.allocates(&self.operators[operator as usize])
+            && let operator_of = &self.operators[operator as usize]
+            && let Some(allocated) = meaning
+                .allocates(operator_of)
+                .or_else(|| allocated_by_kind(&self.presets, operator_of))
         {
             self.allocated.insert(operator, allocated);
         }

@@ -42,6 +42,9 @@ pub struct Preset {
     /// Memory by the function that allocates or maps it.
     #[serde(default)]
     pub(crate) object: Vec<StackRule>,
+    /// Memory by the operator that allocates it.
+    #[serde(default)]
+    pub(crate) allocates: Vec<AllocatesRule>,
     /// The file that it was read from, unless it is built in.
     #[serde(skip)]
     pub(crate) file: Option<PathBuf>,
@@ -109,6 +112,17 @@ pub(crate) struct ProbeRule {
     /// What memory is that is allocated while the operator is the innermost of the thread's that say so.
     #[serde(default)]
     pub(crate) allocates: Option<Allocated>,
+}
+
+/// What operators of a kind allocate, whoever announces them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AllocatesRule {
+    /// Matched against kinds of operators.
+    pub(crate) operator: Pattern,
+    pub(crate) class: Class,
+    /// The object's name, with `*` for the operator's.
+    pub(crate) name: String,
 }
 
 /// Memory that an operator allocates.
