@@ -339,7 +339,9 @@ fn contradictions_are_refused() {
     }
     let error = TimedMemory::new(&machine("", "", ""), TimedConfig::default()).unwrap_err();
     assert!(
-        error.to_string().contains("machine tiered has several memories"),
+        error
+            .to_string()
+            .contains("memory far begins where that before it ends: give that one a capacity"),
         "{error}"
     );
 }
