@@ -12,7 +12,7 @@ use crate::ring::Event;
 use crate::stream::{self, FD_VARIABLE, RING_LIVE, Role};
 use crate::thread::{self, Thread};
 use crate::translator::Translator;
-use crate::{ENGINE, action, environment, heap, probe, signal, system};
+use crate::{ENGINE, action, environment, heap, probe, signal, system, withheld};
 
 /// The thread that brings the process's mappings into the stream.
 static FIRST_THREAD: AtomicU32 = AtomicU32::new(u32::MAX);
@@ -68,6 +68,10 @@ extern "C" fn prepare(_: i32, _: *const *const c_char, environment: *const *cons
         Ok(Role::Descendant | Role::Stranger) => return ptr::null_mut(),
         Ok(Role::Target) => {}
         Ok(Role::Continuation) => end_former_threads(),
+    }
+    if let Err(why) = withheld::withhold() {
+        system::warn(format_args!("the target runs without being recorded: {why}"));
+        return ptr::null_mut();
     }
     // SAFETY: as above.
     unsafe { environment::keep(environment) };

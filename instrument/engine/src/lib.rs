@@ -33,6 +33,7 @@ mod system;
 mod thread;
 mod translator;
 mod unobserved;
+mod withheld;
 
 #[cfg(not(test))]
 #[global_allocator]

@@ -18,16 +18,15 @@ use crate::system::number;
 use crate::thread::{self, Thread, register};
 use crate::translator::assembler::Assembler;
 use crate::unobserved::{self, Cause};
-use crate::{ENGINE, action, environment, gate, heap, probe, signal, stream, system};
+use crate::{ENGINE, action, environment, gate, heap, probe, signal, stream, system, withheld};
 
 const MAP_FIXED: u64 = 0x10;
 const MAP_ANONYMOUS: u64 = 0x20;
 const MAP_STACK: u64 = 0x2_0000;
-const CLONE_VM: u64 = 0x100;
-const CLONE_VFORK: u64 = 0x4000;
 const CLONE_THREAD: u64 = 0x1_0000;
 const ARCH_SET_GS: u64 = 0x1001;
 const ARCH_SET_FS: u64 = 0x1002;
+const ARCH_GET_GS: u64 = 0x1004;
 const KIND_ANONYMOUS: u64 = 0;
 const KIND_FILE: u64 = 1;
 const KIND_STACK: u64 = 2;
@@ -108,6 +107,10 @@ pub(crate) fn before(thread: &mut Thread, next: u64, plain: usize, watched: usiz
     let call = thread.registers[register::RAX] as usize;
     thread.pending_syscall = call;
     thread.after_syscall = next;
+    if let Some(error) = withheld::refuse(call, thread.argument(0)) {
+        thread.registers[register::RAX] = error.cast_unsigned();
+        return (plain + SYSCALL.len()) as u64;
+    }
     let go_on = match call {
         number::EXIT_GROUP => {
             signal::block_all();
@@ -254,6 +257,9 @@ pub(crate) fn after(thread: &mut Thread) {
         }
         number::BRK => report_break(thread),
         number::ARCH_PRCTL if first == ARCH_SET_FS => thread.event(Event::SegmentBase, &[second]),
+        // What the target has not set is 0; a thread that sets it is let go.
+        // SAFETY: the kernel has stored eight bytes there a moment ago.
+        number::ARCH_PRCTL if first == ARCH_GET_GS => unsafe { (second as *mut u64).write_unaligned(0) },
         number::FORK | number::VFORK | number::CLONE | number::CLONE3 if is_new_process(thread, call) => {
             stream::header().unobserved_processes.fetch_add(1, Relaxed);
             thread.event(Event::Fork, &[result]);
@@ -383,8 +389,9 @@ fn is_new_process(thread: &Thread, call: usize) -> bool {
     }
 }
 
+/// Memory alone makes no thread: a process that shares it ends by itself, and the stream with it were it a part of that.
 fn is_thread(flags: u64) -> bool {
-    flags & CLONE_VM != 0 && (flags & CLONE_THREAD != 0 || flags & CLONE_VFORK == 0)
+    flags & CLONE_THREAD != 0
 }
 
 /// A stub that runs the system call and parts the two that return from it: the parent goes on behind the `syscall` at

@@ -60,6 +60,7 @@ pub(crate) mod number {
     pub(crate) const PWRITEV2: usize = 328;
     pub(crate) const PROCESS_VM_READV: usize = 310;
     pub(crate) const EXECVEAT: usize = 322;
+    pub(crate) const RSEQ: usize = 334;
     pub(crate) const CLONE3: usize = 435;
 }
 

@@ -12,6 +12,13 @@ const LIFECYCLE: &str = "../../tests/programs/lifecycle.c";
 
 /// Runs a program natively and recorded; output and exit code must be the same, the stream sound and complete.
 fn same_as_native(program: &str, arguments: &[&str]) -> Recording {
+    let recording = does_as_natively(program, arguments);
+    assert!(recording.finished, "{program} {arguments:?}");
+    recording
+}
+
+/// Does so for a program that may end in a thread that was let go.
+fn does_as_natively(program: &str, arguments: &[&str]) -> Recording {
     let native = Command::new(program)
         .args(arguments)
         .output()
@@ -24,7 +31,6 @@ fn same_as_native(program: &str, arguments: &[&str]) -> Recording {
         Vec::<String>::new(),
         "{program} {arguments:?}"
     );
-    assert!(recording.finished, "{program} {arguments:?}");
     recording
 }
 
@@ -49,11 +55,7 @@ fn calls_of_the_page_of_system_calls_return() {
     }
     let program = compile("tests/programs/call_page.c", &["-O1"]);
     let recording = same_as_native(program.to_str().expect("a path of text"), &[]);
-    let natively = recording.pick(|event| match event {
-        Event::Unobserved { cause, .. } if cause.contains("natively") => Some(cause.clone()),
-        _ => None,
-    });
-    assert_eq!(natively, Vec::<String>::new());
+    assert_eq!(natively(&recording), Vec::<String>::new());
     assert!(recording.stores > 4096 * 10, "{} stores", recording.stores);
 }
 
@@ -156,4 +158,64 @@ fn signals_are_delivered() {
         "{:?}",
         recording.counters
     );
+}
+
+/// What ran natively, by cause.
+fn natively(recording: &Recording) -> Vec<String> {
+    recording.pick(|event| match event {
+        Event::Unobserved { cause, .. } if cause.contains("natively") => Some(cause.clone()),
+        _ => None,
+    })
+}
+
+/// The kernel restarts a sequence by the address that it finds a thread at, which is not the target's.
+#[test]
+fn restartable_sequences_lose_nothing() {
+    let program = compile("tests/programs/restartable.c", &["-O2", "-pthread"]);
+    let recording = same_as_native(program.to_str().expect("a path of text"), &[]);
+    assert_eq!(natively(&recording), Vec::<String>::new());
+}
+
+#[test]
+fn segments_are_the_targets() {
+    let program = compile("tests/programs/segments.c", &["-O1", "-mfsgsbase"]);
+    let program = program.to_str().expect("a path of text");
+    for (what, ends) in [("rdgsbase", 0), ("get", 0), ("wrgsbase", 1), ("selector", 1)] {
+        let recording = does_as_natively(program, &[what]);
+        let natively = natively(&recording);
+        assert_eq!(natively.len(), ends, "{what}: {natively:?}");
+        assert_eq!(recording.finished, ends == 0, "{what}");
+        assert!(recording.loads >= 50_000, "{what}: {}", recording.loads);
+    }
+}
+
+/// Landing pads are instructions like others. A shadow stack would have to hold the return addresses that translated calls
+/// push: the target is told that there is none.
+#[test]
+fn landing_pads_are_landed_on() {
+    let program = compile("tests/programs/segments.c", &["-O1", "-fcf-protection=full"]);
+    let recording = same_as_native(program.to_str().expect("a path of text"), &["shadow"]);
+    assert_eq!(natively(&recording), Vec::<String>::new());
+}
+
+/// What is made by the system call itself: a thread is recorded, another process is counted.
+#[test]
+fn clones_are_threads_or_processes() {
+    let program = compile("tests/programs/clones.c", &["-O1", "-fno-stack-protector"]);
+    let program = program.to_str().expect("a path of text");
+    let without = same_as_native(program, &[]);
+    for (what, threads, processes) in [
+        ("thread", 2, 0),
+        ("memory", 1, 1),
+        ("vfork", 1, 1),
+        ("copy", 1, 1),
+    ] {
+        let recording = same_as_native(program, &[what]);
+        let started = recording.pick(|event| matches!(event, Event::ThreadStart { .. }).then_some(()));
+        assert_eq!(started.len(), threads, "{what}");
+        assert_eq!(recording.counters.unobserved_processes, processes, "{what}");
+        // What the child stores is there if it is a thread.
+        let more = recording.stores - without.stores;
+        assert_eq!(more >= 40_000, threads == 2, "{what}: {more} stores");
+    }
 }

@@ -1,7 +1,9 @@
 //! Finding a block: contiguous instructions from an address on. A conditional jump forward does not end it: execution
 //! that goes on behind it goes on in the block, execution that jumps leaves by a side exit.
 
-use iced_x86::{Code as Opcode, FlowControl, Instruction, InstructionInfoFactory, Mnemonic};
+use iced_x86::{
+    Code as Opcode, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpKind, Register,
+};
 
 use super::code::Code;
 use super::operand::{self, Recording, is_repeated};
@@ -42,10 +44,19 @@ pub(super) struct Block {
     pub(super) acquires: bool,
 }
 
-/// Whether a block can't contain it: privileged or obsolete control transfers.
+/// Whether a block can't contain it: privileged or obsolete control transfers, changes of a segment's base, and what needs
+/// a shadow stack.
 pub(super) fn is_refused(instruction: &Instruction) -> bool {
+    let loads_segment = instruction.op_count() > 0
+        && instruction.op0_kind() == OpKind::Register
+        && matches!(instruction.op0_register(), Register::GS | Register::FS)
+        && instruction.mnemonic() != Mnemonic::Push;
+    loads_segment || is_refused_opcode(instruction.code())
+}
+
+fn is_refused_opcode(opcode: Opcode) -> bool {
     matches!(
-        instruction.code(),
+        opcode,
         Opcode::Iretq
             | Opcode::Iretd
             | Opcode::Iretw
@@ -65,6 +76,12 @@ pub(super) fn is_refused(instruction: &Instruction) -> bool {
             | Opcode::Wrgsbase_r64
             | Opcode::Wrfsbase_r32
             | Opcode::Wrfsbase_r64
+            | Opcode::Lgs_r16_m1616
+            | Opcode::Lgs_r32_m1632
+            | Opcode::Lgs_r64_m1664
+            | Opcode::Lfs_r16_m1616
+            | Opcode::Lfs_r32_m1632
+            | Opcode::Lfs_r64_m1664
     )
 }
 

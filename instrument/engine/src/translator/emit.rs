@@ -468,6 +468,12 @@ impl<'a> Emitter<'a> {
 
     /// An instruction that does not branch.
     pub(super) fn copy(&mut self, instruction: &Instruction) {
+        if matches!(instruction.code(), Opcode::Rdgsbase_r32 | Opcode::Rdgsbase_r64) {
+            // The base is the engine's; the target's is 0 until it sets it, and then the thread is let go.
+            self.assembler
+                .constant(instruction.op0_register().full_register().number() as Gpr, 0);
+            return;
+        }
         if !instruction.is_ip_rel_memory_operand() {
             // SAFETY: decoded from there a moment ago; should the target unmap it meanwhile, it would take away the
             // code that it is about to run.
