@@ -21,7 +21,19 @@ struct Place {
     level: Option<usize>,
     accesses: f64,
     latency_cycles: f64,
+    /// Of it, what is waited for because others are served before.
+    wait_cycles: f64,
     most_in_flight: f64,
+}
+
+impl Place {
+    /// Exposures are of the latency without others.
+    fn loaded_by_unloaded(&self) -> f64 {
+        match self.latency_cycles - self.wait_cycles {
+            0.0 => 1.0,
+            unloaded => self.latency_cycles / unloaded,
+        }
+    }
 }
 
 /// What a group of misses that wait together costs.
@@ -31,11 +43,30 @@ struct Stall {
     shadow: f64,
 }
 
+/// What cores ask of a memory together.
+struct Load {
+    /// How long what limits the memory is busy with it.
+    busy_cycles: f64,
+    /// How long it is with one line, each of it.
+    service_cycles: f64,
+    read_bytes: f64,
+}
+
+impl Load {
+    /// What a request waits for others if all this takes so many cycles.
+    fn wait(&self, cycles: f64) -> f64 {
+        let used = self.busy_cycles / cycles;
+        if used >= 1.0 {
+            return f64::INFINITY;
+        }
+        self.service_cycles * used / (2.0 * (1.0 - used))
+    }
+}
+
 impl CoreTiming {
     /// The stalls of the cores that do these works at the same time, one each, on an otherwise idle machine.
     pub fn exposures(&self, works: &[Work]) -> Vec<Exposure> {
-        let mut exposures: Vec<Exposure> = works.iter().map(|work| self.unsaturated(work)).collect();
-        // By memory: of the time that it takes for all bytes at its peak, as many cores as there are spend all of it.
+        let mut exposures: Vec<Exposure> = works.iter().map(|work| self.waiting(work, 0.0)).collect();
         let uses =
             |work: &Work, memory: usize| work.moved.get(memory).is_some_and(|moved| moved.total() > 0.0);
         let sharers: Vec<f64> = (0..self.memories.len())
@@ -45,15 +76,54 @@ impl CoreTiming {
         for (work, exposure) in works.iter().zip(&mut exposures) {
             let bytes = work.dram_bytes();
             if bytes > 0.0 {
-                let memories = self.memories.iter().zip(&sharers).zip(&work.moved);
-                let needed = memories
-                    .map(|((memory, sharers), moved)| memory.cycles(*moved) * sharers)
-                    .fold(0.0, f64::max);
-                let missing = (needed - self.cycles(work, exposure).total()).max(0.0);
+                let unloaded = self.cycles(work, exposure).total();
+                let missing = (self.loaded(work, unloaded, &sharers) - unloaded).max(0.0);
                 exposure.bandwidth_per_byte = missing / bytes;
             }
         }
         exposures
+    }
+
+    /// The cycles of a core that shares each memory with so many, itself included, which all do the same: `unloaded` with
+    /// nobody in its way.
+    fn loaded(&self, work: &Work, unloaded: f64, sharers: &[f64]) -> f64 {
+        let loads: Vec<Load> = { self.memories.iter().zip(sharers).zip(&work.moved) }
+            .filter(|(_, moved)| moved.total() > 0.0)
+            .map(|((memory, sharers), moved)| {
+                let busy = memory.busy(*moved);
+                let lines = moved.total() / self.line_bytes as f64;
+                Load {
+                    busy_cycles: busy.cycles * sharers,
+                    service_cycles: busy.cycles / lines * busy.servers,
+                    read_bytes: moved.read_bytes,
+                }
+            })
+            .collect();
+        let reads: f64 = loads.iter().map(|load| load.read_bytes).sum();
+        let least = loads.iter().map(|load| load.busy_cycles).fold(unloaded, f64::max);
+        if reads == 0.0 {
+            return least;
+        }
+        // The longer it takes, the less the memories are used, and the less there is to wait for: the two meet once.
+        let falls_short = |cycles: f64| {
+            let wait = |load: &Load| load.wait(cycles) * load.read_bytes / reads;
+            let wait: f64 = loads.iter().map(wait).sum();
+            wait.is_infinite() || self.cycles(work, &self.waiting(work, wait)).total() > cycles
+        };
+        let (mut short, mut enough) = (least, least);
+        while falls_short(enough) {
+            (short, enough) = (enough, enough * 2.0);
+        }
+        // As often as a double has bits to settle.
+        for _ in 0..f64::MANTISSA_DIGITS {
+            let middle = f64::midpoint(short, enough);
+            if falls_short(middle) {
+                short = middle;
+            } else {
+                enough = middle;
+            }
+        }
+        enough
     }
 
     /// The cycles of `part` of the work that `exposure` is of.
@@ -74,8 +144,8 @@ impl CoreTiming {
         cycles
     }
 
-    /// As if bandwidth were unlimited.
-    fn unsaturated(&self, work: &Work) -> Exposure {
+    /// Where each request to DRAM waits for so many cycles besides its own latency.
+    fn waiting(&self, work: &Work, wait_cycles: f64) -> Exposure {
         let mut exposure = Exposure {
             levels: std::array::from_fn(|_| vec![0.0; self.levels.len()]),
             dram: [0.0; 3],
@@ -85,10 +155,14 @@ impl CoreTiming {
         for (exposed, level) in exposure.levels[Wait::Fetch as usize].iter_mut().zip(&self.levels) {
             *exposed = f64::from(!level.is_first);
         }
-        exposure.dram[Wait::Fetch as usize] = 1.0;
+        let fetches = &work.answered[Wait::Fetch as usize];
+        exposure.dram[Wait::Fetch as usize] = match fetches.dram_cycles {
+            0.0 => 1.0,
+            cycles => 1.0 + fetches.dram * wait_cycles / cycles,
+        };
 
         let mut uncovered = 1.0;
-        let chain = self.places(&work.answered[Wait::Dependent as usize]);
+        let chain = self.places(&work.answered[Wait::Dependent as usize], wait_cycles);
         let links: f64 = chain.iter().map(|place| place.accesses).sum();
         if links > 0.0 {
             let latency_sum: f64 = chain
@@ -98,11 +172,13 @@ impl CoreTiming {
             let stall = self.stall(links, latency_sum / links, 1.0, work.instructions);
             let exposed = stall.cycles / latency_sum;
             exposure.levels[Wait::Dependent as usize].fill(exposed);
-            exposure.dram[Wait::Dependent as usize] = exposed;
+            let of_dram = chain.iter().find(|place| place.level.is_none());
+            exposure.dram[Wait::Dependent as usize] =
+                exposed * of_dram.map_or(1.0, Place::loaded_by_unloaded);
             uncovered -= stall.shadow;
         }
         // From the farthest to the nearest: what lies in the shadow of a farther one is paid for.
-        for place in self.places(&work.answered[Wait::Independent as usize]) {
+        for place in self.places(&work.answered[Wait::Independent as usize], wait_cycles) {
             let accesses = place.accesses * uncovered;
             let is_first = place.level.is_some_and(|level| self.levels[level].is_first);
             if accesses == 0.0 || is_first {
@@ -113,7 +189,7 @@ impl CoreTiming {
             let exposed = stall.cycles / (place.accesses * place.latency_cycles);
             match place.level {
                 Some(level) => exposure.levels[Wait::Independent as usize][level] = exposed,
-                None => exposure.dram[Wait::Independent as usize] = exposed,
+                None => exposure.dram[Wait::Independent as usize] = exposed * place.loaded_by_unloaded(),
             }
             uncovered *= 1.0 - stall.shadow;
         }
@@ -121,7 +197,7 @@ impl CoreTiming {
     }
 
     /// Who answered anything, DRAM first, then levels from the slowest to the fastest.
-    fn places(&self, answered: &Answered) -> Vec<Place> {
+    fn places(&self, answered: &Answered, wait_cycles: f64) -> Vec<Place> {
         let mut places: Vec<Place> = answered
             .hits
             .iter()
@@ -131,12 +207,14 @@ impl CoreTiming {
                 level: Some(number),
                 accesses: *hits,
                 latency_cycles: level.latency_cycles,
+                wait_cycles: 0.0,
                 most_in_flight: level.most_in_flight,
             })
             .chain([Place {
                 level: None,
                 accesses: answered.dram,
-                latency_cycles: answered.dram_cycles / answered.dram.max(1.0),
+                latency_cycles: answered.dram_cycles / answered.dram.max(1.0) + wait_cycles,
+                wait_cycles,
                 most_in_flight: self.most_in_flight,
             }])
             .filter(|place| place.accesses > 0.0)

@@ -10,16 +10,19 @@
 //! - **Dependent loads**, those whose address another load of the loop yields, wait one after the other; their first-level
 //!   hits count too.
 //! - **Fetch stalls**: an instruction fetch that misses the first level costs its whole latency.
-//! - **Bandwidth**: cores that work on one operator share the peak of each memory, of its channels and its link; where
-//!   that is less than they could ask for, each waits for its bytes. Several memories work at the same time.
+//! - **Bandwidth**: cores that work on one operator share what each memory can move: at most the peak of its channels and its
+//!   link, the rows that its ranks can open (nRRD, nFAW) and those that its banks can read and write in turn (nRC, nWR). A
+//!   request waits for those before it, the longer the more of that is used: as at a channel with Poisson arrivals and one
+//!   service time (M/D/1, Pollaczek and Khinchine). The cycles of a core are those at which what it asks for and what it
+//!   waits for agree. Several memories work at the same time.
 //! - **Prefetches** that come in time make hits, those that were used within the miss window (`prefetches_late`) wait as
 //!   demand misses.
 //!
 //! Not modelled: mispredicted branches, execution ports and latencies of arithmetic (base is a lower bound), address
 //! translation, store buffers (a store that misses waits as a load does), the bandwidth of caches and of the network
-//! between them, contention for a shared level's registers, simultaneous multithreading, and queueing below saturation:
-//! latencies are unloaded up to the peak, which no controller reaches entirely (`memloupe machine curve` shows both). Misses are
-//! taken to be spread evenly over the instructions. Which loads depend on others is the caller's knowledge.
+//! between them, contention for a shared level's registers, simultaneous multithreading, refresh, turnarounds of the bus and
+//! the order in which a controller serves (`memloupe machine curve` shows what it does under load). Misses are taken to be
+//! spread evenly over the instructions. Which loads depend on others is the caller's knowledge.
 
 mod exposure;
 mod work;
@@ -48,7 +51,7 @@ pub struct Cycles {
     pub levels: Vec<f64>,
     /// Stalls for the latency of DRAM.
     pub dram_latency: f64,
-    /// Stalls because the memory's peak bandwidth is reached.
+    /// Stalls because memory has others to serve: in its queues, and for its bandwidth where that is used up.
     pub dram_bandwidth: f64,
 }
 
@@ -100,12 +103,28 @@ pub struct CoreTiming {
 /// What bounds the bytes per cycle of a memory.
 #[derive(Clone, Debug, PartialEq)]
 struct Bandwidth {
-    /// Cycles that all channels together take for a byte.
+    /// How many there are.
     channels: f64,
+    /// Cycles that all channels together take for a byte.
+    bus: f64,
+    /// Cycles that all ranks together take to open a row.
+    activate: f64,
+    /// Cycles that all banks together take for a row that is read.
+    read_row: f64,
+    /// As `read_row`, of one that is written.
+    write_row: f64,
     /// Cycles that each direction of the link takes for a byte that is read.
     link_read: [f64; 2],
     /// As `link_read`, of a byte that is written.
     link_write: [f64; 2],
+}
+
+/// How long what limits a memory is busy.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Busy {
+    cycles: f64,
+    /// How many of it share the load.
+    servers: f64,
 }
 
 impl Bandwidth {
@@ -117,19 +136,46 @@ impl Bandwidth {
                 [down, up].map(|bytes| link.picoseconds(bytes) * frequency_hz / 1e12 / f64::from(line_bytes))
             })
         };
+        let cycles = |ticks: u64| device.picoseconds(ticks) * frequency_hz / 1e12;
+        let first = |names: &[&str]| cycles(device.first_of(names).unwrap_or(0));
+        let channels = f64::from(memory.channels * device.pseudo_channels);
+        let ranks = channels * f64::from(memory.ranks * device.stack_ids);
+        let banks = ranks * f64::from(device.bank_groups * device.banks);
+        let opening = first(&["nRRDS", "nRRD"]).max(first(&["nFAW"]) / 4.0);
+        let writing =
+            cycles(device.write_ticks) + first(&["nRCD", "nRCDWR"]) + first(&["nWR"]) + first(&["nRP"]);
         Ok(Self {
-            channels: frequency_hz / (f64::from(memory.channels) * device.peak_bytes_per_second()),
+            channels,
+            bus: frequency_hz / (f64::from(memory.channels) * device.peak_bytes_per_second()),
+            activate: opening / ranks,
+            read_row: first(&["nRC"]) / banks,
+            write_row: writing / banks,
             link_read: per_byte(Link::read),
             link_write: per_byte(Link::write),
         })
     }
 
-    /// Cycles that so many bytes take at least.
-    fn cycles(&self, moved: Moved) -> f64 {
+    /// What takes longest.
+    fn busy(&self, moved: Moved) -> Busy {
         let direction =
             |way: usize| self.link_read[way] * moved.read_bytes + self.link_write[way] * moved.written_bytes;
-        let of_channels = self.channels * moved.total();
-        of_channels.max(direction(0)).max(direction(1))
+        let written = moved.written_bytes / moved.total().max(1.0);
+        let row = self.write_row * written + self.read_row * (1.0 - written);
+        let of_channels = (self.bus * moved.total())
+            .max(self.activate * moved.opened_rows)
+            .max(row * moved.opened_rows);
+        let of_link = direction(0).max(direction(1));
+        if of_link > of_channels {
+            Busy {
+                cycles: of_link,
+                servers: 1.0,
+            }
+        } else {
+            Busy {
+                cycles: of_channels,
+                servers: self.channels,
+            }
+        }
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Answered {
 pub(super) struct Moved {
     pub(super) read_bytes: f64,
     pub(super) written_bytes: f64,
+    /// Requests that found their row closed or another one open.
+    pub(super) opened_rows: f64,
 }
 
 impl Moved {
@@ -40,6 +42,7 @@ impl Moved {
         Self {
             read_bytes: dram.read_bytes as f64,
             written_bytes: dram.write_bytes as f64,
+            opened_rows: (dram.row_misses + dram.row_conflicts) as f64,
         }
     }
 
@@ -79,6 +82,7 @@ impl AddAssign<&Work> for Work {
         for (mine, theirs) in self.moved.iter_mut().zip(&other.moved) {
             mine.read_bytes += theirs.read_bytes;
             mine.written_bytes += theirs.written_bytes;
+            mine.opened_rows += theirs.opened_rows;
         }
     }
 }
