@@ -16,6 +16,7 @@ mod error;
 mod mapping;
 mod replay;
 mod rows;
+mod sources;
 mod standard;
 mod statistics;
 mod system;

@@ -42,15 +42,81 @@ pub struct Workload {
 
 // Sixteen bytes and a tick: traces are long.
 #[derive(Clone, Copy, Debug)]
-struct Burst {
-    tick: Tick,
+pub(super) struct Burst {
+    pub(super) tick: Tick,
     row: u32,
     channel: u16,
     bank: u16,
     column: u16,
-    write: bool,
+    pub(super) write: bool,
     /// The first burst of its request.
-    first: bool,
+    pub(super) first: bool,
+}
+
+impl Burst {
+    pub(super) fn channel(&self) -> usize {
+        self.channel.into()
+    }
+
+    pub(super) fn location(&self) -> Location {
+        Location {
+            channel: self.channel.into(),
+            bank: self.bank.into(),
+            row: self.row.into(),
+            column: self.column.into(),
+        }
+    }
+}
+
+/// Requests under way of which there may be so many.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    bound: usize,
+    count: usize,
+    /// Of each, the bursts that have not ended; its tag is its place here.
+    left: Vec<u32>,
+    free: Vec<usize>,
+}
+
+impl UnderWay {
+    pub(super) fn new(bound: usize) -> Self {
+        Self {
+            bound,
+            count: 0,
+            left: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.count >= self.bound
+    }
+
+    /// The tag that the next request will have.
+    pub(super) fn next(&self) -> usize {
+        self.free.last().copied().unwrap_or(self.left.len())
+    }
+
+    /// The next request is under way: the first of `bursts`, and what comes behind up to the first of another.
+    pub(super) fn begin(&mut self, bursts: &[Burst]) -> usize {
+        let tag = self.next();
+        self.free.pop();
+        self.count += 1;
+        if tag == self.left.len() {
+            self.left.push(0);
+        }
+        self.left[tag] = 1 + bursts[1..].iter().take_while(|burst| !burst.first).count() as u32;
+        tag
+    }
+
+    /// A burst of a request has ended.
+    pub(super) fn end(&mut self, tag: usize) {
+        self.left[tag] -= 1;
+        if self.left[tag] == 0 {
+            self.free.push(tag);
+            self.count -= 1;
+        }
+    }
 }
 
 impl Workload {
@@ -117,13 +183,12 @@ impl Workload {
                 }
             });
         }
-        // Writes may still wait for a watermark that never comes: what is left goes out on its own.
-        for channel in channels {
-            while channel.has_queued() {
-                channel.step(plan);
-            }
-            channel.advance(plan, channel.now(), |_| {});
-        }
+        system.finish();
+    }
+
+    /// Its bursts, in the order in which they are sent.
+    pub(super) fn all(&self) -> &[Burst] {
+        &self.bursts
     }
 
     fn run_channel(&self, plan: &Plan, channel: &mut Channel, number: usize, pace: Pace) {
@@ -148,17 +213,14 @@ impl Workload {
     }
 
     fn run_bounded(&self, plan: &Plan, channels: &mut [Channel], bound: usize) {
-        // Of each request under way, the bursts that are; its tag is its place here.
-        let mut left: Vec<u32> = Vec::new();
-        let mut free: Vec<usize> = Vec::new();
+        let mut under_way = UnderWay::new(bound);
         // Nothing happens in a channel before this; a channel where nothing does is not asked.
         let mut events: Vec<Tick> = vec![0; channels.len()];
         let (mut tick, mut reached) = (1, 0);
-        let mut under_way = 0;
         let mut tag = 0;
-        for burst in &self.bursts {
+        for (number, burst) in self.bursts.iter().enumerate() {
             if burst.first {
-                while under_way >= bound {
+                while under_way.is_full() {
                     for (event, channel) in events.iter_mut().zip(&mut *channels) {
                         if *event == 0 {
                             *event = channel.next_event(plan);
@@ -170,26 +232,14 @@ impl Workload {
                             continue;
                         }
                         *event = 0;
-                        channel.advance(plan, next, |done| {
-                            let left = &mut left[done.tag as usize];
-                            *left -= 1;
-                            if *left == 0 {
-                                free.push(done.tag as usize);
-                                under_way -= 1;
-                            }
-                        });
+                        channel.advance(plan, next, |done| under_way.end(done.tag as usize));
                     }
                     // The sender sees the end of the data with the next tick.
                     (tick, reached) = (next + 1, next);
                 }
-                tag = free.pop().unwrap_or(left.len());
-                if tag == left.len() {
-                    left.push(0);
-                }
-                under_way += 1;
+                tag = under_way.begin(&self.bursts[number..]);
             }
-            left[tag] += 1;
-            let channel = usize::from(burst.channel);
+            let channel = burst.channel();
             events[channel] = 0;
             tick = 1 + send(plan, &mut channels[channel], burst, tag as u64, tick);
         }
@@ -207,13 +257,7 @@ fn send(plan: &Plan, channel: &mut Channel, burst: &Burst, tag: u64, mut tick: T
         write: burst.write,
         source: 0,
     };
-    let location = Location {
-        channel: burst.channel.into(),
-        bank: burst.bank.into(),
-        row: burst.row.into(),
-        column: burst.column.into(),
-    };
-    while !channel.try_send(plan, &request, location, tick) {
+    while !channel.try_send(plan, &request, burst.location(), tick) {
         // No queued write answers it or takes it in, nor will one: only room helps.
         tick = channel.make_room(plan, burst.write);
     }

@@ -106,6 +106,17 @@ impl DramSystem {
         }
     }
 
+    /// Sees all requests through. Writes may still wait for a watermark that never comes: what is left goes out on its own.
+    pub(super) fn finish(&mut self) {
+        for channel in &mut self.channels {
+            while channel.has_queued() {
+                channel.step(&self.plan);
+            }
+            channel.advance(&self.plan, channel.now(), |_| {});
+            channel.take_ends(Tick::MAX, |_| {});
+        }
+    }
+
     /// Keeps every command from now on, for [`take_commands`](Self::take_commands).
     pub fn record_commands(&mut self) {
         self.channels.iter_mut().for_each(Channel::record_commands);

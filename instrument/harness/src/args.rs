@@ -276,9 +276,9 @@ pub enum Format {
 #[derive(Debug, Args)]
 pub struct Dram {
     /// The trace: `LD|ST ADDRESS` or `R|W FIELDS` (Ramulator 2), `ADDRESS READ|WRITE CLOCK` (DRAMsim3), or
-    /// `CLOCK: read|write ADDRESS` (DRAMSys)
+    /// `CLOCK: read|write ADDRESS` (DRAMSys). Of several, each is a source that sends on its own
     #[arg(value_name = "TRACE", required_unless_present = "list")]
-    pub trace: Option<PathBuf>,
+    pub traces: Vec<PathBuf>,
     /// BIN or BIN/ORGANISATION, such as DDR4-3200AA/16Gb_x8; or a device file, FILE.toml[:BIN[/ORGANISATION]]
     #[arg(long, value_name = "NAME|FILE", required_unless_present = "list")]
     pub device: Option<String>,
@@ -310,6 +310,12 @@ pub struct Dram {
     /// fcfs, fr-fcfs, fr-fcfs-cap[=COLUMNS] (0: row hits always first) or bliss[=REQUESTS[,CLOCKS]]
     #[arg(long, default_value = "fr-fcfs")]
     pub scheduler: String,
+    /// Of each trace, how much its requests go before those of others: the higher first (0 if there is none for it)
+    #[arg(long, value_name = "N,N…", value_delimiter = ',')]
+    pub priorities: Vec<u8>,
+    /// Clocks after which a request goes before all others, whatever its source
+    #[arg(long, value_name = "CLOCKS", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub starvation: u64,
     /// open, closed, capped[=COLUMNS], timeout[=CLOCKS] or adaptive
     #[arg(long, default_value = "open")]
     pub row_policy: String,

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use memloupe_hierarchy::dram::{
     ControllerConfig, Device, DramSystem, IssuedCommand, Mitigation, Pace, RefreshMode, Standard, Topology,
-    check,
+    Workload, check,
 };
 
 pub use self::summary::Summary;
@@ -27,12 +27,17 @@ pub fn dram(arguments: &Dram) -> Result<String, Failure> {
     if arguments.list {
         return Ok(list());
     }
-    let (Some(path), Some(device)) = (&arguments.trace, &arguments.device) else {
+    let Some(device) = arguments.device.as_ref().filter(|_| !arguments.traces.is_empty()) else {
         return Err(Failure::new(
             Kind::Machine,
             "give a trace and --device NAME (see memloupe dram --list)",
         ));
     };
+    if arguments.priorities.len() > arguments.traces.len() {
+        let (given, traces) = (arguments.priorities.len(), arguments.traces.len());
+        let message = format!("--priorities: {given} of them for {traces} traces, each of which is a source");
+        return Err(Failure::new(Kind::Machine, message));
+    }
     let device = load(device)?;
     let machine = Failure::of(Kind::Machine);
     let topology = Topology {
@@ -42,23 +47,41 @@ pub fn dram(arguments: &Dram) -> Result<String, Failure> {
     };
     let mut system = DramSystem::new(&device, &topology, config(arguments)?).map_err(&machine)?;
 
-    let corrupt =
-        |error: &dyn std::fmt::Display| Failure::new(Kind::Stream, format!("{}: {error}", path.display()));
-    let input = memloupe_trace::open(path).map_err(|error| corrupt(&error))?;
-    let read = read(input, &system, arguments.request_bytes);
-    let read = read.map_err(|error| corrupt(&error))?;
-    let (format, workload) = read.ok_or_else(|| corrupt(&"it has no request"))?;
-    let pace = match (arguments.every, arguments.outstanding) {
-        (Some(clocks), _) => Pace::Every(clocks),
-        (_, Some(bound)) => Pace::Outstanding(bound),
-        _ if format.is_timed() && !arguments.open_loop => Pace::AsTimed,
-        _ => Pace::OpenLoop,
-    };
+    let mut sources = Vec::new();
+    for path in &arguments.traces {
+        let corrupt = |error: &dyn std::fmt::Display| {
+            Failure::new(Kind::Stream, format!("{}: {error}", path.display()))
+        };
+        let input = memloupe_trace::open(path).map_err(|error| corrupt(&error))?;
+        let read = read(input, &system, arguments.request_bytes);
+        let read = read.map_err(|error| corrupt(&error))?;
+        let (format, workload) = read.ok_or_else(|| corrupt(&"it has no request"))?;
+        let pace = match (arguments.every, arguments.outstanding) {
+            (Some(clocks), _) => Pace::Every(clocks),
+            (_, Some(bound)) => Pace::Outstanding(bound),
+            _ if format.is_timed() && !arguments.open_loop => Pace::AsTimed,
+            _ => Pace::OpenLoop,
+        };
+        sources.push(Source {
+            trace: path.display().to_string(),
+            format,
+            workload,
+            pace,
+        });
+    }
     if arguments.commands.is_some() || arguments.check {
         system.record_commands();
     }
     let cores = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-    workload.run(&mut system, pace, arguments.threads.unwrap_or(cores));
+    if let [source] = &sources[..] {
+        let threads = arguments.threads.unwrap_or(cores);
+        source.workload.run(&mut system, source.pace, threads);
+    } else {
+        let lists: Vec<_> = { sources.iter() }
+            .map(|source| (&source.workload, source.pace))
+            .collect();
+        system.run_together(&lists);
+    }
 
     let commands = system.take_commands();
     if let Some(path) = &arguments.commands {
@@ -73,11 +96,24 @@ pub fn dram(arguments: &Dram) -> Result<String, Failure> {
             .inspect(|violation| eprintln!("memloupe: {violation}"))
             .count()
     });
-    let summary = Summary::new(&system, &workload, format, violations);
+    let summary = Summary::new(&system, &sources, violations);
     Ok(match arguments.format {
         DramFormat::Json => summary.json(),
         DramFormat::Table => summary.table(),
     })
+}
+
+/// A trace as it is sent.
+#[derive(Debug)]
+pub struct Source {
+    /// The file.
+    pub trace: String,
+    /// Its format.
+    pub format: Format,
+    /// Its requests.
+    pub workload: Workload,
+    /// When they are sent.
+    pub pace: Pace,
 }
 
 /// A built-in device, or one of a device file: `FILE.toml`, `FILE.toml:BIN` or `FILE.toml:BIN/ORGANISATION`.
@@ -133,7 +169,8 @@ fn config(arguments: &Dram) -> Result<ControllerConfig, Failure> {
         refresh_postpone: arguments.postpone,
         refresh_pull_in: arguments.pull_in,
         mitigation,
-        ..ControllerConfig::default()
+        priorities: arguments.priorities.clone(),
+        starvation_limit: arguments.starvation,
     })
 }
 

@@ -243,3 +243,43 @@ fn command_traces_pass_the_checker_and_changed_ones_do_not() {
         assert!(!check(&device, ranks, &issued).is_empty(), "{name}");
     }
 }
+
+#[test]
+fn traces_are_sources_and_priorities_tell_who_goes_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = |name: &str, seed: u64| {
+        let line = |i: u64| (seed + i).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40 << 6;
+        let text: String = (0..2000).map(|i| format!("LD {:#x}\n", line(i))).collect();
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let (first, second) = (trace("first.trace", 1), trace("second.trace", 1 << 20));
+    let run = |options: &[&str]| {
+        let second = second.to_str().expect("UTF-8");
+        json(
+            &first,
+            DEVICE,
+            &[&[second, "--outstanding", "12"], options].concat(),
+        )
+    };
+    let alike = run(&[]);
+    assert_eq!(alike["requests"], 4000);
+    let latency = |result: &Value, source: usize| {
+        assert_eq!(result["sources"][source]["reads"], 2000);
+        result["sources"][source]["read_latency_mean_ns"]
+            .as_f64()
+            .expect("a number")
+    };
+    let preferred = run(&["--priorities", "0,1"]);
+    assert!(latency(&preferred, 1) < 0.8 * latency(&alike, 1));
+    assert!(latency(&preferred, 0) > latency(&alike, 0));
+    // One trace is one source: there is nothing to tell.
+    assert!(json(&first, DEVICE, &[])["sources"].is_null());
+    let refused = dram(&first, &["--device", DEVICE, "--priorities", "1,2"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && said.contains("2 of them for 1 traces"),
+        "{said}"
+    );
+}

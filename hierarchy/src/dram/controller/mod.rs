@@ -207,7 +207,8 @@ impl Channel {
         self.take_ends(until, completed);
     }
 
-    fn take_ends(&mut self, until: Tick, mut completed: impl FnMut(Completion)) {
+    /// Hands over the requests whose data ends by then.
+    pub(crate) fn take_ends(&mut self, until: Tick, mut completed: impl FnMut(Completion)) {
         loop {
             let next = (0..3)
                 .filter_map(|i| Some((self.ends[i].front()?.finish, i)))

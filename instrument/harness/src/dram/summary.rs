@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use memloupe_hierarchy::dram::{Command, DramSystem, RowOutcome, Statistics, Workload};
+use memloupe_hierarchy::dram::{Command, Device, DramSystem, RowOutcome, SourceStatistics, Statistics};
 use serde::Serialize;
 
-use super::trace::Format;
+use super::Source;
 
 /// The results of `memloupe dram`; times end with the last data.
 #[derive(Debug, Serialize)]
@@ -13,6 +13,9 @@ pub struct Summary {
     device: String,
     organisation: String,
     trace_format: &'static str,
+    /// By trace, if there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<SourceSummary>,
     requests: u64,
     bursts: u64,
     reads: u64,
@@ -55,10 +58,43 @@ pub struct Summary {
     timing_violations: Option<usize>,
 }
 
+/// What became of the requests of one trace.
+#[derive(Debug, Serialize)]
+struct SourceSummary {
+    trace: String,
+    trace_format: &'static str,
+    requests: u64,
+    reads: u64,
+    writes: u64,
+    read_latency_mean_ns: Option<f64>,
+    row_hits: u64,
+    row_misses: u64,
+    row_conflicts: u64,
+}
+
+impl SourceSummary {
+    fn new(source: &Source, statistics: &SourceStatistics, device: &Device) -> Self {
+        let SourceStatistics { reads, writes, .. } = *statistics;
+        let outcome = |outcome: RowOutcome| statistics.outcomes[outcome as usize];
+        let latency = statistics.read_latency_ticks as f64 / reads as f64;
+        Self {
+            trace: source.trace.clone(),
+            trace_format: source.format.name(),
+            requests: source.workload.requests(),
+            reads,
+            writes,
+            read_latency_mean_ns: (reads > 0).then(|| latency * device.picoseconds(1000) / 1e6),
+            row_hits: outcome(RowOutcome::Hit),
+            row_misses: outcome(RowOutcome::Miss),
+            row_conflicts: outcome(RowOutcome::Conflict),
+        }
+    }
+}
+
 impl Summary {
-    /// Of a system that has seen `workload` through.
+    /// Of a system that has seen all of `sources` through.
     #[must_use]
-    pub fn new(system: &DramSystem, workload: &Workload, format: Format, violations: Option<usize>) -> Self {
+    pub fn new(system: &DramSystem, sources: &[Source], violations: Option<usize>) -> Self {
         let device = &system.plan().device;
         let statistics: Statistics = system.statistics();
         let ns = |ticks: u64| device.picoseconds(ticks) / 1000.0;
@@ -67,7 +103,8 @@ impl Summary {
         // Time starts with tick 1.
         let ticks = statistics.last_tick.saturating_sub(1).max(1);
         let time_ns = ns(ticks);
-        let bytes = workload.bursts() as f64 * f64::from(device.burst_bytes);
+        let bursts = sources.iter().map(|source| source.workload.bursts()).sum::<u64>();
+        let bytes = bursts as f64 * f64::from(device.burst_bytes);
         let energy = system.energy();
         let nj =
             |part: fn(&memloupe_hierarchy::dram::Energy) -> f64| energy.as_ref().map(|e| part(e) / 1000.0);
@@ -86,9 +123,17 @@ impl Summary {
         Self {
             device: device.name.clone(),
             organisation: device.organisation.clone(),
-            trace_format: format.name(),
-            requests: workload.requests(),
-            bursts: workload.bursts(),
+            trace_format: sources[0].format.name(),
+            sources: if sources.len() > 1 {
+                let of_each = sources.iter().zip(&statistics.sources);
+                of_each
+                    .map(|(source, counted)| SourceSummary::new(source, counted, device))
+                    .collect()
+            } else {
+                Vec::new()
+            },
+            requests: sources.iter().map(|source| source.workload.requests()).sum(),
+            bursts,
             reads: statistics.requests[0],
             writes: statistics.requests[1],
             forwarded_reads: statistics.forwarded_reads,
@@ -186,6 +231,15 @@ impl Summary {
             ("  max", self.read_latency_max_ns),
         ] {
             row(name, ns(value));
+        }
+        for source in &self.sources {
+            let latency = ns(source.read_latency_mean_ns);
+            let name = std::path::Path::new(&source.trace).file_name();
+            let name = name.map_or_else(|| source.trace.clone(), |name| name.to_string_lossy().into());
+            row(
+                &format!("  of {name}"),
+                format!("{latency} ({} requests)", source.requests),
+            );
         }
         row("row hits", share(self.row_hits));
         row("row misses", share(self.row_misses));
