@@ -50,7 +50,8 @@ const IDLE: u64 = 3 << TIER_SHIFT;
 // Below them, of requests: priority, blacklisted, a row command, order of arrival.
 const SEQUENCE_BITS: u32 = 48;
 pub(super) const ROW_COMMAND: u64 = 1 << SEQUENCE_BITS;
-const BLACKLISTED: u64 = 1 << (SEQUENCE_BITS + 1);
+const STANDING_SHIFT: u32 = SEQUENCE_BITS + 1;
+const BLACKLISTED: u64 = 1 << STANDING_SHIFT;
 const PRIORITY_SHIFT: u32 = SEQUENCE_BITS + 2;
 
 impl Choice {
@@ -483,7 +484,10 @@ impl Channel {
                 if bank.open_row == CLOSED || list.hit == NONE || list.other == NONE {
                     continue;
                 }
-                if (bank.columns >= cap) == is_hit {
+                // Who goes first goes before the row's own requests, or it would wait for all of them.
+                let standing = |slot| self.queue[slot].order >> STANDING_SHIFT;
+                let is_outranked = plan.by_source && standing(list.other) < standing(list.hit);
+                if (bank.columns >= cap || is_outranked) == is_hit {
                     left &= !(1 << bit);
                 }
             }
