@@ -180,7 +180,11 @@ fn cycles_follow_from_what_was_simulated() {
         timing.cycles(&work, &timing.exposures(std::slice::from_ref(&work))[0])
     };
     run(&mut system, 0, &load(0, 0), 1);
-    assert_eq!(cycles(&system, 0, 1).total(), memory_cycles, "from DRAM");
+    let found = cycles(&system, 0, 1);
+    let alone = found.total() - found.dram_bandwidth;
+    assert!((alone - memory_cycles).abs() < 1e-9, "from DRAM: {found:?}");
+    // Arrivals at random would make even so few requests wait for each other now and then.
+    assert!(found.dram_bandwidth < 0.01 * memory_cycles, "{found:?}");
     run(&mut system, 1, &load(0, 1), 1);
     assert_eq!(cycles(&system, 1, 1).total(), 42.0, "L3 has it");
     run(&mut system, 1, &load(0, 2), 1);
@@ -208,18 +212,18 @@ fn streams_of_several_cores_end_at_the_bandwidth() {
     let bandwidth_bound = 8.0 * bytes as f64 / 25.6;
     for (work, exposure) in works.iter().zip(&all) {
         let cycles = timing.cycles(work, exposure);
-        assert!(
-            (cycles.total() / bandwidth_bound - 1.0).abs() < 1e-9,
-            "{cycles:?}"
-        );
+        // What is waited in queues keeps it from being used up.
+        let beyond = cycles.total() / bandwidth_bound - 1.0;
+        assert!((0.0..0.05).contains(&beyond), "{beyond}: {cycles:?}");
     }
     // One alone is bound by its twelve registers: rows are hits but for one in 128 lines, at 60 to 100 ns.
     let alone = timing.cycles(&works[0], &timing.exposures(&works[..1])[0]);
     let lines = bytes as f64 / LINE as f64;
     let latency_bound = |latency_ns: f64| lines * latency_ns * 2.0 / 12.0;
     let hit_ns = (22.0 + 4.0) * 0.625 + 40.0;
-    assert!(alone.total() > latency_bound(hit_ns) && alone.total() < latency_bound(hit_ns + 5.0));
-    assert_eq!(alone.dram_bandwidth, 0.0);
+    let unloaded = alone.total() - alone.dram_bandwidth;
+    assert!(unloaded > latency_bound(hit_ns) && unloaded < latency_bound(hit_ns + 5.0));
+    assert!(alone.dram_bandwidth < 0.1 * alone.total(), "{alone:?}");
 }
 
 #[test]
