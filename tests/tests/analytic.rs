@@ -136,9 +136,10 @@ fn chains_wait_for_each_link_and_gathers_do_not() {
         let gather = function("gather", 400_000);
         let lines = gather.sum("dram_read_bytes") / 64;
         let per_line = gather.sum("est_cycles") as f64 / lines as f64;
-        // 16 misses in flight at 100 to 200 cycles each; 64 B at 25.6 GB/s are 10.
+        // 16 misses in flight at 100 to 200 cycles each, and 64 B at 25.6 GB/s are 10; but nearly each opens a row, four in
+        // nFAW, 21 ns, and waits for others that do.
         assert!(
-            lines > 100_000 && (10.0..20.0).contains(&per_line),
+            lines > 100_000 && (20.0..26.0).contains(&per_line),
             "{engine}: {per_line}"
         );
     }

@@ -197,6 +197,12 @@ impl Locality {
     /// If an owner was not added.
     #[inline]
     pub fn run(&mut self, thread: u32, run: Run<'_>) {
+        run.gathered(|run| self.strided(thread, run));
+    }
+
+    /// A run without scattered operands.
+    #[inline]
+    fn strided(&mut self, thread: u32, run: Run<'_>) {
         let data = run.operands.iter().filter(|operand| is_data(operand));
         let period = data.clone().count() as u64;
         if period == 0 || run.iterations == 0 {

@@ -5,7 +5,9 @@ mod naive;
 use std::collections::HashSet;
 
 use memloupe_cachesim::locality::{Findings, Histogram, Locality, Options, Reuse, ReuseDistance};
-use memloupe_cachesim::{AccessKind, CacheConfig, Caches, Config, Contents, Memory, Operand, Run, Scope};
+use memloupe_cachesim::{
+    AccessKind, CacheConfig, Caches, Config, Contents, Memory, Operand, Run, SCATTERED, Scope,
+};
 use naive::{Access, OwnedRun};
 use proptest::prelude::*;
 
@@ -69,6 +71,50 @@ fn measure_within(stream: &[OwnedRun], one_in: u64, most_lines: usize) -> Findin
         locality.runs(of_thread[0].0, runs);
     }
     locality.finish()
+}
+
+/// A table look-up in a loop is what its accesses are one by one.
+#[test]
+fn scattered_operands_are_their_accesses() {
+    let load = |address, stride| Operand {
+        address,
+        stride,
+        bytes: 8,
+        kind: AccessKind::Load,
+        owner: 1,
+    };
+    let looked_up = |i: u64| 0x9000 + i * 37 % 61 * 64;
+    let scattered: Vec<u64> = (0..500).map(looked_up).collect();
+    let options = Options {
+        one_in: 1,
+        capacities_lines: CAPACITIES.to_vec(),
+        ..Options::default()
+    };
+    let findings = |each: &dyn Fn(&mut Locality)| {
+        let mut locality = Locality::new(&options);
+        (0..OWNERS).for_each(|owner| locality.add_owner(owner, owner));
+        each(&mut locality);
+        format!("{:?}", locality.finish())
+    };
+    let as_run = findings(&|locality| {
+        let run = Run {
+            operands: &[load(0x1000, 24), load(scattered[0], SCATTERED)],
+            iterations: 500,
+            scattered: &scattered,
+        };
+        locality.runs(0, [run].into_iter());
+    });
+    let one_by_one = findings(&|locality| {
+        for i in 0..500 {
+            let run = Run {
+                operands: &[load(0x1000 + 24 * i, 0), load(looked_up(i), 0)],
+                iterations: 1,
+                scattered: &[],
+            };
+            locality.runs(0, [run].into_iter());
+        }
+    });
+    assert_eq!(as_run, one_by_one);
 }
 
 /// Whether a sample follows a line, found out by touching it.

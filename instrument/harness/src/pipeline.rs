@@ -217,8 +217,7 @@ impl Sink for Pipeline {
     }
 
     fn takes_scattered(&self) -> bool {
-        // Analyses take runs whose operands all have strides.
-        self.analyses.is_none()
+        true
     }
 
     fn event(&mut self, thread: u32, event: Event) {
