@@ -40,7 +40,7 @@ pub use class::Class;
 pub use context::{Context, ContextId, Contexts, LOAD_PHASE, OTHER_PHASE, PhaseId, phase_span};
 pub use dependence::chained_loads;
 pub use ledger::{FOOTPRINT_LINE_BYTES, Ledger, Row, RowId, RowKey};
-pub use line_set::LineSet;
+pub use line_set::{LineSet, LineUnion, PortableWriter};
 pub use module::{CodeAddress, Module, ModuleId, Modules, Region};
 pub use object::{Extent, Object, ObjectId, Objects};
 pub use probe::{

@@ -1,12 +1,17 @@
 //! Sets of lines, for exact footprints.
 //!
-//! Most rows touch one stretch of memory: that case takes no allocation. Scattered lines are gathered in pages of 64, one hash
-//! look-up each, while the set grows, and become a Roaring bitmap when it is complete.
+//! Most rows touch one stretch of memory: that case takes no allocation. Scattered lines are bits of pages of 64 lines, in order;
+//! those that come out of order wait until there are as many of them as there are in order, so that a line costs a few
+//! comparisons however it comes. A set takes 16 bytes for each page that it touches.
+
+mod portable;
 
 use std::io;
 
 use roaring::RoaringTreemap;
 use rustc_hash::FxHashMap;
+
+pub use portable::PortableWriter;
 
 /// Numbers of lines touched.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,24 +23,99 @@ enum Repr {
     Empty,
     /// All lines from the first to the last.
     Interval(u64, u64),
-    /// Anything else, while it grows: a bit for each line, by number of the page of 64 lines.
-    Pages(Box<FxHashMap<u64, u64>>),
-    /// Anything else, complete.
-    Many(Box<RoaringTreemap>),
+    /// Anything else.
+    Pages(Box<Pages>),
 }
 
 const PAGE_SHIFT: u32 = 6;
+/// Pages that wait at least, before they are put in order.
+const WAITING_MIN: usize = 16;
 
-/// Adds the lines from `first` to `last`, page by page.
-fn insert_pages(pages: &mut FxHashMap<u64, u64>, first: u64, last: u64) {
-    for page in first >> PAGE_SHIFT..=last >> PAGE_SHIFT {
-        let start = if page == first >> PAGE_SHIFT {
-            first & 63
-        } else {
-            0
-        };
-        let end = if page == last >> PAGE_SHIFT { last & 63 } else { 63 };
-        *pages.entry(page).or_default() |= (u64::MAX >> (63 - end)) & (u64::MAX << start);
+/// A page of 64 lines, and a bit for each of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Page {
+    number: u64,
+    lines: u64,
+}
+
+/// The parts of the lines from `first` to `last` in each page.
+fn pages_of(first: u64, last: u64) -> impl Iterator<Item = Page> {
+    let (first_page, last_page) = (first >> PAGE_SHIFT, last >> PAGE_SHIFT);
+    (first_page..=last_page).map(move |number| {
+        let start = if number == first_page { first & 63 } else { 0 };
+        let end = if number == last_page { last & 63 } else { 63 };
+        Page {
+            number,
+            lines: (u64::MAX >> (63 - end)) & (u64::MAX << start),
+        }
+    })
+}
+
+/// Pages; each number once, but for those that wait.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Pages {
+    ordered: Vec<Page>,
+    waiting: Vec<Page>,
+    /// The page in order that was touched last: sweeps that come again go on from there.
+    at: usize,
+}
+
+impl Pages {
+    #[inline]
+    fn insert(&mut self, page: Page) {
+        for at in self.at..self.at + 2 {
+            if let Some(known) = self
+                .ordered
+                .get_mut(at)
+                .filter(|known| known.number == page.number)
+            {
+                known.lines |= page.lines;
+                self.at = at;
+                return;
+            }
+        }
+        if self.ordered.last().is_none_or(|last| last.number < page.number) {
+            self.at = self.ordered.len();
+            self.ordered.push(page);
+            return;
+        }
+        if let Some(last) = self.waiting.last_mut().filter(|last| last.number == page.number) {
+            last.lines |= page.lines;
+            return;
+        }
+        match self
+            .ordered
+            .binary_search_by_key(&page.number, |known| known.number)
+        {
+            Ok(at) => {
+                self.ordered[at].lines |= page.lines;
+                self.at = at;
+            }
+            Err(_) => {
+                self.waiting.push(page);
+                if self.waiting.len() >= self.ordered.len().max(WAITING_MIN) {
+                    self.settle();
+                }
+            }
+        }
+    }
+
+    /// Puts all in order.
+    fn settle(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        self.at = 0;
+        self.ordered.append(&mut self.waiting);
+        // Stable: two ordered stretches are merged rather than sorted.
+        self.ordered.sort_by_key(|page| page.number);
+        self.ordered.dedup_by(|next, page| {
+            let is_same = next.number == page.number;
+            if is_same {
+                page.lines |= next.lines;
+            }
+            is_same
+        });
     }
 }
 
@@ -54,119 +134,160 @@ impl LineSet {
                 *high = last.max(*high);
             }
             Repr::Interval(low, high) => {
-                let mut pages = FxHashMap::default();
-                insert_pages(&mut pages, *low, *high);
-                insert_pages(&mut pages, first, last);
+                let mut pages = Pages::default();
+                for page in pages_of(*low, *high).chain(pages_of(first, last)) {
+                    pages.insert(page);
+                }
                 self.0 = Repr::Pages(Box::new(pages));
             }
-            Repr::Pages(pages) => insert_pages(pages, first, last),
-            Repr::Many(set) => {
-                set.insert_range(first..=last);
-            }
+            Repr::Pages(pages) => pages_of(first, last).for_each(|page| pages.insert(page)),
         }
     }
 
     /// Adds all its lines to a set.
     pub fn add_to(&self, set: &mut RoaringTreemap) {
-        match &self.0 {
-            Repr::Empty => {}
-            Repr::Interval(first, last) => {
-                set.insert_range(*first..=*last);
-            }
-            Repr::Pages(pages) => {
-                let mut pages: Vec<(u64, u64)> = pages.iter().map(|(page, lines)| (*page, *lines)).collect();
-                pages.sort_unstable();
-                for (page, mut lines) in pages {
-                    while lines != 0 {
-                        let start = lines.trailing_zeros();
-                        let length = (lines >> start).trailing_ones();
-                        let first = (page << PAGE_SHIFT) + u64::from(start);
-                        set.insert_range(first..first + u64::from(length));
-                        lines &= !((u64::MAX >> (64 - length)) << start);
-                    }
-                }
-            }
-            Repr::Many(lines) => *set |= &**lines,
+        for (first, last) in self.stretches() {
+            set.insert_range(first..=last);
         }
     }
 
-    /// The first and the last line, if it is all lines from one to the other.
-    #[must_use]
-    pub fn as_stretch(&self) -> Option<(u64, u64)> {
-        match self.0 {
-            Repr::Interval(first, last) => Some((first, last)),
-            _ => None,
-        }
+    /// Lines one behind the other, the last included: in order, if the set is [compact](Self::compact). No stretch goes beyond
+    /// a page, but for a set that is one.
+    pub fn stretches(&self) -> impl Iterator<Item = (u64, u64)> {
+        let (interval, pages) = match &self.0 {
+            Repr::Empty => (None, None),
+            Repr::Interval(first, last) => (Some((*first, *last)), None),
+            Repr::Pages(pages) => (None, Some(pages.ordered.iter().chain(&pages.waiting))),
+        };
+        let of_page = |page: &Page| {
+            let (base, mut lines) = (page.number << PAGE_SHIFT, page.lines);
+            std::iter::from_fn(move || {
+                let start = (lines != 0).then(|| lines.trailing_zeros())?;
+                let length = (lines >> start).trailing_ones();
+                lines &= !((u64::MAX >> (64 - length)) << start);
+                let first = base + u64::from(start);
+                Some((first, first + u64::from(length - 1)))
+            })
+        };
+        interval
+            .into_iter()
+            .chain(pages.into_iter().flatten().flat_map(of_page))
     }
 
-    /// Number of lines.
+    /// Number of lines of a [compact](Self::compact) set.
     #[must_use]
     pub fn len(&self) -> u64 {
         match &self.0 {
             Repr::Empty => 0,
             Repr::Interval(first, last) => last - first + 1,
-            Repr::Pages(pages) => pages.values().map(|lines| u64::from(lines.count_ones())).sum(),
-            Repr::Many(lines) => lines.len(),
+            Repr::Pages(pages) => {
+                let lines = |page: &Page| u64::from(page.lines.count_ones());
+                pages.ordered.iter().map(lines).sum()
+            }
         }
     }
 
     /// Whether it holds no line.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        matches!(self.0, Repr::Empty)
     }
 
     /// The lines, in order.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u64> {
-        self.to_treemap().iter().collect()
+        let mut set = RoaringTreemap::new();
+        self.add_to(&mut set);
+        set.iter().collect()
     }
 
     /// The smallest form: equal sets become equal values, and stretches are stored as such.
     pub fn compact(&mut self) {
-        if matches!(self.0, Repr::Pages(_)) {
-            self.0 = Repr::Many(Box::new(self.to_treemap()));
+        let Repr::Pages(pages) = &mut self.0 else {
+            return;
+        };
+        pages.settle();
+        pages.ordered.shrink_to_fit();
+        (pages.waiting, pages.at) = (Vec::new(), 0);
+        let (first, last) = (pages.ordered[0], pages.ordered[pages.ordered.len() - 1]);
+        let first = (first.number << PAGE_SHIFT) + u64::from(first.lines.trailing_zeros());
+        let last = (last.number << PAGE_SHIFT) + 63 - u64::from(last.lines.leading_zeros());
+        if self.len() == last - first + 1 {
+            self.0 = Repr::Interval(first, last);
         }
-        if let Repr::Many(set) = &mut self.0 {
-            set.optimize();
-            if let (Some(first), Some(last)) = (set.min(), set.max())
-                && last - first + 1 == set.len()
-            {
-                self.0 = Repr::Interval(first, last);
+    }
+
+    /// Reads what a [`PortableWriter`] wrote.
+    ///
+    /// # Errors
+    /// If the bytes are no such bitmap.
+    pub fn from_portable(bytes: &[u8]) -> io::Result<Self> {
+        let set = RoaringTreemap::deserialize_from(bytes)?;
+        let mut lines = Self::default();
+        if let (Some(first), Some(last)) = (set.min(), set.max())
+            && last - first == set.len() - 1
+        {
+            lines.insert(first, last);
+        } else {
+            set.iter().for_each(|line| lines.insert(line, line));
+            lines.compact();
+        }
+        Ok(lines)
+    }
+}
+
+/// A union of sets in the making.
+#[derive(Clone, Debug, Default)]
+pub struct LineUnion {
+    /// Stretches beyond a page: gathered, and united once.
+    stretches: Vec<(u64, u64)>,
+    pages: FxHashMap<u64, u64>,
+}
+
+impl LineUnion {
+    /// Adds the lines of a set.
+    pub fn add(&mut self, lines: &LineSet) {
+        match &lines.0 {
+            Repr::Empty => {}
+            Repr::Interval(first, last) => self.stretches.push((*first, *last)),
+            Repr::Pages(pages) => {
+                for page in pages.ordered.iter().chain(&pages.waiting) {
+                    *self.pages.entry(page.number).or_default() |= page.lines;
+                }
             }
         }
     }
 
-    /// Writes it as a 64-bit Roaring bitmap in the portable format.
-    ///
-    /// # Errors
-    /// Those of the writer.
-    pub fn serialize_into(&self, writer: impl io::Write) -> io::Result<()> {
-        match &self.0 {
-            Repr::Many(set) => set.serialize_into(writer),
-            _ => self.to_treemap().serialize_into(writer),
+    /// Adds the lines of another union.
+    pub fn unite(&mut self, other: &Self) {
+        self.stretches.extend(&other.stretches);
+        for (number, lines) in &other.pages {
+            *self.pages.entry(*number).or_default() |= lines;
         }
     }
 
-    /// Reads what [`LineSet::serialize_into`] wrote.
-    ///
-    /// # Errors
-    /// If the bytes are no such bitmap.
-    pub fn deserialize_from(reader: impl io::Read) -> io::Result<Self> {
-        let set = RoaringTreemap::deserialize_from(reader)?;
-        if set.is_empty() {
-            return Ok(Self::default());
-        }
-        let mut lines = Self(Repr::Many(Box::new(set)));
-        lines.compact();
-        Ok(lines)
-    }
-
-    fn to_treemap(&self) -> RoaringTreemap {
-        let mut set = RoaringTreemap::new();
-        self.add_to(&mut set);
-        set.optimize();
-        set
+    /// Unites what was added so far; returns the number of lines.
+    pub fn settle(&mut self) -> u64 {
+        self.stretches.sort_unstable();
+        self.stretches.dedup_by(|next, open| {
+            let is_near = next.0 <= open.1.saturating_add(1);
+            if is_near {
+                open.1 = open.1.max(next.1);
+            }
+            is_near
+        });
+        let in_stretches: u64 = self.stretches.iter().map(|(first, last)| last - first + 1).sum();
+        let beside = |(number, lines): (&u64, &u64)| {
+            let (first, last) = (number << PAGE_SHIFT, (number << PAGE_SHIFT) + 63);
+            let from = self.stretches.partition_point(|stretch| stretch.1 < first);
+            let covered = self.stretches[from..]
+                .iter()
+                .take_while(|stretch| stretch.0 <= last)
+                .flat_map(|stretch| pages_of(stretch.0.max(first), stretch.1.min(last)))
+                .fold(0, |covered, page| covered | page.lines);
+            u64::from((lines & !covered).count_ones())
+        };
+        in_stretches + self.pages.iter().map(beside).sum::<u64>()
     }
 }
 
@@ -198,12 +319,39 @@ mod tests {
                 lines.insert(first, first + length);
                 expected.extend(first..=first + length);
             }
-            prop_assert_eq!(lines.len(), expected.len() as u64);
-            prop_assert_eq!(lines.to_vec(), expected.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(lines.to_vec(), expected.iter().copied().collect::<Vec<_>>());
             lines.compact();
-            let mut bytes = Vec::new();
-            lines.serialize_into(&mut bytes).expect("memory");
-            prop_assert_eq!(LineSet::deserialize_from(bytes.as_slice()).expect("own bytes"), lines);
+            prop_assert_eq!(lines.len(), expected.len() as u64);
+            let mut writer = PortableWriter::default();
+            writer.write(&lines);
+            prop_assert_eq!(LineSet::from_portable(&writer.into_bytes()).expect("own bytes"), lines);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_union_is_a_union(sets in prop::collection::vec(
+            prop::collection::vec((0u64..5000, prop_oneof![0u64..3, 0u64..400]), 0..12), 0..12,
+        )) {
+            let (mut union, mut halves) = (LineUnion::default(), [LineUnion::default(), LineUnion::default()]);
+            let mut expected = BTreeSet::new();
+            for (at, ranges) in sets.iter().enumerate() {
+                let mut lines = LineSet::default();
+                for (first, length) in ranges {
+                    lines.insert(*first, first + length);
+                    expected.extend(*first..=first + length);
+                }
+                if at % 3 == 0 {
+                    lines.compact();
+                }
+                union.add(&lines);
+                halves[at % 2].add(&lines);
+            }
+            prop_assert_eq!(union.settle(), expected.len() as u64);
+            let [mut one, other] = halves;
+            one.settle();
+            one.unite(&other);
+            prop_assert_eq!(one.settle(), expected.len() as u64);
         }
     }
 }

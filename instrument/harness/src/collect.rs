@@ -102,15 +102,14 @@ pub fn profiles(capture: Capture<'_>) -> Vec<Profile> {
         })
         .collect();
     let mut waits = Waits::new(table, &modules, &code);
-    let (traffic, timed): (Vec<Traffic>, Vec<cycles::Row>) = rows
-        .into_iter()
-        .zip(0..)
-        .filter(|(row, _)| !warms[row.key.context as usize])
-        .map(|(row, id)| {
-            let timed = waits.timed(&row, id);
-            (fact(row, table, |site| sites.index(site)), timed)
-        })
-        .unzip();
+    // Grown step by step, tables of this size would be moved several times.
+    let (mut traffic, mut timed) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+    for (row, id) in rows.into_iter().zip(0..) {
+        if !warms[row.key.context as usize] {
+            timed.push(waits.timed(&row, id));
+            traffic.push(fact(row, table, |site| sites.index(site)));
+        }
+    }
     let locality = locality.map_or_else(Vec::new, |found| {
         summary.locality = Some(locality_summary(&found));
         locality_counts(&found, &keys, |site| sites.index(site))

@@ -28,8 +28,7 @@ pub use locality::{LocalityCount, LocalitySummary, Quantity};
 pub(crate) use locality::{LocalitySum, counts_of_group, counts_of_scores, counts_of_strides};
 pub(crate) use measures::TIER_FIELDS;
 pub use measures::{LevelCounts, Measure, Measures, Unit};
-use memloupe_attribute::LineSet;
-use roaring::RoaringTreemap;
+use memloupe_attribute::{LineSet, LineUnion};
 pub(crate) use sum::Sum;
 pub use summary::{Attribution, MemoryWear, Observed, SCHEMA_VERSION, Sampling, Summary};
 
@@ -280,12 +279,13 @@ impl Profile {
     /// Sums over all rows, and the union of their lines, by column name.
     fn sum_by_column(&self) -> BTreeMap<String, u64> {
         let mut measures = Measures::new(self.summary.levels.len());
-        let mut lines = RoaringTreemap::new();
+        let mut union = LineUnion::default();
         for row in &self.traffic {
             measures += &row.measures;
-            row.lines.add_to(&mut lines);
+            union.add(&row.lines);
         }
-        let value = |measure: &Measure| (measure.name(&self.summary), measure.value(&measures, lines.len()));
+        let lines = union.settle();
+        let value = |measure: &Measure| (measure.name(&self.summary), measure.value(&measures, lines));
         self.summary.measures().iter().map(value).collect()
     }
 

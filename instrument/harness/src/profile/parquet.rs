@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use memloupe_attribute::LineSet;
+use memloupe_attribute::{LineSet, PortableWriter};
 use parquet::basic::{Compression, ConvertedType, Repetition, Type as PhysicalType, ZstdLevel};
 use parquet::column::reader::ColumnReaderImpl;
 use parquet::column::writer::ColumnWriterImpl;
@@ -49,7 +49,7 @@ pub(crate) enum Kind<R> {
     U64(Cell<R, u64>),
     F64(Cell<R, f64>),
     Text(Cell<R, String>),
-    Lines(Cell<R, LineSet>),
+    Lines(fn(&R) -> &LineSet, fn(&mut R, LineSet)),
     /// The row's own number: written for joins, not read back.
     Id,
 }
@@ -72,7 +72,7 @@ impl<R> Field<R> {
                 ConvertedType::UTF8,
                 Repetition::REQUIRED,
             ),
-            Kind::Lines(_) => (
+            Kind::Lines(..) => (
                 PhysicalType::BYTE_ARRAY,
                 ConvertedType::NONE,
                 Repetition::REQUIRED,
@@ -103,7 +103,7 @@ fn write_to<R>(file: &File, fields: &[Field<R>], rows: &[R]) -> Result<(), Parqu
             .with_repetition(repetition)
             .build()?;
         columns.push(Arc::new(column));
-        if matches!(field.kind, Kind::Lines(_)) {
+        if matches!(field.kind, Kind::Lines(..)) {
             let path = ColumnPath::from(field.name.as_str());
             properties = properties
                 .set_column_dictionary_enabled(path.clone(), false)
@@ -149,14 +149,13 @@ fn write_to<R>(file: &File, fields: &[Field<R>], rows: &[R]) -> Result<(), Parqu
                         .collect();
                     put::<ByteArrayType>(column.typed(), &values, None)?;
                 }
-                Kind::Lines(cell) => {
-                    let serialize = |row| {
-                        let lines = (cell.get)(row);
-                        let mut bytes = Vec::new();
-                        lines.serialize_into(&mut bytes)?;
-                        Ok(bytes.into())
-                    };
-                    let values: Vec<ByteArray> = rows.iter().map(serialize).collect::<io::Result<_>>()?;
+                Kind::Lines(lines, _) => {
+                    let mut writer = PortableWriter::default();
+                    let places: Vec<_> = rows.iter().map(|row| writer.write(lines(row))).collect();
+                    let all = ByteArray::from(writer.into_bytes());
+                    let values: Vec<ByteArray> = (places.into_iter())
+                        .map(|place| all.slice(place.start, place.len()))
+                        .collect();
                     put::<ByteArrayType>(column.typed(), &values, None)?;
                 }
             }
@@ -266,13 +265,13 @@ fn read_from<R>(file: File, fields: &[Field<R>], empty: impl Fn() -> R) -> Resul
                         .collect::<Result<_, _>>()?;
                     fill(rows, texts, |row, value| (cell.set)(row, value))?;
                 }
-                Kind::Lines(cell) => {
+                Kind::Lines(_, set) => {
                     let (values, _) = take::<ByteArrayType>(ColumnReaderImpl::new(column, pages), count)?;
                     let sets: Vec<LineSet> = values
                         .iter()
-                        .map(|bytes| LineSet::deserialize_from(bytes.data()))
+                        .map(|bytes| LineSet::from_portable(bytes.data()))
                         .collect::<io::Result<_>>()?;
-                    fill(rows, sets, |row, value| (cell.set)(row, value))?;
+                    fill(rows, sets, set)?;
                 }
             }
         }

@@ -3,8 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use memloupe_attribute::LineSet;
-use roaring::RoaringTreemap;
+use memloupe_attribute::LineUnion;
 use rustc_hash::FxHashMap;
 
 use super::filter::Filter;
@@ -35,68 +34,64 @@ impl Values {
             distinct,
         }
     }
+}
 
-    fn id(&self, row: &Traffic) -> u32 {
-        self.of_row[index(row, self.dimension)]
+/// One table as a query sees it: rows that agree in all its keys are of one class. Traffic is grouped by the classes of its
+/// context, site and object, however many keys there are.
+struct Classes {
+    /// None if a filter keeps the row out.
+    of_row: Vec<Option<u32>>,
+    /// Of each class, one row.
+    examples: Vec<usize>,
+}
+
+impl Classes {
+    fn of(
+        dimension: Dimension,
+        rows: usize,
+        profile: &Profile,
+        values: &[Values],
+        filters: &[Filter],
+    ) -> Self {
+        let keys: Vec<&Values> = (values.iter())
+            .filter(|values| values.dimension == dimension)
+            .collect();
+        let filters: Vec<(&Filter, Vec<String>)> = (filters.iter())
+            .filter(|filter| filter.key.dimension() == dimension)
+            .map(|filter| (filter, filter.key.values(profile)))
+            .collect();
+        let mut ids: FxHashMap<Vec<u32>, u32> = FxHashMap::default();
+        let mut examples = Vec::new();
+        let mut class = |row: usize| {
+            let passes = (filters.iter()).all(|(filter, values)| filter.matches(&values[row]));
+            passes.then(|| {
+                let key = keys.iter().map(|values| values.of_row[row]).collect();
+                *ids.entry(key).or_insert_with(|| {
+                    examples.push(row);
+                    examples.len() as u32 - 1
+                })
+            })
+        };
+        Self {
+            of_row: (0..rows).map(&mut class).collect(),
+            examples,
+        }
     }
 }
 
-fn index(row: &Traffic, dimension: Dimension) -> usize {
-    (match dimension {
-        Dimension::Context => row.context,
-        Dimension::Site => row.site,
-        Dimension::Object => row.object,
-    }) as usize
-}
-
-/// A group: ids of its keys' values (unused places are 0), and its sums.
-type Ids = [u32; Key::ALL.len()];
+/// The classes of a row's context, site and object.
+type ClassIds = [u32; 3];
 
 struct Group {
-    ids: Ids,
+    /// Ids of its keys' values.
+    ids: Vec<u32>,
     sum: Sum,
     /// What the sum amounts to, once it is complete.
     measures: Measures,
     lines: LineUnion,
+    /// Number of lines, once the union is complete.
+    footprint_lines: u64,
     calls: u64,
-}
-
-/// A union of line sets in the making: stretches are gathered and merged once.
-#[derive(Default)]
-struct LineUnion {
-    stretches: Vec<(u64, u64)>,
-    set: RoaringTreemap,
-}
-
-impl LineUnion {
-    fn add(&mut self, lines: &LineSet) {
-        match lines.as_stretch() {
-            Some(stretch) => self.stretches.push(stretch),
-            None => lines.add_to(&mut self.set),
-        }
-    }
-
-    /// The union, once everything is added.
-    fn finish(&mut self) -> &RoaringTreemap {
-        self.stretches.sort_unstable();
-        let mut stretches = std::mem::take(&mut self.stretches).into_iter();
-        if let Some(mut open) = stretches.next() {
-            for (first, last) in stretches {
-                if first <= open.1.saturating_add(1) {
-                    open.1 = open.1.max(last);
-                } else {
-                    self.set.insert_range(open.0..=open.1);
-                    open = (first, last);
-                }
-            }
-            self.set.insert_range(open.0..=open.1);
-        }
-        &self.set
-    }
-
-    fn len(&self) -> u64 {
-        self.set.len()
-    }
 }
 
 /// Whether calls can be told: an operator is entered in a context, whatever sites and objects it goes on to.
@@ -115,48 +110,51 @@ pub(super) fn group(
 ) -> Report {
     let levels = profile.summary.levels.len();
     let values: Vec<Values> = by.iter().map(|key| Values::of(*key, profile)).collect();
-    let passes: Vec<(Dimension, Vec<bool>)> = filters
-        .iter()
-        .map(|filter| {
-            let pass = filter
-                .key
-                .values(profile)
-                .iter()
-                .map(|value| filter.matches(value))
-                .collect();
-            (filter.key.dimension(), pass)
-        })
-        .collect();
+    let classes = |dimension, rows| Classes::of(dimension, rows, profile, &values, filters);
+    let contexts = classes(Dimension::Context, profile.contexts.len());
+    let sites = classes(Dimension::Site, profile.sites.len());
+    let objects = classes(Dimension::Object, profile.objects.len());
+    let classes_of = |row: &Traffic| -> Option<ClassIds> {
+        let context = contexts.of_row[row.context as usize]?;
+        let site = sites.of_row[row.site as usize]?;
+        Some([context, site, objects.of_row[row.object as usize]?])
+    };
+    let ids_of = |[context, site, object]: ClassIds| {
+        let of_key = |values: &Values| {
+            let example = match values.dimension {
+                Dimension::Context => contexts.examples[context as usize],
+                Dimension::Site => sites.examples[site as usize],
+                Dimension::Object => objects.examples[object as usize],
+            };
+            values.of_row[example]
+        };
+        values.iter().map(of_key).collect()
+    };
 
-    let mut of_ids: FxHashMap<Ids, usize> = FxHashMap::default();
+    let mut of_classes: FxHashMap<ClassIds, usize> = FxHashMap::default();
     let mut groups: Vec<Group> = Vec::new();
     // Neighbouring rows are mostly of one group.
-    let mut last = (Ids::default(), usize::MAX);
+    let mut last: Option<(ClassIds, usize)> = None;
     for row in &profile.traffic {
-        if !passes
-            .iter()
-            .all(|(dimension, pass)| pass[index(row, *dimension)])
-        {
+        let Some(classes) = classes_of(row) else {
             continue;
-        }
-        let mut ids = Ids::default();
-        for (place, values) in ids.iter_mut().zip(&values) {
-            *place = values.id(row);
-        }
-        if last.0 != ids || last.1 == usize::MAX {
-            let group = *of_ids.entry(ids).or_insert_with(|| {
+        };
+        let at = match last {
+            Some((same, at)) if same == classes => at,
+            _ => *of_classes.entry(classes).or_insert_with(|| {
                 groups.push(Group {
-                    ids,
+                    ids: ids_of(classes),
                     sum: Sum::new(levels),
                     measures: Measures::new(levels),
                     lines: LineUnion::default(),
+                    footprint_lines: 0,
                     calls: 0,
                 });
                 groups.len() - 1
-            });
-            last = (ids, group);
-        }
-        let group = &mut groups[last.1];
+            }),
+        };
+        last = Some((classes, at));
+        let group = &mut groups[at];
         group
             .sum
             .add(&profile.contexts[row.context as usize], &row.measures);
@@ -166,25 +164,28 @@ pub(super) fn group(
     }
 
     let has_calls = has_calls(by, filters);
-    for (at, context) in profile.contexts.iter().enumerate().filter(|_| has_calls) {
-        let mut ids = Ids::default();
-        for (place, values) in ids.iter_mut().zip(&values) {
-            *place = values.of_row[at];
-        }
-        if passes.iter().all(|(_, pass)| pass[at])
-            && let Some(group) = of_ids.get(&ids)
+    for (context, class) in profile
+        .contexts
+        .iter()
+        .zip(&contexts.of_row)
+        .filter(|_| has_calls)
+    {
+        // Without other keys all sites and objects are of one class.
+        if let Some(class) = class
+            && let Some(group) = of_classes.get(&[*class, 0, 0])
         {
             groups[*group].calls += context.calls;
         }
     }
 
-    let mut all_lines = RoaringTreemap::new();
+    let mut all_lines = LineUnion::default();
     let mut measures = profile.summary.measures();
     measures.extend(has_calls.then_some(Measure::Calls));
     measures.retain(|measure| footprints || *measure != Measure::Footprint);
     let mut sum = Sum::new(levels);
     for group in &mut groups {
-        all_lines |= group.lines.finish();
+        group.footprint_lines = group.lines.settle();
+        all_lines.unite(&group.lines);
         group.measures = Measures {
             calls: group.calls,
             ..group.sum.measures(&measures, &profile.strata)
@@ -217,12 +218,12 @@ pub(super) fn group(
         total += &group.measures;
         let keys = values
             .iter()
-            .zip(group.ids)
-            .map(|(values, id)| values.distinct[id as usize].clone())
+            .zip(&group.ids)
+            .map(|(values, id)| values.distinct[*id as usize].clone())
             .collect();
         rows.push(Row {
             keys,
-            values: numbers(&group.measures, group.lines.len()),
+            values: numbers(&group.measures, group.footprint_lines),
             margins: margins(&group.sum),
         });
     }
@@ -232,7 +233,7 @@ pub(super) fn group(
             .iter()
             .map(|measure| measure.name(&profile.summary))
             .collect(),
-        total: numbers(&total, all_lines.len()),
+        total: numbers(&total, all_lines.settle()),
         total_margins: margins(&sum),
         is_sampled,
         measures,
@@ -260,14 +261,7 @@ fn sort(groups: &mut [Group], by: &[Key], values: &[Values], order: Order) {
     match order {
         Order::Key(key) => groups.sort_by(|a, b| compare_key(a, b, key).then_with(|| compare_keys(a, b))),
         Order::Descending(measure) => {
-            let value = |group: &Group| {
-                let lines = if measure == Measure::Footprint {
-                    group.lines.len()
-                } else {
-                    0
-                };
-                measure.value(&group.measures, lines)
-            };
+            let value = |group: &Group| measure.value(&group.measures, group.footprint_lines);
             groups.sort_by(|a, b| value(b).cmp(&value(a)).then_with(|| compare_keys(a, b)));
         }
     }
