@@ -17,7 +17,7 @@ use crate::class::Class;
 use crate::context::{Context, ContextId, Contexts, LOAD_PHASE, OTHER_PHASE, PhaseId};
 use crate::ledger::{FOOTPRINT_LINE_BYTES, Ledger, RowId, RowKey};
 use crate::module::{CodeAddress, Modules, Region};
-use crate::object::{ObjectId, Objects};
+use crate::object::{Extent, ObjectId, Objects};
 use crate::probe::{Ends, Entered, Lasts, Mark, Operator, OperatorId, Phase, Preset, Probes, SeenObject};
 use crate::region::RegionName;
 use crate::sample::{Fate, Sample, SampleRule, Sampler, Series, WARM_UP};
@@ -610,15 +610,18 @@ impl Attribution {
     }
 
     fn look_up(&mut self, context: ContextId, site: SiteId, address: u64, sites: &SiteTable) -> Answer {
-        let stream::Site { block, kind, .. } = *sites.site(site);
-        self.note_code(block, sites);
-        let is_compiled = self.code[block as usize]
-            .is_some_and(|code| matches!(code.region, Region::Jit | Region::Anonymous));
-        if kind == AccessKind::Fetch && is_compiled {
-            self.objects.executed(address);
-        }
-        let extent = self.objects.lookup(address, &self.modules);
         let before = self.answers[site as usize];
+        let is_known =
+            before.generation == self.objects.generation() && (before.start..before.end).contains(&address);
+        let extent = if is_known {
+            Extent {
+                object: before.object,
+                start: before.start,
+                end: before.end,
+            }
+        } else {
+            self.look_up_object(site, address, sites)
+        };
         let answer = Answer {
             context,
             generation: self.objects.generation(),
@@ -637,6 +640,17 @@ impl Attribution {
         };
         self.answers[site as usize] = answer;
         answer
+    }
+
+    fn look_up_object(&mut self, site: SiteId, address: u64, sites: &SiteTable) -> Extent {
+        let stream::Site { block, kind, .. } = *sites.site(site);
+        self.note_code(block, sites);
+        let is_compiled = self.code[block as usize]
+            .is_some_and(|code| matches!(code.region, Region::Jit | Region::Anonymous));
+        if kind == AccessKind::Fetch && is_compiled {
+            self.objects.executed(address);
+        }
+        self.objects.lookup(address, &self.modules)
     }
 
     /// Notes where a block's code is.

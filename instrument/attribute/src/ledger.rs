@@ -44,6 +44,8 @@ struct Hot {
 
 /// Accesses that leave out lines: iterations, address, stride, bytes of each.
 type Sweep = (u64, u64, i64, u64);
+/// Sweeps of late that are kept.
+const LAST_SWEEPS: usize = 1024;
 
 /// A finished row.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,12 +61,31 @@ pub struct Row {
 /// All rows.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    index: FxHashMap<RowKey, RowId>,
+    /// By context: a context goes on for a while, and its own rows stay in the processor's caches.
+    index: Vec<FxHashMap<(SiteId, ObjectId), RowId>>,
     keys: Vec<RowKey>,
     hot: Vec<Hot>,
     lines: Vec<LineSet>,
-    /// By row: the last sweep that left out lines. Kernels that go over a tile again and again repeat it.
-    last_sweeps: Vec<Sweep>,
+    /// Sweeps of late that left out lines, with their rows. Kernels that go over a tile again and again repeat them.
+    last_sweeps: LastSweeps,
+}
+
+/// By row, one in so many.
+#[derive(Debug)]
+struct LastSweeps(Box<[(RowId, Sweep)]>);
+
+impl Default for LastSweeps {
+    fn default() -> Self {
+        Self(vec![(RowId::MAX, Sweep::default()); LAST_SWEEPS].into_boxed_slice())
+    }
+}
+
+impl LastSweeps {
+    /// Whether it is the row's last one; from now on it is.
+    fn repeats(&mut self, row: RowId, sweep: Sweep) -> bool {
+        let last = &mut self.0[row as usize % LAST_SWEEPS];
+        std::mem::replace(last, (row, sweep)) == (row, sweep)
+    }
 }
 
 impl Ledger {
@@ -82,18 +103,23 @@ impl Ledger {
 
     /// The row of a key, made if it is new. Not for the hot path: callers remember the answer.
     pub fn row(&mut self, key: RowKey) -> RowId {
-        *self.index.entry(key).or_insert_with(|| {
-            let row = self.keys.len() as RowId;
-            self.keys.push(key);
-            self.hot.push(Hot {
-                accesses: 0,
-                low: 1,
-                high: 0,
-            });
-            self.lines.push(LineSet::default());
-            self.last_sweeps.push(Sweep::default());
-            row
-        })
+        let context = key.context as usize;
+        if self.index.len() <= context {
+            self.index.resize_with(context + 1, FxHashMap::default);
+        }
+        *self.index[context]
+            .entry((key.site, key.object))
+            .or_insert_with(|| {
+                let row = self.keys.len() as RowId;
+                self.keys.push(key);
+                self.hot.push(Hot {
+                    accesses: 0,
+                    low: 1,
+                    high: 0,
+                });
+                self.lines.push(LineSet::default());
+                row
+            })
     }
 
     /// Counts accesses of lines that the row has touched before.
@@ -145,7 +171,7 @@ impl Ledger {
             return;
         }
         let sweep = (iterations, address, stride, bytes);
-        if std::mem::replace(&mut self.last_sweeps[row as usize], sweep) == sweep {
+        if self.last_sweeps.repeats(row, sweep) {
             self.hot[row as usize].accesses += iterations;
             return;
         }

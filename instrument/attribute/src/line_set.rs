@@ -266,6 +266,30 @@ impl LineUnion {
         }
     }
 
+    /// All its lines.
+    #[must_use]
+    pub fn into_set(mut self) -> LineSet {
+        self.settle();
+        let mut pages: Vec<(u64, u64)> = self.pages.into_iter().collect();
+        pages.sort_unstable();
+        let mut set = match (self.stretches.split_first(), pages.is_empty()) {
+            (None, true) => LineSet::default(),
+            (Some(((first, last), [])), true) => LineSet(Repr::Interval(*first, *last)),
+            _ => LineSet(Repr::Pages(Box::default())),
+        };
+        if let Repr::Pages(all) = &mut set.0 {
+            let stretches = self
+                .stretches
+                .iter()
+                .flat_map(|(first, last)| pages_of(*first, *last));
+            stretches.for_each(|page| all.insert(page));
+            let pages = pages.into_iter().map(|(number, lines)| Page { number, lines });
+            pages.for_each(|page| all.insert(page));
+        }
+        set.compact();
+        set
+    }
+
     /// Unites what was added so far; returns the number of lines.
     pub fn settle(&mut self) -> u64 {
         self.stretches.sort_unstable();
@@ -348,6 +372,7 @@ mod tests {
                 halves[at % 2].add(&lines);
             }
             prop_assert_eq!(union.settle(), expected.len() as u64);
+            prop_assert_eq!(union.clone().into_set(), expected.iter().copied().collect());
             let [mut one, other] = halves;
             one.settle();
             one.unite(&other);

@@ -36,7 +36,7 @@ use crate::range_map::{Entry, Place, RangeMap, intersect};
 
 /// An object and the addresses [start, end) around the one asked for that belong to it. Empty if the answer holds for
 /// this one access only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
     /// The object.
     pub object: ObjectId,
@@ -45,6 +45,9 @@ pub struct Extent {
     /// One past the last address.
     pub end: u64,
 }
+
+/// Answers of late that are kept.
+const RECENT: usize = 512;
 
 /// A piece of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +68,8 @@ pub struct Objects {
     stacks: CallStacks,
     files: ModelFiles,
     answers: Answers,
+    /// Answers of late, by address, with the version they are of: each costs a search of every layer.
+    recent: Box<[(u64, Extent)]>,
     modules_generation: u64,
     unmapped: ObjectId,
     anonymous: ObjectId,
@@ -91,6 +96,7 @@ impl Objects {
             stacks: CallStacks::new(rules),
             files: ModelFiles::default(),
             answers: Answers::default(),
+            recent: vec![(0, Extent::default()); RECENT].into_boxed_slice(),
             modules_generation: 0,
         }
     }
@@ -207,6 +213,12 @@ impl Objects {
 
     /// The object at an address and the addresses around it that have the same answer.
     pub fn lookup(&mut self, address: u64, modules: &Modules) -> Extent {
+        let version = 1 + self.version(modules);
+        let slot = (address >> 6) as usize % RECENT;
+        let (of_version, known) = self.recent[slot];
+        if of_version == version && (known.start..known.end).contains(&address) {
+            return known;
+        }
         let (extent, is_lasting) = self.find(address, modules);
         if !is_lasting {
             return Extent {
@@ -216,7 +228,14 @@ impl Objects {
             };
         }
         self.answers.give(extent.start, extent.end, extent.object);
+        self.recent[slot] = (version, extent);
         extent
+    }
+
+    /// Grows whenever a layer may have changed, also where that contradicts no answer.
+    fn version(&self, modules: &Modules) -> u64 {
+        let layers = self.tensors.version() + self.heap.version() + self.mappings.version();
+        layers + modules.generation() + self.answers.generation()
     }
 
     /// Changes whenever an earlier answer of [`Self::lookup`] may not hold any more.

@@ -36,12 +36,14 @@ pub(crate) fn intersect(left: (u64, u64), right: (u64, u64)) -> (u64, u64) {
 pub(crate) struct RangeMap<V> {
     /// By start: end and value.
     ranges: BTreeMap<u64, (u64, V)>,
+    version: u64,
 }
 
 impl<V> Default for RangeMap<V> {
     fn default() -> Self {
         Self {
             ranges: BTreeMap::new(),
+            version: 0,
         }
     }
 }
@@ -51,7 +53,13 @@ impl<V: Copy + PartialEq> RangeMap<V> {
         self.ranges.len()
     }
 
+    /// Grows whenever something may have changed.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
     pub(crate) fn clear(&mut self) {
+        self.version += 1;
         self.ranges.clear();
     }
 
@@ -128,6 +136,7 @@ impl<V: Copy + PartialEq> RangeMap<V> {
             self.ranges.insert(start, (entry.end, entry.value));
         }
         while let Some(entry) = self.ranges.range(start..end).next().map(|(start, _)| *start) {
+            self.version += 1;
             let (entry_end, value) = self.ranges.remove(&entry).expect("it was just found");
             if entry_end > end {
                 self.ranges.insert(end, (entry_end, value));
@@ -144,6 +153,7 @@ impl<V: Copy + PartialEq> RangeMap<V> {
     pub(crate) fn put(&mut self, start: u64, end: u64, value: V) {
         debug_assert!(self.overlapping(start, end).next().is_none());
         if start < end {
+            self.version += 1;
             self.ranges.insert(start, (end, value));
         }
     }
@@ -154,6 +164,7 @@ impl<V: Copy + PartialEq> RangeMap<V> {
         if start >= end {
             return;
         }
+        self.version += 1;
         if let Some((below, (below_end, below_value))) = self.ranges.range(..start).next_back()
             && (*below_end, *below_value) == (start, value)
         {

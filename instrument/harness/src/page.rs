@@ -26,16 +26,17 @@ const SCRIPT: &str = include_str!("page/sort.js");
 #[must_use]
 pub fn html(profile: &Profile) -> String {
     let summary = &profile.summary;
+    let without_sites = &profile.without_sites();
     let sections = [
-        header::draw(profile),
-        operators::draw(profile),
+        header::draw(without_sites),
+        operators::draw(without_sites),
         timeline::draw(profile),
-        phases::draw(profile),
-        heat::draw(profile),
-        stalls::draw(profile),
-        outcomes::draw(profile),
+        phases::draw(without_sites),
+        heat::draw(without_sites),
+        stalls::draw(without_sites),
+        outcomes::draw(without_sites),
         locality::draw(profile),
-        tables::draw(profile),
+        tables::draw(profile, without_sites),
         header::machine(summary),
     ];
     format!(

@@ -29,6 +29,7 @@ pub(crate) use locality::{LocalitySum, counts_of_group, counts_of_scores, counts
 pub(crate) use measures::TIER_FIELDS;
 pub use measures::{LevelCounts, Measure, Measures, Unit};
 use memloupe_attribute::{LineSet, LineUnion};
+use rustc_hash::FxHashMap;
 pub(crate) use sum::Sum;
 pub use summary::{Attribution, MemoryWear, Observed, SCHEMA_VERSION, Sampling, Summary};
 
@@ -249,6 +250,45 @@ impl Profile {
         self.summary.attribution = Attribution::of(&self);
         self.estimate();
         self
+    }
+
+    /// The traffic with all sites as one: a small part of the rows, for questions that no site matters to. Without timeline and
+    /// locality.
+    #[must_use]
+    pub fn without_sites(&self) -> Self {
+        let levels = self.summary.levels.len();
+        let mut places: FxHashMap<(u32, u32), usize> = FxHashMap::default();
+        let mut rows: Vec<(Traffic, LineUnion)> = Vec::new();
+        for row in &self.traffic {
+            let place = *places.entry((row.context, row.object)).or_insert_with(|| {
+                let empty = Traffic {
+                    context: row.context,
+                    object: row.object,
+                    measures: Measures::new(levels),
+                    ..Traffic::default()
+                };
+                rows.push((empty, LineUnion::default()));
+                rows.len() - 1
+            });
+            let (sum, lines) = &mut rows[place];
+            sum.measures += &row.measures;
+            lines.add(&row.lines);
+        }
+        let united = |(sum, lines): (Traffic, LineUnion)| Traffic {
+            lines: lines.into_set(),
+            ..sum
+        };
+        Self {
+            summary: self.summary.clone(),
+            contexts: self.contexts.clone(),
+            paths: self.paths.clone(),
+            sites: vec![Site::default()],
+            objects: self.objects.clone(),
+            traffic: rows.into_iter().map(united).collect(),
+            strata: self.strata.clone(),
+            timeline: Vec::new(),
+            locality: Vec::new(),
+        }
     }
 
     /// What a sample says of the whole run.

@@ -3,7 +3,7 @@
 use super::grouped_with_footprints;
 use super::markup::{escape, section, tabs};
 use crate::profile::{Measure, Profile, Summary};
-use crate::report::{Key, Order, Report, human, percent, relative};
+use crate::report::{Dimension, Key, Order, Report, human, percent, relative};
 
 /// Rows of a table; the command line has all of them.
 const ROWS: usize = 100;
@@ -18,16 +18,14 @@ const KEYS: [&[Key]; 8] = [
     &[Key::Thread],
 ];
 
-pub(super) fn draw(profile: &Profile) -> String {
-    let panels: Vec<(String, String)> = KEYS
-        .iter()
-        .map(|keys| {
-            (
-                keys[0].name().to_owned(),
-                table(&profile.summary, &grouped_with_footprints(profile, keys)),
-            )
-        })
-        .collect();
+pub(super) fn draw(profile: &Profile, without_sites: &Profile) -> String {
+    let panel = |keys: &&[Key]| {
+        let is_of_sites = keys.iter().any(|key| key.dimension() == Dimension::Site);
+        let of = if is_of_sites { profile } else { without_sites };
+        let report = grouped_with_footprints(of, keys);
+        (keys[0].name().to_owned(), table(&profile.summary, &report))
+    };
+    let panels: Vec<(String, String)> = KEYS.iter().map(panel).collect();
     section(
         "Tables",
         "Click a column to sort by it. <code>memloupe report --by …</code> groups by any combination of keys.",
