@@ -214,7 +214,7 @@ impl Workload {
 
     fn run_bounded(&self, plan: &Plan, channels: &mut [Channel], bound: usize) {
         let mut under_way = UnderWay::new(bound);
-        // Nothing happens in a channel before this; a channel where nothing does is not asked.
+        // No data ends in a channel before this; a channel where none does is not asked.
         let mut events: Vec<Tick> = vec![0; channels.len()];
         let (mut tick, mut reached) = (1, 0);
         let mut tag = 0;
@@ -223,7 +223,7 @@ impl Workload {
                 while under_way.is_full() {
                     for (event, channel) in events.iter_mut().zip(&mut *channels) {
                         if *event == 0 {
-                            *event = channel.next_event(plan);
+                            *event = channel.earliest_end(plan);
                         }
                     }
                     let next = events.iter().copied().min().unwrap_or(Tick::MAX).max(tick);
