@@ -20,9 +20,8 @@ fn compared(whole: &Rows, sampled: &Rows) -> Vec<(String, u64, u64)> {
     whole.keys("kind").into_iter().filter_map(both).collect()
 }
 
-/// The limit is the one that sampling is made for, or a thousandth of all bytes: attention's few come out 1 to 3 % too many, and
-/// why is not known. The model's weights are eight times as large as the last level, so what goes
-/// by must neither be forgotten nor stay. Loading the model, which is no operator, is left out of both.
+/// The model's weights are eight times as large as the last level, so what goes by must neither be forgotten nor stay; attention's
+/// keys grow from token to token. Loading the model, which is no operator, is left out of both.
 #[test]
 fn dram_bytes_of_operator_kinds_are_estimated_within_two_percent() {
     let arguments = generation(&model("smoke", "q4_0"), 8, 20);
@@ -34,11 +33,10 @@ fn dram_bytes_of_operator_kinds_are_estimated_within_two_percent() {
 
     let (truth, estimates) = (whole.report("kind"), sampled.report("kind"));
     let kinds = compared(&truth, &estimates);
-    let all = truth.sum("dram_read_bytes") + truth.sum("dram_write_bytes");
     for (kind, estimate, expected) in &kinds {
         assert!(
-            estimate.abs_diff(*expected) < (expected / 50).max(all / 1000),
-            "{kind}: {estimate} bytes estimated, {expected} in the whole run, {all} in all"
+            estimate.abs_diff(*expected) * 50 < *expected,
+            "{kind}: {estimate} bytes estimated, {expected} in the whole run"
         );
     }
     assert!(kinds.len() >= 2, "{kinds:?}");

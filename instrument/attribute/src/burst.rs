@@ -114,6 +114,8 @@ impl Bursts {
                     first,
                     instances: 0,
                     observed: 0,
+                    trend: 0.0,
+                    centre: 0.0,
                 };
                 strata.push((stratum, 0));
             }

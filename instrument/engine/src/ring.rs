@@ -75,7 +75,7 @@ impl Thread {
         }
     }
 
-    /// Closes the open chunk, if one is open.
+    /// Closes the open chunk, if one is open. Where the stream is discarded, the chunk is written anew instead.
     pub(crate) fn close_chunk(&self) {
         let start = self.chunk_start();
         let used = self.ring.head.load(Acquire).wrapping_sub(start);
@@ -83,6 +83,12 @@ impl Thread {
             return;
         }
         if UNREAD.load(Relaxed) {
+            return;
+        }
+        let header = stream::header();
+        if header.discards != 0 {
+            header.discarded_bytes.fetch_add(used, Relaxed);
+            self.ring.head.store(start, Release);
             return;
         }
         // SAFETY: the chunk's header; nobody else writes it.
@@ -186,6 +192,7 @@ impl Thread {
         let number = u64::from(header.next_sync.fetch_add(1, SeqCst) + 1);
         self.event(Event::Sync, &[number]);
         self.close_chunk();
+        stream::ring_doorbell();
         self.open_chunk();
         loop {
             let acknowledged = header.sync_ack.load(SeqCst);

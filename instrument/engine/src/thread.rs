@@ -37,8 +37,8 @@ const LOOKUP_TABLES: usize = 16;
 const NO_TARGET: u64 = 1;
 const STACK_BYTES: usize = 512 << 10;
 const EXTENDED_STATE_BYTES: usize = 8192;
-/// x87, SSE, AVX and AVX-512 state. Not AMX tiles or protection keys: the engine touches neither.
-const EXTENDED_STATE: u64 = 0xe7;
+/// SSE, AVX and AVX-512 state. Not x87, AMX tiles or protection keys: the engine touches none.
+const EXTENDED_STATE: u64 = 0xe6;
 /// Probed frames that a thread can be inside of.
 pub(crate) const FRAMES: usize = 64;
 

@@ -504,6 +504,8 @@ fn describe_strata(sample: &Sample) -> Vec<Stratum> {
             first: stratum.first,
             instances: stratum.instances,
             observed: stratum.observed,
+            trend: stratum.trend,
+            centre: stratum.centre,
         })
         .collect()
 }

@@ -96,7 +96,7 @@ pub struct CallPath {
 }
 
 /// Like instances of an operator in one stretch of a sampled run: those that were observed stand for all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stratum {
     /// Thread number.
     pub thread: u32,
@@ -118,6 +118,11 @@ pub struct Stratum {
     pub instances: u64,
     /// Of these, those that were observed.
     pub observed: u64,
+    /// Number *i* of the series, if observed, stands for 1 + `trend` · (*i* - `centre`) times as many instances as the mean
+    /// of the stratum's observed ones.
+    pub trend: f64,
+    /// See `trend`.
+    pub centre: f64,
 }
 
 impl estimate::Counts for Stratum {

@@ -88,6 +88,9 @@ pub fn run(arguments: &Run) -> Result<ExitCode, Failure> {
     if is_gated {
         consumer.gate(plan.gate());
     }
+    if arguments.discard {
+        consumer.set_discards();
+    }
     let launched = Launched::start(
         arguments.engine,
         &target,

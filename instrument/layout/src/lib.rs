@@ -105,7 +105,8 @@ pub struct Header {
     pub sample_count: u32,
     pub first_instance: u64,
     pub last_instance: u64,
-    reserved0: [u32; 4],
+    pub discards: u32,
+    reserved0: [u32; 3],
 
     pub consumer_waiting: AtomicU32,
     pub probe_count: AtomicU32,
@@ -135,6 +136,7 @@ pub struct Header {
     pub unobserved_processes: AtomicU64,
     pub signals_delivered: AtomicU64,
     pub translated_bytes: AtomicU64,
+    pub discarded_bytes: AtomicU64,
 }
 
 /// `struct ml_ring`.
@@ -277,7 +279,7 @@ impl EventCode {
 }
 
 const _: () = {
-    assert!(size_of::<Header>() == 320);
+    assert!(size_of::<Header>() == 328);
     assert!(offset_of!(Header, gate) == 88);
     assert!(offset_of!(Header, consumer_waiting) == 128);
     assert!(offset_of!(Header, closed) == 144);

@@ -37,7 +37,8 @@ struct ml_header {
     uint32_t sample_count;   /* of ML_GATE_SAMPLE */
     uint64_t first_instance; /* of ML_GATE_WINDOW: before this one of each thread's instances (1, 2, 3…) nothing is wanted */
     uint64_t last_instance;  /* nor behind this one; the largest number there is: without end */
-    uint32_t reserved0[4];
+    uint32_t discards;       /* 1: nobody reads records; chunks are written again and again. See PROTOCOL.md, "Discarding" */
+    uint32_t reserved0[3];
 
     /* offset 128: consumer side */
     uint32_t consumer_waiting; /* 1 while the consumer sleeps on `doorbell` */
@@ -70,6 +71,7 @@ struct ml_header {
     uint64_t unobserved_processes;    /* forked or spawned children, which run unobserved */
     uint64_t signals_delivered;
     uint64_t translated_bytes;        /* of the engine's own code cache; 0 if it does not tell */
+    uint64_t discarded_bytes;         /* of chunks that were filled and not closed */
 };
 
 #define ML_HEADER_BYTES 4096u
@@ -297,7 +299,7 @@ struct ml_probe {
 };
 
 #define ML_ASSERT(name, condition) typedef char ml_assert_##name[(condition) ? 1 : -1]
-ML_ASSERT(header, sizeof(struct ml_header) == 320);
+ML_ASSERT(header, sizeof(struct ml_header) == 328);
 ML_ASSERT(header_gate, offsetof(struct ml_header, gate) == 88);
 ML_ASSERT(header_consumer, offsetof(struct ml_header, consumer_waiting) == 128);
 ML_ASSERT(header_closed, offsetof(struct ml_header, closed) == 144);

@@ -19,10 +19,7 @@ use crate::layout::{CHUNK_HEADER_BYTES, RING_ENDED, RING_FREE, RING_HEADER_BYTES
 use crate::reader::{HEADER_WORDS, Position, Reader};
 use crate::record::{ProbeAnswer, Recorder};
 use crate::shared::{Counters, Geometry, Shared, low_half};
-use crate::{Engine, SiteTable, StreamError, layout};
-
-/// First word of a SYNC event: one word of payload.
-const SYNC_HEAD: u64 = layout::RECORD_EVENT << layout::RECORD_SHIFT | 1 << 8 | layout::EventCode::Sync as u64;
+use crate::{Engine, SiteTable, StreamError};
 
 /// What a call of [`Consumer::poll`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +85,12 @@ impl Consumer {
         self.shared.set_gate(gate);
     }
 
+    /// Says, before the target starts, that nobody will read what it records: engines fill chunks as ever, and write them
+    /// anew. For measuring what capture alone costs.
+    pub fn set_discards(&mut self) {
+        self.shared.set_discards();
+    }
+
     /// Records what is decoded from now on.
     pub fn record(&mut self, recorder: Recorder) {
         self.recorder = Some(recorder);
@@ -111,7 +114,7 @@ impl Consumer {
             engine: self.engine(),
             finished: self.finished(),
             threads: self.threads,
-            bytes: self.bytes_consumed,
+            bytes: self.bytes_consumed(),
             counters: self.counters(),
         }
     }
@@ -146,10 +149,10 @@ impl Consumer {
         self.shared.header().finished.load(Acquire) != 0
     }
 
-    /// Bytes of chunks taken so far.
+    /// Bytes of chunks taken so far, or discarded.
     #[must_use]
     pub fn bytes_consumed(&self) -> u64 {
-        self.bytes_consumed
+        self.bytes_consumed + self.shared.header().discarded_bytes.load(Relaxed)
     }
 
     /// Threads that chunks were taken from so far.
@@ -171,48 +174,34 @@ impl Consumer {
         if finished {
             return Ok(Progress::Finished);
         }
-        self.wait(timeout);
+        self.wait(timeout, || self.oldest_closed().is_some());
         Ok(Progress::Idle)
     }
 
-    /// Drops the oldest closed chunk undecoded; waits up to `timeout` for one. For measuring what capture alone costs: the
-    /// sink is only asked for probes.
+    /// Answers engines that write for nobody ([`Consumer::set_discards`]); waits up to `timeout` for something to answer.
+    /// The sink is only asked for probes.
     ///
     /// # Errors
     /// [`StreamError::ProbeTableFull`] if the sink's probes don't fit.
     pub fn discard(&mut self, sink: &mut impl Sink, timeout: Duration) -> Result<Progress, StreamError> {
         let finished = self.finished();
         self.free_ended();
-        let Some(ring) = self.oldest_closed() else {
-            if !finished {
-                self.wait(timeout);
-            }
-            return Ok(if finished {
-                Progress::Finished
-            } else {
-                Progress::Idle
-            });
-        };
-        let state = self.shared.ring(ring);
-        let tail = state.tail.load(Relaxed);
-        let mut chunk_header = [0u64; 2];
-        self.shared.copy_chunk(ring, tail, 0, &mut chunk_header);
-        let used_bytes = (chunk_header[1] as u32 as usize).min(self.shared.header().chunk_bytes as usize);
-        self.bytes_consumed += used_bytes as u64;
-        self.threads = self.threads.max(state.thread.load(Acquire) + 1);
-        // A producer closes its chunk behind a SYNC, and waits.
-        let words = used_bytes / 8;
-        let expected = self.shared.header().sync_ack.load(Relaxed) + 1;
-        let answered = if self
-            .shared
-            .chunk_ends_with(ring, tail, words, [SYNC_HEAD, expected])
-        {
-            self.acknowledge(expected, sink)
-        } else {
-            Ok(())
-        };
-        self.give_back(ring, tail);
-        answered.map(|()| Progress::Chunk)
+        self.threads = self.shared.header().next_thread.load(Acquire);
+        if let Some(number) = self.asked() {
+            return self.acknowledge(number, sink).map(|()| Progress::Chunk);
+        }
+        if finished {
+            return Ok(Progress::Finished);
+        }
+        self.wait(timeout, || self.asked().is_some());
+        Ok(Progress::Idle)
+    }
+
+    /// The SYNC that a producer waits at, or is about to.
+    fn asked(&self) -> Option<u64> {
+        let header = self.shared.header();
+        let expected = header.sync_ack.load(Relaxed) + 1;
+        (u64::from(header.next_sync.load(SeqCst)) >= expected).then_some(expected)
     }
 
     /// Decodes whatever is left after the target is gone, what the open chunks hold included.
@@ -485,11 +474,12 @@ impl Consumer {
         added.and(recorded)
     }
 
-    fn wait(&self, timeout: Duration) {
+    /// Sleeps until the doorbell rings, unless something is due already.
+    fn wait(&self, timeout: Duration, is_due: impl Fn() -> bool) {
         let header = self.shared.header();
         let seen = header.doorbell.load(SeqCst);
         header.consumer_waiting.store(1, SeqCst);
-        if self.oldest_closed().is_none() && !self.finished() {
+        if !is_due() && !self.finished() {
             let timeout = rustix::thread::Timespec {
                 tv_sec: timeout.as_secs().cast_signed(),
                 tv_nsec: timeout.subsec_nanos().into(),

@@ -139,6 +139,12 @@ impl Shared {
         Ok(Self { fd, base, bytes })
     }
 
+    /// Says that nobody reads records.
+    pub(crate) fn set_discards(&mut self) {
+        // SAFETY: initialised in `create`; no other process knows the file yet.
+        unsafe { self.base.cast::<Header>().as_mut() }.discards = 1;
+    }
+
     pub(crate) fn set_gate(&mut self, gate: Gate) {
         // SAFETY: initialised in `create`; no other process knows the file yet.
         let header = unsafe { self.base.cast::<Header>().as_mut() };
@@ -186,24 +192,6 @@ impl Shared {
                 words,
             );
         }
-    }
-
-    /// Whether the first `words` words of a chunk end with these two.
-    pub(crate) fn chunk_ends_with(&self, ring: u32, chunk: u64, words: usize, last: [u64; 2]) -> bool {
-        let header = self.header();
-        let place = chunk % u64::from(header.chunk_count);
-        let Some(before) = words.checked_sub(last.len()) else {
-            return false;
-        };
-        let offset = header.rings_offset
-            + u64::from(ring) * header.ring_bytes
-            + layout::RING_HEADER_BYTES as u64
-            + place * u64::from(header.chunk_bytes)
-            + before as u64 * 8;
-        // SAFETY: the two words lie in a closed chunk inside the mapping.
-        let found =
-            unsafe { std::ptr::read_volatile(self.base.add(offset as usize).cast::<[u64; 2]>().as_ptr()) };
-        found == last
     }
 
     /// Published bytes of the site table from `start` on.

@@ -394,20 +394,28 @@ fn events_keep_their_place_and_a_sync_is_answered_with_probes() {
 #[test]
 fn a_discarded_stream_is_still_answered() {
     let mut consumer = Consumer::create(&SMALL).expect("create");
+    consumer.set_discards();
     let mut producer = Producer::attach(consumer.descriptor());
     let mut writer = producer.claim(0, 0);
     producer.event(&mut writer, 7, &[0x10]);
     producer.event(&mut writer, 12, &[1]);
-    producer.close(&mut writer);
-    producer.event(&mut writer, 7, &[0x20]);
-    producer.end(&writer);
-    producer.finish();
+    producer.discard(&mut writer);
+    producer.ask_for(1);
     let mut sink = Collect::default();
     assert_eq!(
         consumer.discard(&mut sink, TICK).expect("discard"),
         Progress::Chunk
     );
     assert_eq!(producer.read::<u64>(136), 1, "acknowledged");
+    assert_eq!(
+        consumer
+            .discard(&mut sink, Duration::from_millis(1))
+            .expect("discard"),
+        Progress::Idle
+    );
+    producer.event(&mut writer, 7, &[0x20]);
+    producer.discard(&mut writer);
+    producer.finish();
     while consumer.discard(&mut sink, TICK).expect("discard") != Progress::Finished {}
     assert_eq!(sink.events, []);
     assert_eq!(consumer.bytes_consumed(), 2 * 64 + 16 + 16 + 16);

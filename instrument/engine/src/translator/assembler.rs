@@ -91,6 +91,21 @@ impl Assembler {
         self.gs(0x3b, reg, offset);
     }
 
+    /// `cmp dword ptr [rip + …], value`, of a place within 2 GB: changes flags.
+    pub(crate) fn compare_place(&mut self, place: u64, value: u32) {
+        self.bytes(&[0x81, 0x3d]);
+        let end = self.at as u64 + 8;
+        self.dword(place.wrapping_sub(end) as u32);
+        self.dword(value);
+    }
+
+    /// Whether RIP-relative operands reach a place from a little behind the cursor.
+    pub(crate) fn reaches(&self, place: u64) -> bool {
+        const BEHIND: i64 = 1 << 10;
+        let distance = place.wrapping_sub(self.at as u64).cast_signed();
+        i32::try_from(distance - BEHIND).is_ok() && i32::try_from(distance).is_ok()
+    }
+
     /// `add reg, gs:[offset]`: changes flags.
     pub(crate) fn add_state(&mut self, reg: Gpr, offset: u32) {
         self.gs(0x03, reg, offset);

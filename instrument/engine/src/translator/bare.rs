@@ -48,7 +48,9 @@ pub(super) fn translate(engine: &mut Engine, code: &Code, pc: u64) -> Result<usi
         warm: None,
         told,
     };
-    emitter.engine.cache.insert(Mode::Bare, pc..end, at);
+    if told.is_some() || !control::is_unbound(emitter.engine, &instructions) {
+        emitter.engine.cache.insert(Mode::Bare, pc..end, at);
+    }
     let mut exits = Vec::new();
     let body = instructions.len() - usize::from(terminated);
     for (index, instruction) in instructions[..body].iter().enumerate() {

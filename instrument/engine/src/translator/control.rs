@@ -13,6 +13,7 @@ use iced_x86::{Code as Opcode, FlowControl, Instruction, MemoryOperand, Mnemonic
 
 use super::assembler::{Assembler, Gpr, RAX, RCX, RDX, Rel32};
 use super::block::Block;
+use super::code::Code;
 use super::emit::GPRS;
 use super::flags;
 use crate::cache::{Cause, Exit, Mode, NO_POINTER};
@@ -240,6 +241,7 @@ fn terminator(
             system_call(engine, assembler, tail, last);
         }
         FlowControl::IndirectBranch if flags::enters_function(block) => {
+            go_on_as_before(engine, assembler, tail, last);
             let temporaries = spill_temporaries(assembler, pointer);
             note_last(engine, assembler, last);
             load_target(engine, assembler, last, temporaries[0]);
@@ -252,6 +254,7 @@ fn terminator(
             look_up(assembler, pointer);
         }
         FlowControl::IndirectCall => {
+            go_on_as_before(engine, assembler, tail, last);
             let temporaries = spill_temporaries(assembler, pointer);
             note_last(engine, assembler, last);
             load_target(engine, assembler, last, temporaries[0]);
@@ -284,6 +287,62 @@ fn terminator(
 fn has_transactions() -> bool {
     const RTM: u32 = 1 << 11;
     std::arch::x86_64::__cpuid_count(7, 0).ebx & RTM != 0
+}
+
+/// Where a jump or call through a variable leads now: the variable's address and its value.
+fn through_variable(engine: &mut Engine, last: &Instruction) -> Option<(u64, u64)> {
+    if !last.is_ip_rel_memory_operand() || last.has_segment_prefix() {
+        return None;
+    }
+    let variable = last.memory_displacement64();
+    let mut word = [0; 8];
+    let is_read = engine.maps.read(variable, &mut word);
+    is_read.then(|| (variable, u64::from_le_bytes(word)))
+}
+
+/// Whether a block is a linker's stub whose function the dynamic linker has yet to find: the variable leads back to the stub's
+/// module, where a number is pushed. Its translation serves once.
+pub(super) fn is_unbound(engine: &mut Engine, block: &[Instruction]) -> bool {
+    if !flags::enters_function(block) {
+        return false;
+    }
+    let variable = block.last().and_then(|last| through_variable(engine, last));
+    let Some((_, target)) = variable else { return false };
+    let Some(code) = engine.maps.find(target).and_then(Code::of) else {
+        return false;
+    };
+    let first = code.decode(target);
+    let pushes = match first {
+        Some(mark) if mark.mnemonic() == Mnemonic::Endbr64 => code.decode(mark.next_ip()),
+        first => first,
+    };
+    pushes.is_some_and(|push| push.code() == Opcode::Pushq_imm32)
+}
+
+/// Linkers' variables hardly ever change: goes straight to where a jump or call through one leads now, as long as the variable is
+/// the same; what follows is for when it is not. Flags are lost. It is compared by halves, as no register is free:
+/// two functions have the same lower half only if they are four gigabytes apart to the byte.
+fn go_on_as_before(engine: &mut Engine, assembler: &mut Assembler, tail: &mut Tail, last: &Instruction) {
+    let Some((variable, target)) = through_variable(engine, last) else {
+        return;
+    };
+    if !assembler.reaches(variable) {
+        return;
+    }
+    let mut other = [Rel32(0); 2];
+    for (half, other) in (0..).zip(&mut other) {
+        note_last(engine, assembler, last);
+        assembler.compare_place(variable + 4 * half, (target >> (32 * half)) as u32);
+        *other = assembler.branch(&JNE);
+    }
+    if last.flow_control() == FlowControl::IndirectCall {
+        note_last(engine, assembler, last);
+        push(assembler, tail, last.next_ip());
+    }
+    jump(assembler, tail, target);
+    for other in other {
+        assembler.lead_here(other);
+    }
 }
 
 /// Loads the target of an indirect branch into a register that is spilled.

@@ -25,7 +25,7 @@
 
 use std::ops::Range;
 
-use iced_x86::{Code as Opcode, Instruction, MemoryOperand, Register};
+use iced_x86::{Code as Opcode, EncodingKind, Instruction, MemoryOperand, Register};
 
 use super::assembler::{Assembler, Gpr, RAX, RCX, RDX, Rel32};
 use super::block::Block;
@@ -213,9 +213,11 @@ impl<'a> Emitter<'a> {
             warm: (!is_checked).then_some((pointer, warm)),
             told,
         };
-        self.engine
-            .cache
-            .insert(Mode::Recorded, block.start..block.end, at);
+        if is_told || !control::is_unbound(self.engine, &block.instructions) {
+            self.engine
+                .cache
+                .insert(Mode::Recorded, block.start..block.end, at);
+        }
         let mut top = self.loop_top(plan.repeats && !layout.is_loop);
         self.check_at_start(plan);
         self.assembler.store_immediate(pointer, id.cast_signed());
@@ -310,7 +312,7 @@ impl<'a> Emitter<'a> {
                 self.check(pointer);
             }
             while let Some(snapshot) = snapshots.next_if(|snapshot| snapshot.is_before(index)) {
-                self.snapshot(pointer, first_word, snapshot);
+                self.snapshot(pointer, first_word, snapshot, instruction);
             }
             if block
                 .exits
@@ -324,7 +326,7 @@ impl<'a> Emitter<'a> {
                 self.copy(instruction);
             }
             while let Some(snapshot) = snapshots.next_if(|snapshot| snapshot.index == index) {
-                self.snapshot(pointer, first_word, snapshot);
+                self.snapshot(pointer, first_word, snapshot, instruction);
             }
         }
         side_exits
@@ -411,8 +413,8 @@ impl<'a> Emitter<'a> {
         self.full.push((branch, self.assembler.position()));
     }
 
-    /// Stores a need at its place behind `first_word`.
-    fn snapshot(&mut self, pointer: Gpr, first_word: i32, snapshot: &Snapshot) {
+    /// Stores a need of `instruction` at its place behind `first_word`.
+    fn snapshot(&mut self, pointer: Gpr, first_word: i32, snapshot: &Snapshot, instruction: &Instruction) {
         let at = first_word + i32::from(snapshot.offset_words) * 8;
         match snapshot.source {
             Source::General { register, .. } | Source::After { register } => {
@@ -434,8 +436,11 @@ impl<'a> Emitter<'a> {
                     }
                 } else if register.is_ymm() {
                     Opcode::VEX_Vmovdqu_ymmm256_ymm
-                } else {
+                } else if instruction.encoding() == EncodingKind::Legacy {
                     Opcode::Movdqu_xmmm128_xmm
+                } else {
+                    // CPUs have to switch between the encodings while the upper halves are in use.
+                    Opcode::VEX_Vmovdqu_xmmm128_xmm
                 };
                 let memory = MemoryOperand::with_base_displ(GPRS[usize::from(pointer)], at.into());
                 let store = Instruction::with2(opcode, memory, register).expect("a store of a register");

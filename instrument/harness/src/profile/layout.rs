@@ -60,7 +60,7 @@ fn strata() -> Vec<Field<Stratum>> {
     let mut fields = vec![id("stratum")];
     fields.extend(fields!(Stratum {
         U32 thread, Text phase, Text kind, Text operator, Text shape, Text element_type, U64 weight_bytes, U64 first,
-        U64 instances, U64 observed,
+        U64 instances, U64 observed, F64 trend, F64 centre,
     }));
     fields
 }

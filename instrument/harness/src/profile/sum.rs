@@ -70,9 +70,23 @@ impl Sum {
         }
         let sampled = estimate::total(sampled.iter().map(Vec::as_slice));
         Estimate {
-            total: sampled.total + measure.value(&self.whole, 0) as f64,
+            total: sampled.total + self.trend(measure, strata) + measure.value(&self.whole, 0) as f64,
             ..sampled
         }
+    }
+
+    /// What it adds to an estimate that observed instances do not stand for equally many ([`Stratum::trend`]).
+    fn trend(&self, measure: Measure, strata: &[Stratum]) -> f64 {
+        let of_stratum = |(at, instances): (&u32, &BTreeMap<u32, Measures>)| {
+            let stratum = &strata[*at as usize];
+            let share = |number: u32| stratum.trend * (f64::from(number) - stratum.centre);
+            let weight = stratum.instances as f64 / stratum.observed as f64;
+            let values = instances
+                .iter()
+                .map(|(number, measures)| share(*number) * measure.value(measures, 0) as f64);
+            weight * values.sum::<f64>()
+        };
+        self.sampled.iter().map(of_stratum).sum()
     }
 
     /// Every measure for the whole run, in whole numbers.

@@ -180,6 +180,20 @@ impl Producer {
         self.open(writer);
     }
 
+    /// Counts what the open chunk holds and writes it anew, as engines do where nobody reads.
+    pub(crate) fn discard(&mut self, writer: &mut Writer) {
+        assert_eq!(self.read::<u32>(112), 1, "told that nobody reads");
+        let used = writer.cursor - self.chunk_start(writer);
+        self.write(320, self.read::<u64>(320) + used as u64);
+        self.open(writer);
+    }
+
+    /// Numbers a SYNC, and rings.
+    pub(crate) fn ask_for(&mut self, number: u32) {
+        self.write(252, number);
+        self.write(192, self.read::<u32>(192) + 1);
+    }
+
     fn close_without_reopening(&mut self, writer: &Writer) {
         let start = self.chunk_start(writer);
         self.write(start + 8, (writer.cursor - start) as u32);

@@ -45,6 +45,7 @@ static void sync(void)
     ULong number = ++stream->next_sync;
     event_words(ML_EVENT_SYNC, &number, 1);
     ring_close();
+    stream_ring_doorbell();
     while (stream_live) {
         ULong seen = *(volatile ULong *)&stream->sync_ack;
         if (seen >= number)

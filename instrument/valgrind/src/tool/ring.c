@@ -72,6 +72,10 @@ static void close_chunk(struct ml_ring *ring, struct ml_chunk *chunk, UInt used_
     chunk->used_bytes = used_bytes;
     stream->next_order++;
     ring->head = 0;
+    if (stream->discards) {
+        stream->discarded_bytes += used_bytes;
+        return;
+    }
     __sync_fetch_and_add(&ring->closed, 1);
     stream_ring_doorbell();
 }
