@@ -25,6 +25,16 @@ fn request(stream: &str, i: u64, random: &mut u64) -> (u64, bool) {
     }
 }
 
+/// When requests of a stream are sent; those behind the first four are `rnd` at other paces.
+fn pace(stream: &str) -> Pace {
+    match stream {
+        "mlp1" => Pace::Outstanding(NonZero::<u32>::MIN),
+        "mlp16" => Pace::Outstanding(NonZero::new(16).expect("16 is not 0")),
+        "every160" => Pace::Every(160),
+        _ => Pace::OpenLoop,
+    }
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args()
         .skip(1)
@@ -42,7 +52,7 @@ fn main() {
     };
     let streams = match arguments.get(1) {
         Some(stream) => vec![stream.as_str()],
-        None => vec!["seq", "rnd", "mix21", "str4k"],
+        None => vec!["seq", "rnd", "mix21", "str4k", "mlp1", "mlp16", "every160"],
     };
     let requests = arguments
         .get(2)
@@ -65,9 +75,9 @@ fn main() {
                 workload.push(&system, Place::Address(address), 64, write, 0);
             }
             let start = Instant::now();
-            workload.run(&mut system, Pace::OpenLoop, NonZero::<usize>::MIN);
+            workload.run(&mut system, pace(stream), NonZero::<usize>::MIN);
             let rate = requests as f64 / start.elapsed().as_secs_f64();
-            println!("{:<14} {stream:<6} {:>9.0} requests/s", device.name, rate);
+            println!("{:<14} {stream:<8} {:>9.0} requests/s", device.name, rate);
         }
     }
 }

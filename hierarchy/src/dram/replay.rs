@@ -250,16 +250,12 @@ impl Workload {
 }
 
 /// Sends a burst at `tick` or as soon as there is room; returns when.
-fn send(plan: &Plan, channel: &mut Channel, burst: &Burst, tag: u64, mut tick: Tick) -> Tick {
+fn send(plan: &Plan, channel: &mut Channel, burst: &Burst, tag: u64, tick: Tick) -> Tick {
     let request = Request {
         tag,
         address: 0,
         write: burst.write,
         source: 0,
     };
-    while !channel.try_send(plan, &request, burst.location(), tick) {
-        // No queued write answers it or takes it in, nor will one: only room helps.
-        tick = channel.make_room(plan, burst.write);
-    }
-    tick
+    channel.send(plan, &request, burst.location(), tick)
 }

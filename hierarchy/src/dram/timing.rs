@@ -2,7 +2,8 @@
 //!
 //! Ranks and banks keep, per command, the first tick at which they let that command pass: a mark. A command passes at
 //! the later one of its rank's and its bank's; issuing it moves the marks of those that must wait for it. A constraint
-//! of a wider scope moves the marks of all the ranks in it, one of a bank group those of all the banks in it.
+//! of a wider scope moves the marks of all the ranks in it, one of a bank group those of all the banks in it. Maintenance is
+//! rarely waited for, so constraints on it move nothing: it is found from when the last commands of each kind were issued.
 //!
 //! Who remembers which bank of many a command can go to first is told which banks' marks an issue moves.
 
@@ -43,18 +44,30 @@ struct Rule {
     delay: u32,
 }
 
-/// A mark that an issue moves, and how far behind itself.
+/// How many neighbouring marks are moved together: most standards have four banks in a group.
+const GROUP: usize = 4;
+
+/// A mark that an issue moves, or [`GROUP`] of them from it on, and how far behind itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Move {
     mark: u32,
     delay: u32,
 }
 
-/// A part of [`TimingTable::moves`].
+/// A part of [`TimingTable::moves`]: those of several marks, and behind them those of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Moves {
     start: u32,
+    singles: u32,
     end: u32,
+}
+
+/// A constraint on maintenance: how long it waits for the last of a kind of command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wait {
+    scope: u8,
+    preceding: u8,
+    delay: u32,
 }
 
 /// What issuing a command does besides moving the marks of a bank.
@@ -68,6 +81,8 @@ struct Effect {
     further: bool,
     /// Marks of banks beyond the bank group may move.
     spreads: bool,
+    /// Of what requests wait for on the other of two buses, no marks move but those of its own bank.
+    leaves_other_bus: bool,
 }
 
 impl Rule {
@@ -124,6 +139,8 @@ pub struct TimingTable {
     moves: Vec<Move>,
     siblings: Vec<Vec<Rule>>,
     windows: Vec<WindowRule>,
+    // By what waits.
+    waits: [Vec<Wait>; Command::COUNT],
     places: Vec<Place>,
     // How many instances of each scope there are.
     counts: [u32; 5],
@@ -177,11 +194,13 @@ impl TimingTable {
                 windows: Vec::new(),
                 further: false,
                 spreads: false,
+                leaves_other_bus: false,
             }),
             moves_of: vec![Default::default(); counts[4] as usize],
             moves: Vec::new(),
             siblings: vec![Vec::new(); Command::COUNT],
             windows: Vec::new(),
+            waits: Default::default(),
             places: (0..counts[4]).map(place).collect(),
             counts,
             rings: 0,
@@ -194,6 +213,7 @@ impl TimingTable {
         table.add_constraints(device);
         table.add_bus(device);
         table.drop_implied();
+        table.set_waits_apart();
         for command in Command::ALL {
             let rules = &table.rules[command as usize];
             let siblings = &table.siblings[command as usize];
@@ -207,6 +227,16 @@ impl TimingTable {
             effect.spreads = to_several || beyond.any(Rule::is_local);
             effect.further = to_several || !siblings.is_empty();
             effect.delays_group = delays_group(rules);
+            let windows =
+                { effect.windows.iter() }.flat_map(|window| &table.windows[usize::from(*window)].rules);
+            let reaches = |rule: &Rule| {
+                let mut awaited = AWAITED
+                    .iter()
+                    .filter(|other| other.is_column() != command.is_column());
+                rule.scope != Scope::Bank as u8 && awaited.any(|other| *other as u8 == rule.following)
+            };
+            let reaches_other_bus = rules.iter().chain(siblings).chain(windows).any(reaches);
+            effect.leaves_other_bus = command.target() == Target::Bank && !reaches_other_bus;
         }
         for bank in 0..table.places.len() {
             for command in 0..Command::COUNT {
@@ -238,6 +268,25 @@ impl TimingTable {
         self.siblings
             .iter_mut()
             .for_each(|rules| rules.retain(has_siblings));
+    }
+
+    /// Constraints on what requests don't wait for move no marks.
+    fn set_waits_apart(&mut self) {
+        for preceding in Command::ALL {
+            // One to several banks reaches the bank group of the first alone.
+            let keeps_group = preceding.target() == Target::SameBank;
+            let moved = |rule: &mut Rule| {
+                AWAITED.iter().any(|command| *command as u8 == rule.following)
+                    || keeps_group && rule.scope == Scope::BankGroup as u8
+            };
+            for rule in self.rules[preceding as usize].extract_if(.., |rule| !moved(rule)) {
+                self.waits[usize::from(rule.following)].push(Wait {
+                    scope: rule.scope,
+                    preceding: preceding as u8,
+                    delay: rule.delay,
+                });
+            }
+        }
     }
 
     fn add_constraints(&mut self, device: &Device) {
@@ -354,6 +403,12 @@ impl TimingTable {
         self.effects[command as usize].spreads
     }
 
+    /// Whether `command`, on one of two buses, leaves all but its own bank as it was for what requests wait for on the other.
+    #[inline(always)]
+    pub(crate) fn leaves_other_bus(&self, command: Command) -> bool {
+        self.effects[command as usize].leaves_other_bus
+    }
+
     /// The same bank of every bank group of its rank.
     pub fn same_banks(&self, bank: usize) -> impl Iterator<Item = usize> + use<> {
         let first = bank - bank % self.banks_per_rank + bank % self.banks_per_group;
@@ -380,24 +435,31 @@ fn delays_group(rules: &[Rule]) -> u8 {
     })
 }
 
-/// Adds what rules move for a command to a bank; of two that move the same mark, the longer one does.
+/// Adds what rules move for a command to a bank; of two that move the same, the longer one does.
 fn add_moves(moves: &mut Vec<Move>, rules: &[Rule], place: &Place) -> Moves {
-    let start = moves.len();
+    let (mut groups, mut singles): (Vec<Move>, Vec<Move>) = Default::default();
     for rule in rules {
         let (first, end) = place.spans[usize::from(rule.scope)];
-        for unit in first..end {
+        let is_group = rule.is_local() && usize::from(end - first) == GROUP;
+        let found = if is_group { &mut groups } else { &mut singles };
+        for unit in (first..end).step_by(if is_group { GROUP } else { 1 }) {
             let mark = rule.mark(place.rank, unit) as u32;
-            match moves[start..].iter_mut().find(|other| other.mark == mark) {
+            match found.iter_mut().find(|other| other.mark == mark) {
                 Some(other) => other.delay = other.delay.max(rule.delay),
-                None => moves.push(Move {
+                None => found.push(Move {
                     mark,
                     delay: rule.delay,
                 }),
             }
         }
     }
+    let start = moves.len() as u32;
+    moves.append(&mut groups);
+    let middle = moves.len() as u32;
+    moves.append(&mut singles);
     Moves {
-        start: start as u32,
+        start,
+        singles: middle,
         end: moves.len() as u32,
     }
 }
@@ -416,7 +478,10 @@ fn add(rules: &mut Vec<Rule>, rule: Rule) {
 pub struct TimingState {
     // By rank, as [`MARKS`].
     marks: Vec<Tick>,
-    // Issue times plus one, so that 0 is never.
+    // When each command was issued last to a bank, and to a rank. Issue times plus one, so that 0 is never.
+    last_of_banks: Vec<[Tick; COMMANDS]>,
+    last_of_ranks: Vec<[Tick; COMMANDS]>,
+    // Issue times plus one.
     rings: Vec<Tick>,
     heads: Vec<u32>,
 }
@@ -426,6 +491,8 @@ impl TimingState {
     pub fn new(table: &TimingTable) -> Self {
         Self {
             marks: vec![0; table.ranks() * MARKS],
+            last_of_banks: vec![[0; COMMANDS]; table.banks()],
+            last_of_ranks: vec![[0; COMMANDS]; table.ranks()],
             rings: vec![0; table.rings as usize],
             heads: vec![0; table.heads as usize],
         }
@@ -455,13 +522,57 @@ impl TimingState {
                 .map(|bank| bank_marks[table.place(bank).1])
                 .fold(rank_mark, Tick::max),
         };
-        table.on_edge(command, tick)
+        let waits = &table.waits[command as usize];
+        let after = match waits.is_empty() {
+            true => 0,
+            false => self.after_waits(table, waits, command.target(), bank),
+        };
+        table.on_edge(command, tick.max(after))
+    }
+
+    /// When all that maintenance waits for is over.
+    #[inline(never)]
+    fn after_waits(&self, table: &TimingTable, waits: &[Wait], target: Target, bank: usize) -> Tick {
+        let mut after = 0;
+        let mut wait_for = |wait: &Wait, last: &[[Tick; COMMANDS]]| {
+            for last in last {
+                let last = last[usize::from(wait.preceding) % COMMANDS];
+                if last != 0 {
+                    after = after.max(last - 1 + Tick::from(wait.delay));
+                }
+            }
+        };
+        for wait in waits {
+            let scope = usize::from(wait.scope);
+            if wait.scope <= Scope::Rank as u8 {
+                let (first, end) = table.places[bank].spans[scope];
+                wait_for(wait, &self.last_of_ranks[first.into()..end.into()]);
+                continue;
+            }
+            let mut wait_for_bank = |bank: usize| {
+                let place = &table.places[bank];
+                let (first, end) = place.spans[scope];
+                let rank = bank - usize::from(place.number);
+                wait_for(
+                    wait,
+                    &self.last_of_banks[rank + usize::from(first)..rank + usize::from(end)],
+                );
+            };
+            match target {
+                Target::Domain => {}
+                Target::Bank => wait_for_bank(bank),
+                Target::SameBank => table.same_banks(bank).for_each(wait_for_bank),
+            }
+        }
+        after
     }
 
     /// Moves the marks for `command`, issued to `bank` at `tick`.
     #[inline(always)]
     pub fn issue(&mut self, table: &TimingTable, command: Command, bank: usize, tick: Tick) {
         self.move_all(table, table.moves_of[bank][command as usize], tick);
+        self.last_of_banks[bank][command as usize] = tick + 1;
+        self.last_of_ranks[usize::from(table.places[bank].rank)][command as usize] = tick + 1;
         let effect = &table.effects[command as usize];
         for window in &effect.windows {
             self.issue_in_window(table, &table.windows[usize::from(*window)], bank, tick);
@@ -474,7 +585,16 @@ impl TimingState {
     #[inline(always)]
     fn move_all(&mut self, table: &TimingTable, moves: Moves, tick: Tick) {
         let marks = &mut self.marks[..];
-        for step in &table.moves[moves.start as usize..moves.end as usize] {
+        let Moves { start, singles, end } = moves;
+        let groups = &table.moves[start as usize..singles as usize];
+        let singles = &table.moves[singles as usize..end as usize];
+        for step in groups {
+            let marks = marks[step.mark as usize..].first_chunk_mut::<GROUP>();
+            for mark in marks.expect("a group lies in a rank") {
+                move_mark(mark, step.delay, tick);
+            }
+        }
+        for step in singles {
             move_mark(&mut marks[step.mark as usize], step.delay, tick);
         }
     }
@@ -516,6 +636,7 @@ impl TimingState {
     fn issue_to_others(&mut self, table: &TimingTable, command: Command, bank: usize, tick: Tick) {
         for other in table.same_banks(bank).filter(|other| *other != bank) {
             let place = &table.places[other];
+            self.last_of_banks[other][command as usize] = tick + 1;
             for rule in &table.rules[command as usize] {
                 if rule.scope == Scope::Bank as u8 {
                     self.raise(rule, place.rank, place.spans[Scope::Bank as usize], tick);

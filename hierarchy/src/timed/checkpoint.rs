@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{State, TimedMemory, Timing};
 
 const MAGIC: [u8; 8] = *b"MLMEMORY";
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 const HEADER_BYTES: usize = 16;
 
 /// Why a checkpoint can't be restored.

@@ -2,6 +2,7 @@
 
 use super::Channel;
 use super::bank::CLOSED;
+use super::choose::Holds;
 use super::lane::{Kind, LaneId};
 use super::plan::Plan;
 use super::queue::{NONE, Slot};
@@ -15,9 +16,50 @@ impl Channel {
     #[inline]
     pub fn try_send(&mut self, plan: &Plan, request: &Request, location: Location, tick: Tick) -> bool {
         self.decide_until(plan, tick.saturating_sub(1));
-        if !self.has_room(plan, request.write) && !self.has_writes() {
+        let has_room = self.has_room(plan, request.write);
+        if !has_room && !self.has_writes() {
             return false;
         }
+        let buffered = self.buffers(plan, location);
+        if !buffered && !has_room {
+            return false;
+        }
+        self.accept(plan, request, location, tick, buffered);
+        true
+    }
+
+    /// Offers a request at `tick` and, if it is not taken then, as soon as there is room; returns when it was offered last.
+    #[inline]
+    pub(crate) fn send(
+        &mut self,
+        plan: &Plan,
+        request: &Request,
+        location: Location,
+        mut tick: Tick,
+    ) -> Tick {
+        self.decide_until(plan, tick.saturating_sub(1));
+        let has_room = self.has_room(plan, request.write);
+        let buffered = (has_room || self.has_writes()) && self.buffers(plan, location);
+        // No queued write answers it or takes it in, nor will one: only room helps.
+        if !buffered && !has_room {
+            tick = self.make_room(plan, request.write);
+        }
+        self.accept(plan, request, location, tick, buffered);
+        tick
+    }
+
+    /// Whether a queued write goes there.
+    #[inline(always)]
+    fn buffers(&self, plan: &Plan, location: Location) -> bool {
+        let row = location.row as u32 & (plan.device.rows - 1);
+        let writes = &self.banks[location.bank as usize].lists[1];
+        let bank = location.bank as u16;
+        self.queue.holds_write(writes, bank, row, location.column)
+    }
+
+    /// Takes a request, `buffered` by a queued write or into the room that there is.
+    #[inline(always)]
+    fn accept(&mut self, plan: &Plan, request: &Request, location: Location, tick: Tick, buffered: bool) {
         let tick = tick.max(self.now);
         let bank = location.bank as usize;
         let (row, column) = (location.row as u32 & (plan.device.rows - 1), location.column);
@@ -25,11 +67,6 @@ impl Channel {
         let Request {
             tag, source, write, ..
         } = *request;
-        let writes = &self.banks[bank].lists[1];
-        let buffered = self.queue.holds_write(writes, bank as u16, row, column);
-        if !buffered && !self.has_room(plan, write) {
-            return false;
-        }
         self.now = tick;
         self.statistics.requests[direction] += 1;
         if write {
@@ -55,7 +92,7 @@ impl Channel {
                 },
                 0,
             );
-            return true;
+            return;
         }
         let slot = Slot {
             tag,
@@ -83,12 +120,11 @@ impl Channel {
             };
             self.enter(plan, bank, LaneId::new(kind, direction));
             if !self.reconsider(plan, slot) {
-                self.chosen = false;
+                self.holds = Holds::Nothing;
             }
         } else if self.direction_may_change(plan) {
-            self.chosen = false;
+            self.holds = Holds::Nothing;
         }
-        true
     }
 
     pub(super) fn direction_may_change(&self, plan: &Plan) -> bool {

@@ -158,7 +158,7 @@ impl Channel {
         }
         self.banks[bank].classify(&self.queue, plan.by_source);
         let (rank, number) = plan.table.place(bank);
-        let mut lanes = self.lanes.of_rank(rank);
+        let lanes = &mut self.lanes[rank];
         for direction in [0, 1] {
             lanes.take(LaneId::new(Kind::Closed, direction), number);
         }
@@ -176,7 +176,7 @@ impl Channel {
         }
         self.banks[bank].classify(&self.queue, plan.by_source);
         for direction in [0, 1] {
-            let mut lanes = self.lanes.of_rank(rank_number);
+            let lanes = &mut self.lanes[rank_number];
             lanes.take(LaneId::new(Kind::Conflict, direction), bit);
             lanes.take(LaneId::new(Kind::Hit, direction), bit);
             self.enter(plan, bank, LaneId::new(Kind::Closed, direction));
@@ -230,7 +230,7 @@ impl Channel {
         if slot == NONE {
             self.active_requests -= 1;
             let lane = LaneId::new(Kind::Active, self.queue[was].write.into());
-            self.lanes.of_rank(rank).take(lane, number);
+            self.lanes[rank].take(lane, number);
         } else {
             self.active_requests += 1;
         }
@@ -252,7 +252,7 @@ impl Channel {
             Kind::Conflict => (request.order, blocked | active),
             _ => (request.order, blocked),
         };
-        let mut lanes = self.lanes.of_rank(rank);
+        let lanes = &mut self.lanes[rank];
         if held >> number & 1 == 1 {
             lanes.take(lane, number);
             return;

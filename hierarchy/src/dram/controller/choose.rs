@@ -30,6 +30,29 @@ pub(super) enum Purpose {
     SecondHalf,
 }
 
+/// What of the choices made last holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Holds {
+    /// Nothing.
+    Nothing,
+    /// All.
+    All,
+    /// All, but more than the lanes of requests was considered: a command leaves nothing of it.
+    Specially,
+    /// That of the row bus; a command on the other one has changed this bank.
+    Row(u16),
+    /// That of the column bus; a command on the other one has changed this bank.
+    Column(u16),
+}
+
+impl Holds {
+    /// Nothing has to be chosen.
+    #[inline(always)]
+    pub(super) fn is_all(self) -> bool {
+        matches!(self, Self::All | Self::Specially)
+    }
+}
+
 /// A command to issue.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Choice {
@@ -78,7 +101,6 @@ impl Choice {
 struct Asks {
     /// No row command and no column command issues before.
     from: [Tick; 2],
-    dual_bus: bool,
     /// No activate may issue.
     activating: bool,
     /// Of row commands of requests that no row was opened for.
@@ -86,6 +108,41 @@ struct Asks {
 }
 
 impl Asks {
+    /// The first for the column bus of two.
+    #[inline(always)]
+    fn column(
+        &self,
+        timing: RankTiming,
+        lanes: &mut RankLanes,
+        (rank, direction): (usize, usize),
+        best: &mut Best,
+    ) {
+        self.active(timing, lanes, rank, best);
+        lanes.ask(
+            timing,
+            (rank, LaneId::new(Kind::Hit, direction)),
+            self.from,
+            REQUEST,
+            best,
+        );
+    }
+
+    /// The first for the row bus of two.
+    #[inline(always)]
+    fn row(
+        &self,
+        timing: RankTiming,
+        lanes: &mut RankLanes,
+        (rank, direction): (usize, usize),
+        best: &mut Best,
+    ) {
+        let place = |kind| (rank, LaneId::new(kind, direction));
+        if !self.activating {
+            lanes.ask(timing, place(Kind::Closed), self.from, self.row_tier, best);
+        }
+        lanes.ask(timing, place(Kind::Conflict), self.from, self.row_tier, best);
+    }
+
     /// The first of the requests that rows were opened for.
     #[inline(always)]
     fn active(&self, timing: RankTiming, lanes: &mut RankLanes, rank: usize, best: &mut Best) {
@@ -95,29 +152,27 @@ impl Asks {
         }
     }
 
-    /// The first of other requests of a direction, by the bus of their command. With one bus for both, it is `row` that
-    /// counts.
+    /// The first of other requests, whichever command they wait for.
     #[inline(always)]
     fn others<const DIRECTION: usize>(
         &self,
         timing: RankTiming,
         lanes: &mut RankLanes,
         rank: usize,
-        column: &mut Best,
-        row: &mut Best,
+        best: &mut Best,
     ) {
         let place = |kind| (rank, LaneId::new(kind, DIRECTION));
-        let best = if self.dual_bus { column } else { &mut *row };
         lanes.ask(timing, place(Kind::Hit), self.from, REQUEST, best);
         if !self.activating {
-            lanes.ask(timing, place(Kind::Closed), self.from, self.row_tier, row);
+            lanes.ask(timing, place(Kind::Closed), self.from, self.row_tier, best);
         }
-        lanes.ask(timing, place(Kind::Conflict), self.from, self.row_tier, row);
+        lanes.ask(timing, place(Kind::Conflict), self.from, self.row_tier, best);
     }
 }
 
-/// Which of the two places of the best choices column commands have; row commands have it too, or the other.
+/// The places of the best choices for column commands and for row commands; with one bus for both, all have the first.
 const COLUMN: usize = 0;
+const ROW: usize = 1;
 
 /// What a choice among requests of one direction goes by.
 struct Preference {
@@ -146,55 +201,166 @@ impl Channel {
         let others = !(plan.prefers || starves);
         let asks = Asks {
             from,
-            dual_bus,
             activating: self.activating.is_some(),
             row_tier: REQUEST | plan.row_order,
         };
-        let mut best = [Best::NEVER; 2];
-        let [column, row] = &mut best;
-        let served;
-        if let [_] = self.ranks[..] {
-            let (timing, mut lanes) = (self.timing.of_rank(&plan.table, 0), self.lanes.of_rank(0));
-            if self.active_requests > 0 {
-                asks.active(timing, &mut lanes, 0, column);
+        let mut served = false;
+        if dual_bus {
+            if !starves && writing == self.next_writing && self.choose_for_one_bus(plan, &asks) {
+                self.holds = Holds::All;
+                return;
             }
-            served = !dual_bus && column.tick == self.now;
-            *row = if dual_bus { Best::NEVER } else { *column };
-            match writing {
-                _ if served || !others => {}
-                true => asks.others::<1>(timing, &mut lanes, 0, column, row),
-                false => asks.others::<0>(timing, &mut lanes, 0, column, row),
+            let direction = usize::from(writing);
+            if others {
+                self.choose_column(plan, &asks, direction);
+                self.choose_row(plan, &asks, direction);
+            } else {
+                self.choices = [self.choose_active(plan, &asks), Choice::NEVER];
             }
         } else {
-            if self.active_requests > 0 {
-                for rank in 0..self.ranks.len() {
-                    let timing = self.timing.of_rank(&plan.table, rank);
-                    asks.active(timing, &mut self.lanes.of_rank(rank), rank, column);
+            let mut best = Best::NEVER;
+            if let [lanes] = &mut self.lanes[..] {
+                let timing = self.timing.of_rank(&plan.table, 0);
+                if self.active_requests > 0 {
+                    asks.active(timing, lanes, 0, &mut best);
                 }
-            }
-            served = !dual_bus && column.tick == self.now;
-            *row = if dual_bus { Best::NEVER } else { *column };
-            if !served && others {
-                for rank in 0..self.ranks.len() {
-                    let timing = self.timing.of_rank(&plan.table, rank);
-                    let mut lanes = self.lanes.of_rank(rank);
-                    match writing {
-                        true => asks.others::<1>(timing, &mut lanes, rank, column, row),
-                        false => asks.others::<0>(timing, &mut lanes, rank, column, row),
+                served = best.tick == self.now;
+                match writing {
+                    _ if served || !others => {}
+                    true => asks.others::<1>(timing, lanes, 0, &mut best),
+                    false => asks.others::<0>(timing, lanes, 0, &mut best),
+                }
+            } else {
+                if self.active_requests > 0 {
+                    for (rank, lanes) in self.lanes.iter_mut().enumerate() {
+                        asks.active(self.timing.of_rank(&plan.table, rank), lanes, rank, &mut best);
+                    }
+                }
+                served = best.tick == self.now;
+                if !served && others {
+                    for (rank, lanes) in self.lanes.iter_mut().enumerate() {
+                        let timing = self.timing.of_rank(&plan.table, rank);
+                        match writing {
+                            true => asks.others::<1>(timing, lanes, rank, &mut best),
+                            false => asks.others::<0>(timing, lanes, rank, &mut best),
+                        }
                     }
                 }
             }
+            self.choices[COLUMN] = self.choice(plan, &best);
         }
-        let [column, row] = best;
         self.next_writing = if served { self.writing } else { writing };
-        if dual_bus {
-            self.choices = [self.choice(plan, &column), self.choice(plan, &row)];
-        } else {
-            self.choices[COLUMN] = self.choice(plan, &row);
-        }
+        self.holds = Holds::All;
         if plan.chooses_specially || self.busy_domains > 0 || self.activating.is_some() || starves {
             self.choose_specially(plan, from, served, starves);
+            self.holds = Holds::Specially;
         }
+    }
+
+    /// The first for the column bus of two.
+    #[inline]
+    fn choose_column(&mut self, plan: &Plan, asks: &Asks, direction: usize) {
+        let mut best = Best::NEVER;
+        for (rank, lanes) in self.lanes.iter_mut().enumerate() {
+            let timing = self.timing.of_rank(&plan.table, rank);
+            asks.column(timing, lanes, (rank, direction), &mut best);
+        }
+        self.choices[COLUMN] = self.choice(plan, &best);
+    }
+
+    /// The first for the row bus of two.
+    #[inline]
+    fn choose_row(&mut self, plan: &Plan, asks: &Asks, direction: usize) {
+        let mut best = Best::NEVER;
+        for (rank, lanes) in self.lanes.iter_mut().enumerate() {
+            let timing = self.timing.of_rank(&plan.table, rank);
+            asks.row(timing, lanes, (rank, direction), &mut best);
+        }
+        self.choices[ROW] = self.choice(plan, &best);
+    }
+
+    /// The first of the requests that rows were opened for.
+    #[inline(never)]
+    fn choose_active(&mut self, plan: &Plan, asks: &Asks) -> Choice {
+        let mut best = Best::NEVER;
+        for (rank, lanes) in self.lanes.iter_mut().enumerate() {
+            asks.active(self.timing.of_rank(&plan.table, rank), lanes, rank, &mut best);
+        }
+        self.choice(plan, &best)
+    }
+
+    /// A command was issued for a request: what was chosen for the other one of two buses holds but for its bank.
+    #[inline]
+    pub(super) fn hold_other_bus(&mut self, plan: &Plan, issued: usize) {
+        let Choice { command, bank, .. } = self.choices[issued];
+        let is_column = command.is_column();
+        let other = self.choices[if is_column { ROW } else { COLUMN }];
+        let is_open = self.banks[usize::from(bank)].open_row != CLOSED;
+        if plan.table.leaves_other_bus(command)
+            && plan.device.data_clock_off_ticks.is_none()
+            && self.busy_domains == 0
+            && self.activating.is_none()
+            && (other.bank != bank || other.tick == Tick::MAX)
+            // A column command that closes the row lets others open it.
+            && (is_open || !is_column)
+        {
+            self.holds = match is_column {
+                true => Holds::Row(bank),
+                false => Holds::Column(bank),
+            };
+        }
+    }
+
+    /// Chooses for the bus whose choice does not hold, and whether its bank's new state makes a better one for the other.
+    /// False if none of both holds.
+    #[inline]
+    fn choose_for_one_bus(&mut self, plan: &Plan, asks: &Asks) -> bool {
+        let direction = usize::from(self.next_writing);
+        match self.holds {
+            Holds::Row(bank) => {
+                self.choose_column(plan, asks, direction);
+                let lane = LaneId::new(Kind::Conflict, direction);
+                self.reconsider_bank(plan, bank, lane, (asks.from[0], asks.row_tier));
+            }
+            Holds::Column(bank) => {
+                self.choose_row(plan, asks, direction);
+                for (kind, direction, tier) in [
+                    (Kind::Active, 0, ACTIVE),
+                    (Kind::Active, 1, ACTIVE),
+                    (Kind::Hit, direction, REQUEST),
+                ] {
+                    let lane = LaneId::new(kind, direction);
+                    self.reconsider_bank(plan, bank, lane, (asks.from[1], tier));
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Chooses a lane's command to a bank in the place of what was chosen for its bus, if it goes before that.
+    #[inline]
+    fn reconsider_bank(&mut self, plan: &Plan, bank: u16, lane: LaneId, (from, tier): (Tick, u64)) {
+        let (rank, number) = plan.table.place(bank.into());
+        if self.lanes[rank].banks(lane) >> number & 1 == 0 {
+            return;
+        }
+        let command = lane.command();
+        let slot = self.banks[usize::from(bank)].next(lane);
+        let request = &self.queue[slot];
+        let order = match lane.kind() {
+            Kind::Active => request.sequence,
+            _ => request.order,
+        };
+        let gate = self.timing.gate(&plan.table, command, bank.into()).max(from);
+        let choice = Choice {
+            tick: plan.table.on_edge(command, gate),
+            order: tier | order,
+            command,
+            bank,
+            purpose: Purpose::Request(slot),
+        };
+        self.choices[if lane.is_column() { COLUMN } else { ROW }].keep(choice);
     }
 
     /// Considers besides what is not in lanes, and those that go before others.
@@ -242,7 +408,7 @@ impl Channel {
     pub(super) fn reconsider(&mut self, plan: &Plan, slot: u16) -> bool {
         let by_age =
             plan.scheduler == Scheduler::FrFcfs && !plan.by_source && plan.timeout_ticks == Tick::MAX;
-        if !self.chosen
+        if !self.holds.is_all()
             || self.activating.is_some()
             || !by_age
             || self.direction_may_change(plan)
@@ -438,13 +604,13 @@ impl Channel {
         best: &mut Choice,
     ) {
         let lane = LaneId::new(kind, preference.direction);
-        let banks = self.eligible(plan, preference, (rank, kind), self.lanes.banks(rank, lane));
+        let banks = self.eligible(plan, preference, (rank, kind), self.lanes[rank].banks(lane));
         if banks == 0 {
             return;
         }
         let timing = self.timing.of_rank(&plan.table, rank);
         let gate = timing.gate(lane.command(), from);
-        let next = self.lanes.of_rank(rank).first_of(timing, lane, gate, banks);
+        let next = self.lanes[rank].first_of(timing, lane, gate, banks);
         let bank = rank * plan.banks_per_rank + next.number();
         let is_hit = kind == Kind::Hit;
         let list = &self.banks[bank].lists[preference.direction];
@@ -468,7 +634,7 @@ impl Channel {
         let order = self.queue[first.slot].order;
         for kind in [Kind::Hit, Kind::Closed, Kind::Conflict] {
             let lane = LaneId::new(kind, direction);
-            self.lanes.of_rank(rank).lend_order(lane, number, order);
+            self.lanes[rank].lend_order(lane, number, order);
         }
     }
 
@@ -509,7 +675,7 @@ impl Channel {
     fn choose_idle(&self, plan: &Plan, from: Tick, best: &mut Choice) {
         let command = Command::Precharge;
         for (index, rank) in self.ranks.iter().enumerate() {
-            let hits = |direction| self.lanes.banks(index, LaneId::new(Kind::Hit, direction));
+            let hits = |direction| self.lanes[index].banks(LaneId::new(Kind::Hit, direction));
             let wanted = rank.active | hits(0) | hits(1) | rank.blocked;
             for bit in bits(rank.open & !wanted) {
                 let bank = index * plan.banks_per_rank + bit;

@@ -15,14 +15,14 @@ use crate::dram::timing::Tick;
 
 impl Channel {
     #[inline(never)]
-    pub(super) fn execute(&mut self, plan: &Plan, choice: Choice) {
+    pub(super) fn execute(&mut self, plan: &Plan, place: usize) {
         let Choice {
             tick,
             command,
             bank,
             purpose,
             ..
-        } = choice;
+        } = self.choices[place];
         let bank = usize::from(bank);
         match purpose {
             Purpose::Request(slot) => {
@@ -34,7 +34,7 @@ impl Channel {
                 }
             }
             Purpose::Idle => self.precharge(plan, bank, tick),
-            _ => self.maintain(plan, choice),
+            _ => self.maintain(plan, self.choices[place]),
         }
     }
 
@@ -99,7 +99,7 @@ impl Channel {
         // What moves for the bank itself is seen when it enters the lanes of what it waits for then.
         let (banks, delays) = plan.table.delays_group(command, bank);
         let (rank, _) = plan.table.place(bank);
-        let mut lanes = self.lanes.of_rank(rank);
+        let lanes = &mut self.lanes[rank];
         lanes.delay(delays, banks);
         if plan.table.spreads(command) {
             lanes.forget();
@@ -172,7 +172,7 @@ impl Channel {
             if state.lists[direction].hit == NONE {
                 let (rank, number) = plan.table.place(bank);
                 let lane = LaneId::new(Kind::Hit, direction);
-                self.lanes.of_rank(rank).take(lane, number);
+                self.lanes[rank].take(lane, number);
             }
         }
         self.banks[bank].columns += 1;

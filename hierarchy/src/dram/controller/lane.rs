@@ -8,6 +8,7 @@ use std::hint::select_unpredictable;
 
 use serde::{Deserialize, Serialize};
 
+use super::bank::bits;
 use crate::dram::command::Command;
 use crate::dram::timing::{AWAITED, LANES, RankTiming, Tick};
 
@@ -180,56 +181,51 @@ struct Lane {
     asked: Tick,
 }
 
-/// The lanes of all ranks of a channel.
+/// The lanes of one rank.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Lanes {
-    lanes: Vec<Lane>,
-    /// By lane and bank; what a bank has that is not in the lane means nothing.
-    keys: Vec<u64>,
+pub(super) struct RankLanes {
+    lanes: [Lane; LaneId::COUNT],
+    /// By lane and bank, a half of the banks each; what a bank has that is not in the lane means nothing.
+    keys: [[u64; LANES / 2]; 2 * LaneId::COUNT],
 }
 
-/// Those of one rank.
-pub(super) struct RankLanes<'a> {
-    lanes: &'a mut [Lane; LaneId::COUNT],
-    keys: &'a mut [[u64; LANES]; LaneId::COUNT],
-}
-
-impl Lanes {
-    pub(super) fn new(ranks: usize) -> Self {
-        let lane = Lane {
+impl RankLanes {
+    /// Nobody waits.
+    pub(super) const EMPTY: Self = Self {
+        lanes: [Lane {
             banks: 0,
             first: First::NONE,
             late: 0,
             asked: 0,
-        };
-        Self {
-            lanes: vec![lane; ranks * LaneId::COUNT],
-            keys: vec![u64::MAX; ranks * LaneId::COUNT * LANES],
-        }
+        }; LaneId::COUNT],
+        keys: [[u64::MAX; LANES / 2]; 2 * LaneId::COUNT],
+    };
+
+    /// The banks that are in a lane, a bit each.
+    #[inline(always)]
+    pub(super) fn banks(&self, lane: LaneId) -> u64 {
+        self.lanes[lane.number()].banks
     }
 
-    /// Those of a rank.
     #[inline(always)]
-    pub(super) fn of_rank(&mut self, rank: usize) -> RankLanes<'_> {
-        RankLanes {
-            lanes: &mut self.lanes.as_chunks_mut().0[rank],
-            keys: &mut self.keys.as_chunks_mut().0.as_chunks_mut().0[rank],
-        }
+    fn keys(&self, lane: LaneId) -> &[u64; LANES] {
+        let keys: &[_; LANES * LaneId::COUNT] = self.keys.as_flattened().try_into().expect("two halves each");
+        &keys.as_chunks().0[lane.number()]
     }
 
-    /// The banks of a rank that are in a lane, a bit each.
     #[inline(always)]
-    pub(super) fn banks(&self, rank: usize, lane: LaneId) -> u64 {
-        self.lanes.as_chunks::<{ LaneId::COUNT }>().0[rank][lane.number()].banks
+    fn key_mut(&mut self, lane: LaneId, number: usize) -> &mut u64 {
+        let keys = self.keys.as_flattened_mut();
+        &mut keys[lane.number() * LANES + number % LANES]
     }
 }
 
-impl RankLanes<'_> {
+impl RankLanes {
     /// A bank is in the lane, for a request of this order; `ready` is when its own mark lets the command pass.
     #[inline(always)]
     pub(super) fn put(&mut self, lane: LaneId, number: usize, order: u64, ready: Tick) {
         let key = key(order, number);
-        self.keys[lane.number()][number % LANES] = key;
+        *self.key_mut(lane, number) = key;
         let lane = &mut self.lanes[lane.number()];
         lane.banks |= 1 << number;
         if lane.first.number() == number {
@@ -283,6 +279,8 @@ impl RankLanes<'_> {
         tier: u64,
         best: &mut Best,
     ) {
+        let keys: &[_; LANES * LaneId::COUNT] = self.keys.as_flattened().try_into().expect("two halves each");
+        let keys = &keys.as_chunks().0[lane.number()];
         let known = &mut self.lanes[lane.number()];
         if known.banks == 0 {
             return;
@@ -292,14 +290,14 @@ impl RankLanes<'_> {
             return;
         }
         if known.late <= gate {
-            known.look(timing.banks(lane.command()), &self.keys[lane.number()], gate);
+            known.look(timing.banks(lane.command()), keys, gate);
         }
         known.asked = gate;
         known.first.tick = known.first.tick.max(gate);
         #[cfg(debug_assertions)]
         {
             let mut again = *known;
-            again.look(timing.banks(lane.command()), &self.keys[lane.number()], gate);
+            again.look(timing.banks(lane.command()), keys, gate);
             assert_eq!(
                 known.first, again.first,
                 "what is remembered of {lane:?} does not hold"
@@ -321,13 +319,13 @@ impl RankLanes<'_> {
     pub(super) fn first_of(&self, timing: RankTiming, lane: LaneId, gate: Tick, banks: u64) -> First {
         let mut among = self.lanes[lane.number()];
         among.banks = banks;
-        among.look(timing.banks(lane.command()), &self.keys[lane.number()], gate);
+        among.look(timing.banks(lane.command()), self.keys(lane), gate);
         among.first
     }
 
     /// Lets a bank go by another order until it is put again.
     pub(super) fn lend_order(&mut self, lane: LaneId, number: usize, order: u64) {
-        self.keys[lane.number()][number] = key(order, number);
+        *self.key_mut(lane, number) = key(order, number);
     }
 }
 
@@ -335,25 +333,26 @@ impl Lane {
     /// Which bank goes first, and when the first of those is ready that have to wait for longer than until `gate`.
     #[inline(never)]
     fn look(&mut self, (marks, edge): (&[Tick; LANES], Tick), keys: &[u64; LANES], gate: Tick) {
-        let mut first = First::NONE;
-        // How much longer the first of those has to wait that have to at all, less 1; `Tick::MAX` for none.
+        // The first of those that are ready, and when the others are.
+        let mut key = u64::MAX;
         let mut late = Tick::MAX;
-        let mut banks = self.banks;
-        while banks != 0 {
-            let number = banks.trailing_zeros() as usize % LANES;
-            banks &= banks - 1;
+        for number in bits(self.banks) {
+            let number = number % LANES;
             let ready = marks[number] | edge;
-            let wait = select_unpredictable(ready > gate, ready.wrapping_sub(gate), 0);
-            late = late.min(wait.wrapping_sub(1));
-            first = first.min(First {
-                tick: wait,
-                key: keys[number],
-            });
+            let waits = ready > gate;
+            key = key.min(select_unpredictable(waits, u64::MAX, keys[number]));
+            late = late.min(select_unpredictable(waits, ready, Tick::MAX));
         }
-        self.first = First {
-            tick: gate.saturating_add(first.tick),
-            key: first.key,
-        };
-        self.late = gate.saturating_add(late).saturating_add(1);
+        let mut tick = gate;
+        if key == u64::MAX {
+            tick = late;
+            for number in bits(self.banks) {
+                let number = number % LANES;
+                let is_first = marks[number] | edge == late;
+                key = key.min(select_unpredictable(is_first, keys[number], u64::MAX));
+            }
+        }
+        self.first = First { tick, key };
+        self.late = late;
     }
 }

@@ -32,8 +32,8 @@ pub use request::{Completion, IssuedCommand, Request};
 pub use rowhammer::Exposure;
 
 use self::bank::{Bank, RankBanks};
-use self::choose::Choice;
-use self::lane::Lanes;
+use self::choose::{Choice, Holds};
+use self::lane::RankLanes;
 use self::maintenance::Domain;
 use self::queue::Queue;
 use self::rowhammer::RowHammer;
@@ -61,7 +61,7 @@ pub struct Channel {
     queue: Queue,
     banks: Vec<Bank>,
     ranks: Vec<RankBanks>,
-    lanes: Lanes,
+    lanes: Vec<RankLanes>,
     domains: Vec<Domain>,
     timing: TimingState,
     rowhammer: RowHammer,
@@ -75,9 +75,9 @@ pub struct Channel {
     drops_ends: bool,
     statistics: Statistics,
     record: Option<Vec<IssuedCommand>>,
-    // What was chosen last, while it holds.
+    // What was chosen last, and what of it holds.
     choices: [Choice; 2],
-    chosen: bool,
+    holds: Holds,
 }
 
 impl Channel {
@@ -100,7 +100,7 @@ impl Channel {
             queue: Queue::new(slots),
             banks: vec![Bank::default(); banks],
             ranks: vec![RankBanks::default(); banks / plan.banks_per_rank],
-            lanes: Lanes::new(banks / plan.banks_per_rank),
+            lanes: vec![RankLanes::EMPTY; banks / plan.banks_per_rank],
             domains: Domain::all(plan),
             timing: TimingState::new(&plan.table),
             rowhammer: RowHammer::new(plan.config.mitigation, banks, plan.device.rows, window),
@@ -112,7 +112,7 @@ impl Channel {
             statistics: Statistics::new(),
             record: None,
             choices: [Choice::NEVER; 2],
-            chosen: false,
+            holds: Holds::Nothing,
         };
         channel.fall_due(plan);
         channel
@@ -187,7 +187,7 @@ impl Channel {
 
     /// No command issues before this tick. Decides nothing: what may still come at the tick that is not decided yet counts.
     pub(crate) fn earliest_command(&mut self, plan: &Plan) -> Tick {
-        if self.chosen && self.now < self.next_due {
+        if self.holds.is_all() && self.now < self.next_due {
             self.next_command(plan)
         } else {
             self.now
@@ -276,11 +276,10 @@ impl Channel {
     pub(crate) fn next_command(&mut self, plan: &Plan) -> Tick {
         if self.now >= self.next_due {
             self.fall_due(plan);
-            self.chosen = false;
+            self.holds = Holds::Nothing;
         }
-        if !self.chosen {
+        if !self.holds.is_all() {
             self.choose(plan);
-            self.chosen = true;
         }
         let first = self.choices[0].tick.min(self.choices[1].tick);
         let forgive = if self.forgive_at != Tick::MAX && self.has_queued() {
@@ -329,11 +328,13 @@ impl Channel {
             return;
         }
         // With two buses, the column command goes first.
-        let [column, row] = self.choices;
-        let choice = if column.tick == tick { column } else { row };
-        self.chosen = false;
+        let first = usize::from(self.choices[0].tick != tick);
+        let held = std::mem::replace(&mut self.holds, Holds::Nothing);
         self.settle_direction();
-        self.execute(plan, choice);
+        self.execute(plan, first);
+        if plan.device.dual_bus && held == Holds::All {
+            self.hold_other_bus(plan, first);
+        }
     }
 
     /// BLISS: a new interval begins.
@@ -341,6 +342,6 @@ impl Channel {
         self.forgive_at = self.now + plan.clear_ticks;
         self.blacklist.clear();
         self.reorder(plan);
-        self.chosen = false;
+        self.holds = Holds::Nothing;
     }
 }
