@@ -129,7 +129,7 @@ impl Workload {
             Place::Address(address) => {
                 let first = address / burst_bytes;
                 let last = address.saturating_add(u64::from(bytes.max(1)) - 1) / burst_bytes;
-                for burst in first..=last {
+                for burst in first..last + 1 {
                     let location = system.mapping().locate(burst * burst_bytes);
                     self.push_burst(system, location, write, clock, burst == first);
                 }
@@ -214,7 +214,7 @@ impl Workload {
 
     fn run_bounded(&self, plan: &Plan, channels: &mut [Channel], bound: usize) {
         let mut under_way = UnderWay::new(bound);
-        // No data ends in a channel before this; a channel where none does is not asked.
+        // No data ends in a channel before this; a channel where none can is not asked.
         let mut events: Vec<Tick> = vec![0; channels.len()];
         let (mut tick, mut reached) = (1, 0);
         let mut tag = 0;
@@ -223,7 +223,7 @@ impl Workload {
                 while under_way.is_full() {
                     for (event, channel) in events.iter_mut().zip(&mut *channels) {
                         if *event == 0 {
-                            *event = channel.earliest_end(plan);
+                            *event = channel.next_end(plan);
                         }
                     }
                     let next = events.iter().copied().min().unwrap_or(Tick::MAX).max(tick);

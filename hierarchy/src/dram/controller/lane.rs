@@ -340,8 +340,10 @@ impl Lane {
             let number = number % LANES;
             let ready = marks[number] | edge;
             let waits = ready > gate;
-            key = key.min(select_unpredictable(waits, u64::MAX, keys[number]));
-            late = late.min(select_unpredictable(waits, ready, Tick::MAX));
+            let ready_key = select_unpredictable(waits, u64::MAX, keys[number]);
+            let ready_late = select_unpredictable(waits, ready, Tick::MAX);
+            key = select_unpredictable(ready_key < key, ready_key, key);
+            late = select_unpredictable(ready_late < late, ready_late, late);
         }
         let mut tick = gate;
         if key == u64::MAX {

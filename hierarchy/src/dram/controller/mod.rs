@@ -33,10 +33,11 @@ pub use rowhammer::Exposure;
 
 use self::bank::{Bank, RankBanks};
 use self::choose::{Choice, Holds};
-use self::lane::RankLanes;
+use self::lane::{Kind, LaneId, RankLanes};
 use self::maintenance::Domain;
 use self::queue::Queue;
 use self::rowhammer::RowHammer;
+use super::device::Device;
 use super::statistics::Statistics;
 use super::timing::{Tick, TimingState};
 
@@ -162,27 +163,43 @@ impl Channel {
         self.queue.lengths[1] > 0
     }
 
+    /// When the data ends that ends first of what is under way; `Tick::MAX` for none.
+    fn first_end(&self) -> Tick {
+        let ends = self.ends.iter().filter_map(|ends| ends.front());
+        ends.map(|end| end.finish).min().unwrap_or(Tick::MAX)
+    }
+
     /// When something happens next: a command or the end of a request's data.
     pub fn next_event(&mut self, plan: &Plan) -> Tick {
-        let end = self
-            .ends
-            .iter()
-            .filter_map(|ends| ends.front())
-            .map(|end| end.finish)
-            .min();
-        self.next_command(plan).min(end.unwrap_or(Tick::MAX))
+        self.next_command(plan).min(self.first_end())
     }
 
     /// No data ends before this tick, unless a request comes that a queued write answers. `Tick::MAX` if nothing is under
     /// way.
     pub(crate) fn earliest_end(&mut self, plan: &Plan) -> Tick {
-        let ends = self.ends.iter().filter_map(|ends| ends.front());
-        let end = ends.map(|end| end.finish).min().unwrap_or(Tick::MAX);
+        let end = self.first_end();
         if !self.has_queued() {
             return end;
         }
         let shortest = plan.device.read_ticks.min(plan.device.write_ticks);
         end.min(self.earliest_command(plan).saturating_add(shortest))
+    }
+
+    /// No data ends before this tick if no request comes. `Tick::MAX` if nothing is under way.
+    pub(crate) fn next_end(&mut self, plan: &Plan) -> Tick {
+        let end = self.first_end();
+        if !self.has_queued() {
+            return end;
+        }
+        let Device {
+            read_ticks,
+            write_ticks,
+            ..
+        } = plan.device;
+        let writes = LaneId::new(Kind::Active, 1);
+        let has_writes = self.has_writes() || self.lanes.iter().any(|lanes| lanes.banks(writes) != 0);
+        let shortest = read_ticks.min(if has_writes { write_ticks } else { read_ticks });
+        end.min(self.next_command(plan).saturating_add(shortest))
     }
 
     /// No command issues before this tick. Decides nothing: what may still come at the tick that is not decided yet counts.
